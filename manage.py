@@ -1,0 +1,20 @@
+#!/usr/bin/env python
+"""Django's command line; the only entry point that reads a ``.env`` file."""
+
+import os
+import sys
+from pathlib import Path
+
+from django.core.management import execute_from_command_line
+from dotenv import load_dotenv
+
+
+def main() -> None:
+    # Variables that are already set win: a deployment never depends on .env.
+    load_dotenv(Path(__file__).with_name(".env"), override=False)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings_ops")
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""What DSQL accepts, judged on PostgreSQL's parse tree. Pure: text in, verdicts out."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """What a statement does to the transaction it runs in."""
+
+    READ = "read"  # SELECT, VALUES, SHOW, EXPLAIN: changes nothing
+    LOCK = "lock"  # SELECT … FOR UPDATE / FOR KEY SHARE: conflicts, changes nothing
+    WRITE = "write"  # INSERT, UPDATE, DELETE (also inside a CTE)
+    DDL = "ddl"  # anything that changes the catalog, GRANT and AWS IAM GRANT too
+    BEGIN = "begin"
+    COMMIT = "commit"
+    ROLLBACK = "rollback"
+    SETTING = "setting"  # SET, RESET, DISCARD, DEALLOCATE, SET CONSTRAINTS
+
+
+class Job(Enum):
+    """Work DSQL does in the background; its statement answers one ``job_id`` row."""
+
+    INDEX_BUILD = "INDEX_BUILD"
+    VALIDATE_CONSTRAINT = "VALIDATE_CONSTRAINT"
+    DROP = "DROP"  # started by DROP INDEX/TABLE; answers no row
+    ANALYZE = "ANALYZE"  # answers no row
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    sqlstate: str
+    message: str
+    detail: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement: what it is, and what PostgreSQL is asked instead of it."""
+
+    sql: str  # as PostgreSQL shall run it, DSQL's own words taken out or replaced
+    kind: Kind
+    refusal: Refusal | None = None
+    job: Job | None = None
+    waits_for_job: str | None = None  # the literal of CALL sys.wait_for_job('…')
+    tag: str | None = None  # command tag to answer when PostgreSQL's would differ
+    discard_rows: bool = False  # the replacement answers rows the client must not see
+    max_rows_known: int | None = None  # rows a WRITE can touch at most, None: unknown
+
+
+def judge(sql: str) -> tuple[Statement, ...]:
+    """The statements of one query string, in order.
+
+    A text PostgreSQL cannot parse comes back as one READ statement unchanged, so that
+    PostgreSQL itself words the syntax error, unless DSQL's words differ.
+    """
+    raise NotImplementedError
