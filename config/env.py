@@ -13,7 +13,9 @@ def text(name: str, default: str = "", *, env: Mapping[str, str] = os.environ) -
     return env.get(name, default).strip()
 
 
-def flag(name: str, *, default: bool = False, env: Mapping[str, str] = os.environ) -> bool:
+def flag(
+    name: str, *, default: bool = False, env: Mapping[str, str] = os.environ
+) -> bool:
     value = env.get(name)
     if value is None:
         return default
@@ -33,9 +35,15 @@ def words(name: str, *, env: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def one_of(
-    name: str, choices: tuple[str, ...], default: str, *, env: Mapping[str, str] = os.environ
+    name: str,
+    choices: tuple[str, ...],
+    default: str,
+    *,
+    env: Mapping[str, str] = os.environ,
 ) -> str:
     value = env.get(name, default).strip()
     if value not in choices:
-        raise ImproperlyConfigured(f"{name} is {value!r}; set it to one of {', '.join(choices)}.")
+        raise ImproperlyConfigured(
+            f"{name} is {value!r}; set it to one of {', '.join(choices)}."
+        )
     return value

@@ -7,7 +7,7 @@ SECRET_KEY = env.text("DJANGO_SECRET_KEY")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
 
 INSTALLED_APPS = ["users"]
-MIDDLEWARE: list[str] = []
+MIDDLEWARE = ["config.api.middleware.APIMiddleware"]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = False
@@ -26,3 +26,17 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# The JSON API has no users of Django's own and no browsable pages.
+REST_FRAMEWORK = {
+    "UNAUTHENTICATED_USER": None,
+    "UNAUTHENTICATED_TOKEN": None,
+    "EXCEPTION_HANDLER": "config.api.problems.handle",
+}
+
+# API Gateway ends TLS and forwards only HTTPS; Django's own redirects would loop there.
+SILENCED_SYSTEM_CHECKS = [
+    "security.W001",  # SecurityMiddleware: its headers are set by config.api.middleware
+    "security.W002",  # XFrameOptionsMiddleware: frame-ancestors of the CSP says it
+    "security.W003",  # CsrfViewMiddleware: no cookies, nothing to forge
+]

@@ -1,0 +1,64 @@
+# Needs Python 3.11 or newer (with venv) and make; everything else is installed into .venv from
+# the hash-pinned lock files. Linux and macOS.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3.14 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+# The recordings of a real cluster lie beside some checkouts; tests that need them skip elsewhere.
+ifneq ($(wildcard ../shared/reference/dsql-golden),)
+export DSQL_GOLDEN_DIR ?= $(abspath ../shared/reference/dsql-golden)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check format bench lock clean
+
+help: ## Explain every target
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+$(READY): requirements/dev.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit("Python %d.%d is too old: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@echo "Installing the pinned packages of requirements/dev.txt into $(VENV) (about 150 MB from the Python package index, once) ..."
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $(READY)
+
+install: $(READY) ## Create .venv and install the locked packages
+
+run: $(READY) ## Serve both Regions on this machine: http://127.0.0.1:8000 and :8001 (Ctrl-C stops)
+	@$(BIN)/python manage.py run
+
+test: $(READY) ## Run all tests, in random order, against the sandbox
+	@$(BIN)/python -m pytest -q
+
+PRODUCTION := env DJANGO_DEBUG=0 DJANGO_SECRET_KEY="$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')" \
+	ALLOWED_HOSTS=api.example.com CORS_ALLOWED_ORIGINS= AWS_REGION=us-east-1 \
+	DSQL_ENDPOINT=aaaaaaaaaaaaaaaaaaaaaaaaaa.dsql.us-east-1.on.aws DSQL_PEER_ENDPOINT= \
+	AWS_ACCESS_KEY_ID=check AWS_SECRET_ACCESS_KEY=check PGHOSTADDR=127.0.0.1 PGPORT=1
+
+check: $(READY) ## Format, lint, types, import contracts, deployment checks, missing migrations
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
+	@# No database is needed to compare models with migrations: port 1 refuses at once.
+	$(PRODUCTION) $(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+
+format: $(READY) ## Format the code and apply the safe lint fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## Run the measurements of tests/benchmarks (minutes; not part of the tests)
+	$(BIN)/python -m tests.benchmarks
+
+lock: ## Resolve pyproject.toml again into requirements/*.txt (needs uv)
+	uv pip compile pyproject.toml $(LOCK) -o requirements/runtime.txt
+	uv pip compile pyproject.toml $(LOCK) --group deploy -c requirements/runtime.txt -o requirements/deploy.txt
+	uv pip compile pyproject.toml $(LOCK) --group dev -c requirements/runtime.txt -o requirements/dev.txt
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links
+
+clean: ## Stop the sandbox; remove it, .venv and every cache
+	-@test -x $(BIN)/python && $(BIN)/python manage.py sandbox reset --yes
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,68 @@
+"""What every answer carries, and what every request must respect."""
+
+from collections.abc import Callable
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+
+from config.api import problems
+from config.api.views import region
+
+MAX_BODY_BYTES = 64 * 1024
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+class APIMiddleware:
+    """Size limit before reading, the serving Region and security headers after."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.too_large(request) or self.get_response(request)
+        response["X-Served-By-Region"] = region()
+        for name, value in HEADERS.items():
+            response.setdefault(name, value)
+        return response
+
+    @staticmethod
+    def too_large(request: HttpRequest) -> HttpResponse | None:
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if length.isdigit() and int(length) <= MAX_BODY_BYTES:
+            return None
+        return problem(
+            problems.Problem(
+                413, "too_large", f"The body is larger than {MAX_BODY_BYTES} bytes."
+            )
+        )
+
+    def process_exception(
+        self, request: HttpRequest, error: Exception
+    ) -> HttpResponse | None:
+        """A database that cannot be reached is the service's state, not a bug."""
+        if not isinstance(error, OperationalError | InterfaceError):
+            return None
+        return problem(
+            problems.Problem(
+                503,
+                "database_unavailable",
+                "The database cannot be reached. Repeat the request.",
+                headers={"Retry-After": str(problems.RETRY_AFTER_SECONDS)},
+            )
+        )
+
+
+def problem(error: problems.Problem) -> HttpResponse:
+    return JsonResponse(
+        problems.body(error),
+        status=error.status_code,
+        headers=error.headers,
+        content_type=problems.MEDIA_TYPE,
+    )

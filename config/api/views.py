@@ -1,0 +1,128 @@
+"""What every view shares, and the views that belong to no app."""
+
+import codecs
+import json
+import os
+from typing import IO, Any
+
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+from django.urls import reverse
+from rest_framework import exceptions
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from config.api import problems
+from config.dsql.retry import run_statement
+
+
+def region() -> str:
+    """The Region that serves: Lambda sets AWS_REGION."""
+    return os.environ.get("AWS_REGION", "")
+
+
+class StrictJSONParser(BaseParser):
+    """JSON objects only; what PostgreSQL or JSON cannot hold is refused with a reason."""
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[Any], media_type: Any = None, parser_context: Any = None
+    ) -> dict[str, Any]:
+        try:
+            text = codecs.decode(stream.read(), "utf-8")
+            data = json.loads(text, parse_constant=self._refuse_constant)
+            json.dumps(data, ensure_ascii=False).encode()
+        except UnicodeError:
+            raise exceptions.ParseError("The body is not valid UTF-8.") from None
+        except RecursionError:
+            raise exceptions.ParseError("The body is nested too deeply.") from None
+        except ValueError:
+            raise exceptions.ParseError("The body is not valid JSON.") from None
+        if not isinstance(data, dict):
+            raise exceptions.ParseError("The body must be a JSON object.")
+        return data
+
+    @staticmethod
+    def _refuse_constant(name: str) -> None:
+        raise ValueError(name)
+
+
+class OneRenderer(BaseContentNegotiation):
+    """Always the first renderer: the API speaks JSON whatever is asked."""
+
+    def select_parser(self, request: Request, parsers: Any) -> BaseParser | None:
+        offered = (request.content_type or "").partition(";")[0].strip().lower()
+        return next((p for p in parsers if p.media_type == offered), None)
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: Any = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
+
+
+class JSONView(APIView):
+    renderer_classes = [JSONRenderer]
+    parser_classes = [StrictJSONParser]
+    content_negotiation_class = OneRenderer
+    authentication_classes = []
+    permission_classes = []
+    throttle_classes = []
+
+    def get_exception_handler(self) -> Any:
+        return problems.handle
+
+
+def index(request: HttpRequest) -> JsonResponse:
+    links = {name: reverse(name) for name in ("users", "health", "live")}
+    return JsonResponse({"service": "users", "region": region(), "links": links})
+
+
+def live(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "ok", "region": region()})
+
+
+def health(request: HttpRequest) -> JsonResponse:
+    """200 when the database answers and holds every migration, else 503 with the reason."""
+    try:
+        behind = run_statement(unapplied)
+    except DatabaseError:
+        return _unhealthy("unreachable", "unknown")
+    if behind:
+        return _unhealthy("ok", "behind")
+    checks = {"status": "ok", "region": region(), "database": "ok", "schema": "current"}
+    return JsonResponse(checks)
+
+
+def _unhealthy(database: str, schema: str) -> JsonResponse:
+    checks = {
+        "status": "unavailable",
+        "region": region(),
+        "database": database,
+        "schema": schema,
+    }
+    return JsonResponse(checks, status=503, headers={"Retry-After": "1"})
+
+
+def unapplied() -> list[str]:
+    """Names of the migrations the code has and the database has not."""
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+
+
+def problem_view(status: int, code: str, detail: str) -> Any:
+    def view(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
+        content = problems.body(problems.Problem(status, code, detail))
+        return JsonResponse(content, status=status, content_type=problems.MEDIA_TYPE)
+
+    return view
+
+
+bad_request = problem_view(400, "malformed", "The request is malformed.")
+not_found = problem_view(404, "not_found", "Nothing is served at this path.")
+server_error = problem_view(500, "internal_error", "The request failed; it was logged.")

@@ -1,0 +1,28 @@
+"""Which errors mean "run the transaction again"."""
+
+from collections.abc import Iterator
+
+# 40001: OC000 (another transaction changed the data) and OC001 (… the schema).
+# AWS user guide, "Concurrency control in Aurora DSQL".
+SERIALIZATION_FAILURE = "40001"
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and everything it was raised from, each once."""
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        current = pending.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        pending += [current.__context__, current.__cause__]
+
+
+def is_conflict(error: BaseException) -> bool:
+    """True when a 40001 stands anywhere in the exception chain."""
+    return any(
+        getattr(link, "sqlstate", None) == SERIALIZATION_FAILURE
+        for link in chain(error)
+    )

@@ -1,0 +1,8 @@
+"""The served settings with the operators' commands; conftest.py names the database."""
+
+import os
+
+os.environ.setdefault("DJANGO_SECRET_KEY", "tests-only-" + "k" * 50)
+os.environ.setdefault("ALLOWED_HOSTS", "testserver,localhost,127.0.0.1")
+
+from config.settings_ops import *  # noqa: F403 - the environment above comes first

@@ -1,0 +1,8 @@
+from django.urls import path
+
+from users import views
+
+urlpatterns = [
+    path("users", views.Users.as_view(), name="users"),
+    path("users/<uuid:user_id>", views.UserDetail.as_view(), name="user"),
+]
