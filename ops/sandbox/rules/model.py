@@ -1,4 +1,4 @@
-"""What DSQL accepts, judged on PostgreSQL's parse tree. Pure: text in, verdicts out."""
+"""The verdict on one statement."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -45,13 +45,3 @@ class Statement:
     waits_for_job: str | None = None  # the literal of CALL sys.wait_for_job('…')
     tag: str | None = None  # command tag to answer when PostgreSQL's would differ
     discard_rows: bool = False  # the replacement answers rows the client must not see
-    max_rows_known: int | None = None  # rows a WRITE can touch at most, None: unknown
-
-
-def judge(sql: str) -> tuple[Statement, ...]:
-    """The statements of one query string, in order.
-
-    A text PostgreSQL cannot parse comes back as one READ statement unchanged, so that
-    PostgreSQL itself words the syntax error, unless DSQL's words differ.
-    """
-    raise NotImplementedError

@@ -1,0 +1,90 @@
+"""SQL text before it is parsed: splitting, and DSQL's own words taken out."""
+
+import re
+from dataclasses import dataclass
+
+TOKEN = re.compile(
+    r"""
+      (?P<skip>\s+|--[^\n]*|/\*.*?\*/)
+    | (?P<string>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*')
+    | (?P<dollar>\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
+    | (?P<quoted>"(?:[^"]|"")*")
+    | (?P<word>[A-Za-z_\u0080-\U0010ffff][\w$]*)
+    | (?P<end>;)
+    | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+# A literal, or a quoted name that must not be mistaken for one.
+LITERAL = re.compile(r"""("(?:[^"]|"")*")|'(?:[^']|'')*'|(?<![\w$])\d+(?:\.\d+)?""")
+# With any of these a quote may open or close elsewhere than LITERAL thinks.
+UNSAFE = re.compile(r"--|/\*|\\|\$[A-Za-z_$\u0080-\U0010ffff]")
+AWS_IAM = re.compile(
+    r"""^\s*AWS\s+IAM\s+(GRANT|REVOKE)\s+("(?:[^"]|"")+"|[\w$]+)\s+(TO|FROM)\s+"""
+    r"""('(?:[^']|'')*')\s*;?\s*$""",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+def tokens(sql: str) -> list[Token]:
+    """Every token but white space and comments."""
+    found = (Token(m.lastgroup or "", m[0], *m.span()) for m in TOKEN.finditer(sql))
+    return [t for t in found if t.kind != "skip"]
+
+
+def split(sql: str) -> list[str]:
+    """The statements of a query string; empty ones are dropped."""
+    parts, start, seen = [], 0, False
+    for token in tokens(sql):
+        if token.kind != "end":
+            seen = True
+            continue
+        if seen:
+            parts.append(sql[start : token.start])
+        start, seen = token.end, False
+    if seen:
+        parts.append(sql[start:])
+    return parts
+
+
+def take_out_async(sql: str) -> tuple[str, bool]:
+    """Remove ASYNC after CREATE [UNIQUE] INDEX or ALTER TABLE; say whether it was there.
+
+    An index or table may be called async: then the word is followed by what follows a
+    name, not by another name.
+    """
+    found = tokens(sql)
+    words = [t.text.upper() if t.kind == "word" else t.text for t in found[:4]]
+    at = _after(words, "CREATE", "INDEX") or _after(words, "CREATE", "UNIQUE", "INDEX")
+    at = at or _after(words, "ALTER", "TABLE")
+    if not at or len(found) <= at + 1 or words[at] != "ASYNC":
+        return sql, False
+    token, following = found[at], found[at + 1]
+    if words[0] == "ALTER" and following.text.upper() in ALTER_ACTIONS:
+        return sql, False
+    return sql[: token.start] + " " * 5 + sql[token.end :], True
+
+
+ALTER_ACTIONS = {"ADD", "ALTER", "DROP", "RENAME", "SET", "OWNER", "VALIDATE", "."}
+
+
+def _after(words: list[str], *expected: str) -> int:
+    return len(expected) if words[: len(expected)] == list(expected) else 0
+
+
+def literal_free(sql: str) -> str | None:
+    """The text with literals blanked, the same for statements alike but for values.
+
+    None when the text has something that makes blanking unsafe.
+    """
+    if UNSAFE.search(sql):
+        return None
+    return LITERAL.sub(lambda m: m[1] or "?", sql)
