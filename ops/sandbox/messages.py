@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 # DSQL ends the connection without a word above this size.
 MAX_MESSAGE = 10 * 1024 * 1024
+MAX_STARTUP = 64 * 1024  # a token of temporary credentials has a few KiB
 TEXT_OID = 25
 
 

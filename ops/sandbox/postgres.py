@@ -8,6 +8,7 @@ import hashlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -102,10 +103,8 @@ class Postgres:
                 binaries / "initdb", "-D", self.data, "-U", SUPERUSER, "-A", "trust",
                 "-E", "UTF8", "--locale=C", "--no-sync",
             )  # fmt: skip
-        elif (self.data / "postmaster.pid").exists():
-            self._run(
-                binaries / "pg_ctl", "stop", "-D", self.data, "-m", "fast", check=False
-            )
+        else:
+            self.stop()  # one that a killed sandbox left running
         self._launch(binaries)
         if fresh:
             with self.connect() as connection:
@@ -113,10 +112,18 @@ class Postgres:
             (self.data / "ready").touch()
 
     def stop(self) -> None:
+        """End PostgreSQL, also one that another process started on this folder."""
         if self._process is not None:
-            self._process.terminate()
+            self._process.send_signal(signal.SIGINT)  # "fast": clients are cut
             self._process.wait()
             self._process = None
+        elif (self.data / "postmaster.pid").exists():
+            control = self._binaries() / "pg_ctl"
+            self._run(control, "stop", "-D", self.data, "-m", "fast", check=False)
+
+    def wait(self) -> int:
+        """Block until PostgreSQL ends; its exit code."""
+        return self._process.wait() if self._process is not None else 0
 
     def remove(self) -> None:
         """Delete all data; call it when stopped."""

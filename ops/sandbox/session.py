@@ -9,12 +9,12 @@ were not relayed. Client messages wait while an exchange is under way.
 import base64
 import secrets
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ops.sandbox import messages
 from ops.sandbox.messages import Framer, OversizedMessageError
-from ops.sandbox.rules import Kind, Refusal, Statement, judge
+from ops.sandbox.rules import Job, Kind, Refusal, Statement, judge
 
 MAX_ROWS = 3000
 MAX_AGE = 300  # seconds a transaction may last
@@ -30,19 +30,32 @@ CONFLICTS = {"40001", "40P01"}
 COUNTED = {"INSERT", "UPDATE", "DELETE"}
 READY, COMPLETE, ERROR, PARAMETER = b"Z"[0], b"C"[0], b"E"[0], b"S"[0]
 NO_DATA, EMPTY, SUSPENDED = b"n"[0], b"I"[0], b"s"[0]
+PARSE, BIND, DESCRIBE, EXECUTE, SYNC = b"PBDES"
+FLUSH = messages.message(b"H")
+ENDINGS = (Kind.COMMIT, Kind.ROLLBACK)
+ROWS, ROW = b"T"[0], b"D"[0]
 ANSWERS = frozenset({COMPLETE, ERROR, EMPTY, SUSPENDED})
 EVERYTHING = frozenset(range(256)) - {READY}
 UNTIL_COMPLETE = EVERYTHING - {COMPLETE, ERROR}
+# The one message that ends PostgreSQL's answer to each message of the extended protocol.
+ACKNOWLEDGEMENTS = frozenset(b"123") | {ROWS, NO_DATA, COMPLETE, EMPTY, SUSPENDED}
 NOTHING: frozenset[int] = frozenset()
+BARE_READ = Statement("", Kind.READ)
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Bytes for PostgreSQL, which answers go straight on, and what ends it."""
+    """Bytes for PostgreSQL, which answers go straight on, and what ends it.
+
+    It ends at the ``count``-th message of ``until``, or at an error when READY is not
+    awaited. ``replace`` holds what the client gets instead of messages of a type.
+    """
 
     send: bytes
     relay: frozenset[int] = NOTHING
     until: frozenset[int] = frozenset({READY})
+    count: int = 1
+    replace: Mapping[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -89,6 +102,8 @@ class Session:
     _task: Task | None = None
     _exchange: Exchange | None = None
     _collected: list[bytes] = field(default_factory=list)
+    _awaited: int = 0
+    _skipping: bool = False
     _prepared: dict[str, Statement] = field(default_factory=dict)
     _portals: dict[str, Statement] = field(default_factory=dict)
 
@@ -149,6 +164,7 @@ class Session:
             self._task = self._exchange = None
             return
         self._exchange, self._collected = exchange, []
+        self._awaited = exchange.count
         self._to_server.append(exchange.send)
 
     def _from_server(self, kind: int, whole: bytes) -> None:
@@ -160,11 +176,15 @@ class Session:
             return
         if kind == ERROR:
             whole = self._translated(whole)
-        if kind in exchange.relay:
+        if kind in exchange.replace:
+            self._to_client.append(exchange.replace[kind])
+        elif kind in exchange.relay:
             self._to_client.append(whole)
         else:
             self._collected.append(whole)
         if kind in exchange.until:
+            self._awaited -= 1
+        if self._awaited == 0 or (kind == ERROR and READY not in exchange.until):
             self._step(self._collected)
 
     @staticmethod
@@ -199,11 +219,7 @@ class Session:
 
     def _passes(self, statement: Statement, sql: str) -> bool:
         """A read that needs no rule of the transaction goes through as it came."""
-        return (
-            statement.kind is Kind.READ
-            and statement.sql == sql
-            and not (statement.refusal or self._txn.explicit)
-        )
+        return statement.plain and statement.sql == sql and not self._txn.explicit
 
     def _run_all(self, statements: Sequence[Statement]) -> Task:
         try:
@@ -227,6 +243,7 @@ class Session:
             return
         if self._status == "I":
             yield Exchange(messages.query("BEGIN"))
+        yield from self._guard(statement)
         relay = (
             UNTIL_COMPLETE - frozenset(b"TD")
             if statement.discard_rows
@@ -244,7 +261,7 @@ class Session:
     def _ends_transaction(
         self, statement: Statement
     ) -> Generator[Exchange, list[bytes], bool]:
-        if statement.refusal or statement.kind not in (Kind.COMMIT, Kind.ROLLBACK):
+        if statement.refusal or statement.kind not in ENDINGS:
             return False
         if self._txn.failed:
             self._to_client.append(messages.complete("ROLLBACK"))
@@ -266,8 +283,7 @@ class Session:
 
     def _roll_back(self) -> Task:
         """After a refusal: nothing remains upstream; an explicit block stays aborted."""
-        if self._status != "I":
-            yield Exchange(messages.query("ROLLBACK"))
+        yield Exchange(messages.query("ROLLBACK"))
         explicit = self._txn.explicit
         self._txn = Transaction(failed=explicit, explicit=explicit)
 
@@ -293,6 +309,14 @@ class Session:
                 raise Refused(DDL_AND_DML)
             txn.writes = True
 
+    def _guard(self, statement: Statement) -> Task:
+        """Ask the catalog what the text alone cannot tell; a row is the refusal's text."""
+        if statement.guard:
+            answer = yield Exchange(messages.query(statement.guard))
+            for whole in answer:
+                if whole[0] == ROW:
+                    raise Refused(Refusal("0A000", whole[11:].decode()))
+
     def _answered(
         self, statement: Statement, answer: list[bytes], *, describe: bool
     ) -> Task:
@@ -304,7 +328,7 @@ class Session:
             tag = messages.cstring(last, 5)[0]
             self._count(tag)
             if statement.job is not None:
-                yield from self._job(statement, describe=describe)
+                yield from self._job(statement.job, describe=describe)
             last = messages.complete(statement.tag or tag)
         self._to_client.append(last)
 
@@ -315,10 +339,11 @@ class Session:
             if self._txn.rows > MAX_ROWS:
                 raise Refused(TOO_MANY_ROWS)
 
-    def _job(self, statement: Statement, *, describe: bool) -> Task:
+    def _job(self, kind: Job, *, describe: bool) -> Task:
         job = new_job_id()
-        kind = statement.job.value if statement.job else ""
-        yield Exchange(messages.query(f"SELECT sys.record_job('{job}', '{kind}')"))  # noqa: S608 - own values
+        yield Exchange(
+            messages.query(f"SELECT sys.record_job('{job}', '{kind.value}')")
+        )
         if describe:
             self._to_client.append(messages.text_column("job_id"))
         self._to_client.append(messages.text_row(job))
@@ -341,89 +366,149 @@ class Session:
     # Extended protocol
 
     def _extended(self, batch: list[bytes], end: bytes) -> Task:
-        """The messages up to a Sync (or Flush); after an error the rest is skipped."""
+        """The messages up to a Sync (or Flush); after an error they are skipped to Sync."""
+        synced = end[0] == SYNC
         try:
-            for whole in batch:
-                yield from self._extended_message(whole)
+            if synced and not self._skipping and self._all_plain(batch):
+                self._check(BARE_READ)
+                yield Exchange(b"".join(batch) + end, EVERYTHING)
+                self._to_client.append(messages.ready(self._status))
+                return
+            if not self._skipping:
+                yield from self._in_groups(batch)
         except Refused as error:
+            self._skipping = True
             self._fail(error.refusal)
-            yield Exchange(messages.query("ROLLBACK"))
             yield from self._roll_back()
         except AnsweredWithError:
-            pass
-        if end[0] == b"S"[0]:
-            answer = yield Exchange(end)
-            failed = [whole for whole in answer if whole[0] == ERROR]
-            self._to_client += failed
-            if self._status == "I" and not self._txn.failed:
-                self._txn = Transaction()
-            self._to_client.append(messages.ready(self._shown_status()))
+            self._skipping = True
+        if synced:
+            yield from self._sync(end)
 
-    def _extended_message(self, whole: bytes) -> Task:
-        kind = chr(whole[0])
-        if kind == "P":
-            whole = self._parse(whole)
-        elif kind == "B":
-            portal, at = messages.cstring(whole, 5)
-            name, _ = messages.cstring(whole, at)
-            self._portals[portal] = self._prepared.get(name, Statement("", Kind.READ))
-        elif kind == "E":
-            yield from self._execute(whole)
+    def _sync(self, end: bytes) -> Task:
+        answer = yield Exchange(end)
+        self._to_client += [whole for whole in answer if whole[0] == ERROR]
+        self._skipping = False
+        if self._status == "I" and not self._txn.failed:
+            self._txn = Transaction()
+        self._to_client.append(messages.ready(self._shown_status()))
+
+    def _all_plain(self, batch: list[bytes]) -> bool:
+        """Whether no rule touches the batch, so that it may go through as it came."""
+        for whole in batch:
+            kind = whole[0]
+            if kind == PARSE:
+                name, statement, _ = self._judged(whole)
+                if not statement.plain:
+                    return False
+                self._prepared[name] = statement
+            elif kind == BIND:
+                self._bind(whole)
+            elif kind == EXECUTE and not self._portal(whole).plain:
+                return False
+        return True
+
+    def _in_groups(self, batch: list[bytes]) -> Task:
+        """Each Execute is one exchange, with the messages before it that prepare it."""
+        group: list[bytes] = []
+        for whole in batch:
+            kind = whole[0]
+            try:
+                if kind == PARSE:
+                    whole = self._parse(whole)
+                elif kind == BIND:
+                    self._bind(whole)
+                elif kind == EXECUTE:
+                    self._admit(self._portal(whole))
+            except Refused:
+                yield from self._acknowledged(group, BARE_READ)
+                raise
+            group.append(whole)
+            if kind == EXECUTE:
+                yield from self._execute(group, self._portal(whole))
+                group = []
+        described = next((self._described(m) for m in group if m[0] == DESCRIBE), None)
+        yield from self._acknowledged(group, described or BARE_READ)
+
+    def _acknowledged(self, group: list[bytes], statement: Statement) -> Task:
+        if not group:
             return
-        yield from self._acknowledged(whole, kind)
-
-    def _acknowledged(self, whole: bytes, kind: str) -> Task:
-        statement = self._described(whole) if kind == "D" else None
-        until = (
-            frozenset({ERROR, NO_DATA, b"T"[0]}) if kind == "D" else frozenset(b"E123")
+        answer = yield Exchange(
+            b"".join(group) + FLUSH,
+            EVERYTHING - {ERROR},
+            ACKNOWLEDGEMENTS,
+            len(group),
+            self._replacements(statement),
         )
-        relay = frozenset(b"t123N")
-        answer = yield Exchange(whole + messages.message(b"H"), relay, until)
-        last = answer[-1] if answer else None
-        if last is None:
-            return
-        if last[0] == NO_DATA and statement is not None and statement.job is not None:
-            last = messages.text_column("job_id")
-        elif last[0] == b"T"[0] and statement is not None and statement.discard_rows:
-            last = messages.message(b"n")
-        self._to_client.append(last)
-        if last[0] == ERROR:
-            raise AnsweredWithError
+        self._raise_error(answer)
+
+    @staticmethod
+    def _replacements(statement: Statement) -> Mapping[int, bytes]:
+        if statement.job is not None:
+            return {NO_DATA: messages.text_column("job_id")}
+        if statement.discard_rows:
+            return {ROWS: messages.message(b"n"), ROW: b""}
+        return {}
+
+    def _raise_error(self, answer: list[bytes]) -> None:
+        for whole in answer:
+            if whole[0] == ERROR:
+                self._to_client.append(whole)
+                raise AnsweredWithError
 
     def _described(self, whole: bytes) -> Statement | None:
         name = messages.cstring(whole, 6)[0]
         return (self._prepared if whole[5] == b"S"[0] else self._portals).get(name)
 
-    def _parse(self, whole: bytes) -> bytes:
+    def _portal(self, whole: bytes) -> Statement:
+        return self._portals.get(messages.cstring(whole, 5)[0], BARE_READ)
+
+    def _bind(self, whole: bytes) -> None:
+        portal, at = messages.cstring(whole, 5)
+        name, _ = messages.cstring(whole, at)
+        self._portals[portal] = self._prepared.get(name, BARE_READ)
+
+    @staticmethod
+    def _judged(whole: bytes) -> tuple[str, Statement, int]:
+        """The name, the statement and where the parameter types begin in a Parse."""
         name, at = messages.cstring(whole, 5)
         sql, rest = messages.cstring(whole, at)
         found = judge(sql)
-        statement = found[0] if len(found) == 1 else Statement(sql, Kind.READ)
-        if self._txn.failed and statement.kind not in (Kind.COMMIT, Kind.ROLLBACK):
+        # PostgreSQL itself words its refusal of several statements in one Parse.
+        return name, found[0] if len(found) == 1 else Statement(sql, Kind.READ), rest
+
+    def _parse(self, whole: bytes) -> bytes:
+        name, statement, rest = self._judged(whole)
+        aborted = self._txn.failed or self._status == "E"
+        if aborted and statement.kind not in ENDINGS:
             raise Refused(ABORTED)
         if statement.refusal:
-            raise Refused(ABORTED if self._status == "E" else statement.refusal)
+            raise Refused(statement.refusal)
         self._prepared[name] = statement
         return messages.message(
             b"P", messages.cstrings(name, statement.sql) + whole[rest:]
         )
 
-    def _execute(self, whole: bytes) -> Task:
-        statement = self._portals.get(
-            messages.cstring(whole, 5)[0], Statement("", Kind.READ)
-        )
-        if statement.kind in (Kind.COMMIT, Kind.ROLLBACK) and self._txn.failed:
+    def _admit(self, statement: Statement) -> None:
+        if statement.kind not in ENDINGS:
+            self._check(statement)
+
+    def _execute(self, group: list[bytes], statement: Statement) -> Task:
+        if statement.kind in ENDINGS and self._txn.failed:
+            yield from self._acknowledged(group[:-1], statement)
             self._txn = Transaction()
             self._to_client.append(messages.complete("ROLLBACK"))
             return
-        if statement.kind not in (Kind.COMMIT, Kind.ROLLBACK):
-            self._check(statement)
-        relay = UNTIL_COMPLETE - frozenset(b"TDIs")
-        if not statement.discard_rows:
-            relay |= {b"D"[0]}
-        answer = yield Exchange(whole + messages.message(b"H"), relay, ANSWERS)
+        yield from self._guard(statement)
+        answer = yield Exchange(
+            b"".join(group) + FLUSH,
+            EVERYTHING - ANSWERS,
+            ACKNOWLEDGEMENTS,
+            len(group),
+            self._replacements(statement),
+        )
         yield from self._answered(statement, answer, describe=False)
         if statement.kind is Kind.BEGIN:
             self._txn.explicit, self._txn.started = True, self.clock()
-        elif statement.kind in (Kind.COMMIT, Kind.ROLLBACK):
+        elif statement.kind in ENDINGS:
             self._txn = Transaction()

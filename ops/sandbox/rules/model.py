@@ -45,3 +45,11 @@ class Statement:
     waits_for_job: str | None = None  # the literal of CALL sys.wait_for_job('…')
     tag: str | None = None  # command tag to answer when PostgreSQL's would differ
     discard_rows: bool = False  # the replacement answers rows the client must not see
+    guard: str = ""  # a catalog query asked first: a row is the text of a 0A000 refusal
+
+    @property
+    def plain(self) -> bool:
+        """Whether it may reach PostgreSQL as it came and be answered as it comes."""
+        return self.kind is Kind.READ and not (
+            self.refusal or self.tag or self.discard_rows or self.waits_for_job
+        )

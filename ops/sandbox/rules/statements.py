@@ -7,7 +7,13 @@ from postgast import pg_query_pb2 as pg
 from postgast import walk
 
 from ops.sandbox.rules.model import Job, Kind, Refusal, Statement
-from ops.sandbox.rules.tables import alter_table, create_index, create_table, sequence
+from ops.sandbox.rules.tables import (
+    alter_table,
+    create_index,
+    create_table,
+    drops_primary_key,
+    sequence,
+)
 
 
 def unsupported(message: str) -> Refusal:
@@ -262,6 +268,12 @@ def _table(rule: Callable[[Any, bool], Refusal | None], job: Job | None = None) 
     return judge_table
 
 
+def _alter_table(sql: str, node: Any, is_async: bool) -> Statement:
+    job = Job.VALIDATE_CONSTRAINT if is_async else None
+    refusal, guard = alter_table(node, is_async), drops_primary_key(node)
+    return Statement(sql, Kind.DDL, refusal, job, guard=guard)
+
+
 HANDLERS: dict[str, Callable[[str, Any, bool], Statement]] = {
     "transaction_stmt": _transaction,
     "variable_set_stmt": _set,
@@ -278,6 +290,6 @@ HANDLERS: dict[str, Callable[[str, Any, bool], Statement]] = {
     "grant_stmt": _grant,
     "create_stmt": _table(create_table),
     "create_seq_stmt": _table(sequence),
-    "alter_table_stmt": _table(alter_table, Job.VALIDATE_CONSTRAINT),
+    "alter_table_stmt": _alter_table,
     "index_stmt": _table(create_index, Job.INDEX_BUILD),
 }

@@ -181,3 +181,31 @@ def added_constraint(constraint: Any) -> Refusal | None:
         if allowed
         else unsupported("unsupported ALTER TABLE ADD CONSTRAINT statement")
     )
+
+
+def drops_primary_key(node: Any) -> str:
+    """A query for the first dropped column that belongs to the primary key, or nothing."""
+    dropped = [
+        cmd.alter_table_cmd.name
+        for cmd in node.cmds
+        if cmd.alter_table_cmd.subtype == pg.AT_DropColumn
+    ]
+    if not dropped:
+        return ""
+    relation = node.relation
+    table = ".".join(
+        '"' + part.replace('"', '""') + '"'
+        for part in (relation.schemaname, relation.relname)
+        if part
+    )
+    names = ", ".join(literal(name) for name in dropped)
+    return (
+        "SELECT 'cannot drop primary key column ' || attname FROM pg_index "  # noqa: S608 - quoted
+        "JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey) "
+        f"WHERE indisprimary AND indrelid = to_regclass({literal(table)}) "
+        f"AND attname IN ({names}) LIMIT 1"
+    )
+
+
+def literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,5 @@
+import sys
+
+from ops.sandbox.daemon import main
+
+sys.exit(main())

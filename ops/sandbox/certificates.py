@@ -1,0 +1,141 @@
+"""The sandbox's own certificate authority and one server certificate per Region."""
+
+import ipaddress
+import os
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+LIFETIME = timedelta(days=397)  # what clients accept at most of a server certificate
+RENEW_BEFORE = timedelta(days=30)
+
+
+class Authority:
+    """Makes, keeps and renews the certificates under ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root_certificate = folder / "ca.pem"
+        self._root_key = folder / "ca.key"
+        self._folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._current(self.root_certificate):
+            self._make_root()
+
+    def context(self, region: str) -> ssl.SSLContext:
+        """A TLS context for ``*.dsql.<region>.on.aws``, direct TLS (ALPN) included."""
+        certificate = self._folder / f"{region}.pem"
+        if not self._current(certificate):
+            self._issue(region, certificate)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(certificate)
+        context.set_alpn_protocols(["postgresql"])
+        return context
+
+    @staticmethod
+    def _current(path: Path) -> bool:
+        if not path.exists():
+            return False
+        found = x509.load_pem_x509_certificate(path.read_bytes())
+        return found.not_valid_after_utc - RENEW_BEFORE > datetime.now(UTC)
+
+    def _make_root(self) -> None:
+        for stale in self._folder.glob("*.pem"):
+            stale.unlink()
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = _name("DSQL sandbox CA")
+        certificate = (
+            _builder(name, name, key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs=True), critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False
+            )
+            .sign(key, hashes.SHA256())
+        )
+        _write(self._root_key, _pem(key))
+        _write(self.root_certificate, certificate.public_bytes(PEM))
+
+    def _issue(self, region: str, path: Path) -> None:
+        root = x509.load_pem_x509_certificate(self.root_certificate.read_bytes())
+        root_key = serialization.load_pem_private_key(self._root_key.read_bytes(), None)
+        assert isinstance(root_key, ec.EllipticCurvePrivateKey)  # noqa: S101 - made here
+        key = ec.generate_private_key(ec.SECP256R1())
+        names: list[x509.GeneralName] = [
+            x509.DNSName(f"*.dsql.{region}.on.aws"),
+            x509.DNSName("localhost"),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        ]
+        certificate = (
+            _builder(_name(f"DSQL sandbox {region}"), root.subject, key.public_key())
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
+            .add_extension(_usage(signs=False), critical=True)
+            .add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                    root_key.public_key()
+                ),
+                critical=False,
+            )
+            .sign(root_key, hashes.SHA256())
+        )
+        _write(path, _pem(key) + certificate.public_bytes(PEM))
+
+
+PEM = serialization.Encoding.PEM
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + LIFETIME)
+    )
+
+
+def _usage(*, signs: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=signs,
+        crl_sign=signs,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace the file at once, readable by its owner only."""
+    partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as out:
+        out.write(content)
+    partial.replace(path)

@@ -1,0 +1,116 @@
+"""The process behind ``sandbox up``: PostgreSQL and the listener, until told to stop."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import psycopg
+
+from ops.sandbox.certificates import Authority
+from ops.sandbox.postgres import Postgres, PostgresError
+from ops.sandbox.server import Backend, Server
+from ops.sandbox.state import State, StateError, write_private
+
+logger = logging.getLogger(__name__)
+BACKLOG = 512
+
+
+def listen(port: int) -> socket.socket:
+    """The listening socket. Raises OSError when the port is taken."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(BACKLOG)
+    return listener
+
+
+class Mapping:
+    """Who may be whom: the rows of ``AWS IAM GRANT``, read at each login."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._connection = postgres.connect()
+        self._lock = threading.Lock()
+
+    def may_be(self, arn: str, role: str) -> bool:
+        query = (
+            "SELECT 1 FROM sandbox.iam_mapping m JOIN pg_roles r ON r.oid = m.role "
+            "WHERE m.arn = %s AND r.rolname = %s"
+        )
+        with self._lock:
+            return self._connection.execute(query, (arn, role)).fetchone() is not None
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+async def serve(root: Path) -> None:
+    """Start everything, say that it is ready, and run until SIGTERM or SIGINT."""
+    state = State.load(root)
+    if state is None:
+        raise StateError(f"{root} holds no sandbox.")
+    listener = listen(state.port)
+    authority = Authority(root / "tls")
+    postgres = Postgres(root)
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await asyncio.to_thread(postgres.start)
+    mapping = Mapping(postgres)
+    try:
+        contexts = {r.region: authority.context(r.region) for r in state.regions}
+        regions = {r.endpoint: r.region for r in state.regions}
+        backend = Backend(
+            contexts, regions, state.find_key, mapping.may_be, postgres.socket_path
+        )
+        server = asyncio.create_task(Server(backend, listener).serve())
+        ended = asyncio.create_task(asyncio.to_thread(postgres.wait))
+        stopping = asyncio.create_task(stop.wait())
+        write_private(root / "ready", str(os.getpid()))
+        await asyncio.wait(
+            {server, ended, stopping}, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not stop.is_set():
+            logger.error("the listener or PostgreSQL ended by itself; stopping")
+        for task in (server, stopping):
+            task.cancel()
+    finally:
+        (root / "ready").unlink(missing_ok=True)
+        mapping.close()
+        postgres.stop()
+
+
+def _take(lock: IO[str]) -> bool:
+    """Take the lock for life; who only asks for the state holds it for a moment."""
+    for _ in range(50):
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def main() -> int:
+    root = Path(sys.argv[1])
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    with (root / "lock").open("a") as lock:
+        if not _take(lock):
+            return 0  # another one was faster and serves this folder
+        (root / "ready").unlink(missing_ok=True)
+        write_private(root / "pid", str(os.getpid()))
+        try:
+            asyncio.run(serve(root))
+        except (OSError, StateError, PostgresError, psycopg.Error) as error:
+            logger.error("%s", error)  # noqa: TRY400 - the text says it, no traceback
+            return 1
+    return 0

@@ -1,0 +1,189 @@
+"""Start, stop, describe and remove a sandbox; every function may be repeated."""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ops.sandbox.postgres import Postgres
+from ops.sandbox.state import Region, State
+
+DEFAULT_REGIONS = ("us-east-1", "us-east-2")
+START_SECONDS, STOP_SECONDS = 60.0, 30.0
+HOST = "127.0.0.1"
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class SandboxError(Exception):
+    """The sandbox could not be started or stopped; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where the sandbox is and how to reach it."""
+
+    state: str  # running, starting, stopped or absent
+    regions: tuple[Region, ...]
+    port: int
+    root: Path
+    data: Path
+    credentials: dict[str, str]
+
+    @property
+    def sslrootcert(self) -> Path:
+        return self.root / "tls" / "ca.pem"
+
+    def as_json(self) -> dict[str, Any]:
+        regions = [
+            {"role": r.role, "region": r.region, "endpoint": r.endpoint}
+            for r in self.regions
+        ]
+        return {
+            "state": self.state,
+            "regions": regions,
+            "hostaddr": HOST,
+            "port": self.port,
+            "sslrootcert": str(self.sslrootcert),
+            "credentials": self.credentials,
+            "data": str(self.data),
+        }
+
+    def environ(self, role: str = "primary") -> dict[str, str]:
+        """The variables that point a process of that Region at the sandbox."""
+        own = next(r for r in self.regions if r.role == role)
+        peer = next(r for r in self.regions if r.role != role)
+        return {
+            "DSQL_ENDPOINT": own.endpoint,
+            "DSQL_PEER_ENDPOINT": peer.endpoint,
+            "AWS_REGION": own.region,
+            **self.credentials,
+            "PGHOSTADDR": HOST,
+            "PGPORT": str(self.port),
+            "PGSSLROOTCERT": str(self.sslrootcert),
+        }
+
+
+def status(root: Path) -> Status:
+    root = root.resolve()
+    state = State.load(root)
+    data = Postgres(root).home
+    if state is None:
+        return Status("absent", (), 0, root, data, {})
+    operator = state.keys[0]
+    credentials = {
+        "AWS_ACCESS_KEY_ID": operator.access_key,
+        "AWS_SECRET_ACCESS_KEY": operator.secret_key,
+    }
+    running = "running" if (root / "ready").exists() else "starting"
+    word = running if _locked(root) else "stopped"
+    return Status(word, state.regions, state.port, root, data, credentials)
+
+
+def up(
+    root: Path, *, regions: tuple[str, str] = DEFAULT_REGIONS, port: int = 0
+) -> Status:
+    """Start the sandbox, or find it running. ``port`` 0 keeps the port it has.
+
+    Raises SandboxError with the last lines of its log when it does not start.
+    """
+    root = root.resolve()
+    # Passable, not readable: as root, PostgreSQL runs as another user inside it.
+    root.mkdir(mode=0o711, parents=True, exist_ok=True)
+    found = status(root)
+    if found.state == "running":
+        return found
+    if not _locked(root):
+        state = State.load(root) or State.new(regions, port)
+        replace(state, port=port or state.port).save(root)
+        _spawn(root)
+    return _await(root)
+
+
+def _spawn(root: Path) -> None:
+    with (root / "sandbox.log").open("w") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "ops.sandbox", str(root)],
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # It outlives the terminal and its Ctrl-C; `down` ends it.
+            start_new_session=True,
+        )
+
+
+def _await(root: Path) -> Status:
+    deadline = time.monotonic() + START_SECONDS
+    grace = time.monotonic() + 5  # seconds a new process may need to take the lock
+    while (found := status(root)).state != "running":
+        gone = found.state == "stopped" and (_log(root) or time.monotonic() > grace)
+        if gone or time.monotonic() > deadline:
+            raise SandboxError(
+                f"The sandbox in {root} did not start; its log says:\n{_log(root)}\n"
+                f"If the port is taken: manage.py sandbox up --port <another>."
+            )
+        time.sleep(0.02)
+    return found
+
+
+def _log(root: Path) -> str:
+    with suppress(FileNotFoundError):
+        return (root / "sandbox.log").read_text(errors="replace")[-2000:].strip()
+    return ""
+
+
+def down(root: Path) -> bool:
+    """Stop the sandbox; False when it was not running. The data stay."""
+    root = root.resolve()
+    if not _locked(root):
+        if (root / "sandbox.json").exists():
+            Postgres(root).stop()  # one that outlived a killed sandbox
+        return False
+    with suppress(FileNotFoundError, ProcessLookupError, ValueError):
+        os.kill(int((root / "pid").read_text()), signal.SIGTERM)
+    if not _wait(lambda: not _locked(root), STOP_SECONDS):
+        raise SandboxError(
+            f"The sandbox in {root} did not stop within {STOP_SECONDS:.0f} s; "
+            f"its log is {root / 'sandbox.log'}."
+        )
+    return True
+
+
+def reset(root: Path) -> bool:
+    """Stop the sandbox and delete all it kept; False when there was nothing."""
+    root = root.resolve()
+    if not (root / "sandbox.json").exists():
+        return False
+    down(root)
+    Postgres(root).remove()
+    shutil.rmtree(root)
+    return True
+
+
+def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _locked(root: Path) -> bool:
+    """Whether a daemon lives: it holds the lock until it ends, however it ends."""
+    try:
+        with (root / "lock").open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
