@@ -47,3 +47,9 @@ def one_of(
             f"{name} is {value!r}; set it to one of {', '.join(choices)}."
         )
     return value
+
+
+def log_level(name: str, default: str, *, env: Mapping[str, str] = os.environ) -> str:
+    choices = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+    upper = {name: env.get(name, default).upper()}
+    return one_of(name, choices, default, env=upper)

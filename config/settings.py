@@ -21,6 +21,16 @@ DATABASES = {
         "CONN_MAX_AGE": None,
     }
 }
+DSQL_PEER_ENDPOINT = env.text("DSQL_PEER_ENDPOINT")
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {"django": {"handlers": []}},  # to root, not to absent administrators
+    "root": {"handlers": ["console"], "level": env.log_level("LOG_LEVEL", "INFO")},
+}
 
 USE_TZ = True
 TIME_ZONE = "UTC"

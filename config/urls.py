@@ -1,10 +1,11 @@
 from django.urls import include, path
 
 from config.api import views
+from config.api.health import health
 
 urlpatterns = [
     path("", views.index, name="index"),
-    path("health", views.health, name="health"),
+    path("health", health, name="health"),
     path("health/live", views.live, name="live"),
     path("", include("users.urls")),
 ]

@@ -6,3 +6,10 @@ os.environ.setdefault("DJANGO_SECRET_KEY", "tests-only-" + "k" * 50)
 os.environ.setdefault("ALLOWED_HOSTS", "testserver,localhost,127.0.0.1")
 
 from config.settings_ops import *  # noqa: F403 - the environment above comes first
+from config.settings_ops import DATABASES as SERVED
+
+# The other Region's endpoint: the same database seen through another connection.
+DATABASES = {
+    **SERVED,
+    "secondary": {**SERVED["default"], "TEST": {"MIRROR": "default"}},
+}

@@ -1,5 +1,6 @@
 """What every answer carries, and what every request must respect."""
 
+import logging
 from collections.abc import Callable
 
 from django.db import InterfaceError, OperationalError
@@ -8,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from config.api import problems
 from config.api.views import region
 
+logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 64 * 1024
 HEADERS = {
     "Cache-Control": "no-store",
@@ -49,6 +51,7 @@ class APIMiddleware:
         """A database that cannot be reached is the service's state, not a bug."""
         if not isinstance(error, OperationalError | InterfaceError):
             return None
+        logger.error("The database cannot be reached", exc_info=error)
         return problem(
             problems.Problem(
                 503,

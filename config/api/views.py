@@ -5,8 +5,6 @@ import json
 import os
 from typing import IO, Any
 
-from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.urls import reverse
 from rest_framework import exceptions
@@ -17,7 +15,6 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from config.api import problems
-from config.dsql.retry import run_statement
 
 
 def region() -> str:
@@ -84,35 +81,6 @@ def index(request: HttpRequest) -> JsonResponse:
 
 def live(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok", "region": region()})
-
-
-def health(request: HttpRequest) -> JsonResponse:
-    """200 when the database answers and holds every migration, else 503 with the reason."""
-    try:
-        behind = run_statement(unapplied)
-    except DatabaseError:
-        return _unhealthy("unreachable", "unknown")
-    if behind:
-        return _unhealthy("ok", "behind")
-    checks = {"status": "ok", "region": region(), "database": "ok", "schema": "current"}
-    return JsonResponse(checks)
-
-
-def _unhealthy(database: str, schema: str) -> JsonResponse:
-    checks = {
-        "status": "unavailable",
-        "region": region(),
-        "database": database,
-        "schema": schema,
-    }
-    return JsonResponse(checks, status=503, headers={"Retry-After": "1"})
-
-
-def unapplied() -> list[str]:
-    """Names of the migrations the code has and the database has not."""
-    executor = MigrationExecutor(connection)
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
 
 
 def problem_view(status: int, code: str, detail: str) -> Any:

@@ -9,6 +9,8 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.postgresql import base
 
+from config.dsql.client import DatabaseClient
+from config.dsql.creation import DATABASE, DatabaseCreation, schema_of
 from config.dsql.features import DatabaseFeatures
 from config.dsql.operations import DatabaseOperations
 from config.dsql.schema import DatabaseSchemaEditor
@@ -17,12 +19,23 @@ from config.dsql.tokens import TOKENS, Endpoint, region_of
 AMAZON_ROOTS = Path(__file__).with_name("amazon-roots.pem")
 # DSQL ends a session after 60 minutes; jitter keeps processes from reconnecting at once.
 MAX_AGE_SECONDS = (45 * 60, 55 * 60)
+# A connection idle this long, perhaps with its Lambda frozen, is checked before use.
+IDLE_SECONDS = 60
+# Defaults of libpq's parameters; OPTIONS may override each.
+DEFAULTS = {
+    "sslmode": "verify-full",
+    "connect_timeout": 5,  # seconds per address
+    "tcp_user_timeout": 10_000,  # milliseconds until a silent peer counts as gone
+    "keepalives_idle": 30,
+}
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     display_name = "Aurora DSQL"
     features_class = DatabaseFeatures
     ops_class = DatabaseOperations
+    client_class = DatabaseClient
+    creation_class = DatabaseCreation
     SchemaEditorClass = DatabaseSchemaEditor
     # Columns of identity type must be bigint and name a CACHE of 1 or at least 65536:
     # AWS user guide, "Sequences and identity columns".
@@ -48,11 +61,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 f"DATABASES[{self.alias!r}]['HOST'] is empty: set DSQL_ENDPOINT to the "
                 f"cluster's endpoint, or run `make run` or `manage.py sandbox up`."
             )
-        self.settings_dict["NAME"] = self.settings_dict["NAME"] or "postgres"
-        params = super().get_connection_params()
+        self.settings_dict["NAME"] = self.settings_dict["NAME"] or DATABASE
+        schema = schema_of(self.settings_dict["NAME"])
+        params = {**DEFAULTS, **super().get_connection_params(), "dbname": DATABASE}
+        if schema is not None:
+            path = f"-c search_path={schema}"
+            params["options"] = f"{params.get('options', '')} {path}".strip()
         params["user"] = params.get("user") or "admin"
         params["region"] = self._region(params)
-        params.setdefault("sslmode", "verify-full")
         if "PGSSLROOTCERT" not in os.environ:
             params.setdefault("sslrootcert", str(AMAZON_ROOTS))
         return params
@@ -81,10 +97,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def connect(self) -> None:
         super().connect()
         # Wall clock: the monotonic clock stands still while Lambda is frozen.
-        self._ends_at = time.time() + random.uniform(*MAX_AGE_SECONDS)  # noqa: S311 - jitter
+        self._used_at = time.time()
+        self._ends_at = self._used_at + random.uniform(*MAX_AGE_SECONDS)  # noqa: S311 - jitter
 
     def close_if_unusable_or_obsolete(self) -> None:
-        if self.connection is not None and time.time() >= self._ends_at:
-            self.close()
-            return
+        """Django calls this between requests: a busy connection costs no round trip."""
+        now = time.time()
+        if self.connection is not None:
+            idle, self._used_at = now - self._used_at, now
+            if now >= self._ends_at or (idle > IDLE_SECONDS and not self.is_usable()):
+                self.close()
+                return
         super().close_if_unusable_or_obsolete()

@@ -20,9 +20,15 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         pending += [current.__context__, current.__cause__]
 
 
+def sqlstates(error: BaseException) -> set[str]:
+    """Every SQLSTATE in the exception chain."""
+    return {
+        state
+        for link in chain(error)
+        if (state := getattr(link, "sqlstate", None)) is not None
+    }
+
+
 def is_conflict(error: BaseException) -> bool:
     """True when a 40001 stands anywhere in the exception chain."""
-    return any(
-        getattr(link, "sqlstate", None) == SERIALIZATION_FAILURE
-        for link in chain(error)
-    )
+    return SERIALIZATION_FAILURE in sqlstates(error)

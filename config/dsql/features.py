@@ -5,14 +5,14 @@ from django.db.backends.postgresql import features
 
 class DatabaseFeatures(features.DatabaseFeatures):
     minimum_database_version = (16,)
+    # Known; Django would find out by creating a table and rolling back.
+    supports_transactions = True
     # SAVEPOINT is refused: "Unsupported SQL features".
     uses_savepoints = False
     can_release_savepoints = False
     # One DDL statement per transaction, none together with DML: "DDL and distributed
     # transactions".
     can_rollback_ddl = False
-    # DECLARE CURSOR is refused.
-    can_use_chunked_reads = True
     # Only FOR UPDATE and FOR KEY SHARE exist, and neither waits.
     has_select_for_update_nowait = False
     has_select_for_update_skip_locked = False

@@ -65,7 +65,7 @@ def run_transaction(
         with transaction.atomic(using=using, durable=True):
             return work()
 
-    return _repeat(attempt, policy, sleep, on_retry)
+    return repeat(attempt, policy=policy, sleep=sleep, on_retry=on_retry)
 
 
 def run_statement(
@@ -83,15 +83,20 @@ def run_statement(
     """
     if connections[using].in_atomic_block:
         return work()
-    return _repeat(work, policy, sleep, on_retry)
+    return repeat(work, policy=policy, sleep=sleep, on_retry=on_retry)
 
 
-def _repeat(
+def repeat(
     attempt: Callable[[], Result],
-    policy: Policy | None,
-    sleep: Callable[[float], None],
-    on_retry: OnRetry | None,
+    *,
+    policy: Policy | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+    on_retry: OnRetry | None = None,
 ) -> Result:
+    """Call ``attempt``, a whole unit of work, until no conflict ends it.
+
+    Raises ConflictRetriesExhausted when the policy's budget is spent.
+    """
     delays = (policy or DEFAULT_POLICY).delays()
     number = 1
     while True:

@@ -100,6 +100,8 @@ def _take(lock: IO[str]) -> bool:
 
 def main() -> int:
     root = Path(sys.argv[1])
+    if os.fork():
+        return 0  # the starter waits for this one only: the daemon is nobody's child
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )

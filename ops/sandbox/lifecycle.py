@@ -108,15 +108,19 @@ def up(
 
 
 def _spawn(root: Path) -> None:
+    # libpq's variables, which may point at this sandbox, are not for its own PostgreSQL.
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
     with (root / "sandbox.log").open("w") as log:
-        subprocess.Popen(
+        subprocess.run(
             [sys.executable, "-m", "ops.sandbox", str(root)],
             cwd=PROJECT,
+            env=environ,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            # It outlives the terminal and its Ctrl-C; `down` ends it.
+            # It forks, outlives the terminal and its Ctrl-C; `down` ends it.
             start_new_session=True,
+            check=True,
         )
 
 

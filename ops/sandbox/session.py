@@ -398,8 +398,9 @@ class Session:
         for whole in batch:
             kind = whole[0]
             if kind == PARSE:
-                name, statement, _ = self._judged(whole)
-                if not statement.plain:
+                name, statement, rest = self._judged(whole)
+                unchanged = whole.endswith(statement.sql.encode() + b"\0", 0, rest)
+                if not (statement.plain and unchanged):
                     return False
                 self._prepared[name] = statement
             elif kind == BIND:

@@ -52,7 +52,7 @@ def _one(sql: str) -> Statement:
     try:
         tree = parse(plain)
     except PgQueryError:
-        return Statement(sql, Kind.READ)
+        return Statement(plain, Kind.READ)
     return verdict(plain, tree.stmts[0].stmt, is_async=is_async)
 
 

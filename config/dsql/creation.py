@@ -1,0 +1,99 @@
+"""Test databases: DSQL has one database, so each is a schema of it."""
+
+import re
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.db.backends.base.creation import TEST_DATABASE_PREFIX
+from django.db.backends.postgresql import creation
+
+from config.dsql.retry import repeat
+
+DATABASE = "postgres"
+# AWS user guide, "Cluster quotas and database limits": schemas per database.
+MAX_SCHEMAS = 10
+SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+
+def schema_of(name: str | None) -> str | None:
+    """The schema in a NAME of the form ``postgres.<schema>``; None for ``postgres``.
+
+    Raises ImproperlyConfigured for any other name.
+    """
+    database, _, schema = (name or DATABASE).partition(".")
+    if database == DATABASE and not schema:
+        return None
+    if database == DATABASE and SCHEMA_NAME.fullmatch(schema):
+        return schema
+    raise ImproperlyConfigured(
+        f"NAME is {name!r}, but a DSQL cluster has one database: use 'postgres', or "
+        f"'postgres.<schema>' to work in another schema than public."
+    )
+
+
+class DatabaseCreation(creation.DatabaseCreation):
+    def _get_test_db_name(self):
+        wanted = self.connection.settings_dict["TEST"]["NAME"]
+        if wanted is None:
+            alias = re.sub(r"\W", "_", self.connection.alias).lower()
+            wanted = f"{TEST_DATABASE_PREFIX}{alias}"
+        return f"{DATABASE}.{wanted.rpartition('.')[2]}"
+
+    def get_test_db_clone_settings(self, suffix):
+        settings = super().get_test_db_clone_settings(suffix)
+        schema_of(settings["NAME"])
+        return settings
+
+    def _execute_create_test_db(self, cursor, parameters, keepdb=False):
+        schema = self._schema(parameters["dbname"])
+        if keepdb and self._exists(cursor, schema):
+            return
+        quoted = self.connection.ops.quote_name(schema)
+        repeat(lambda: cursor.execute(f"CREATE SCHEMA {quoted}"))
+
+    def _clone_test_db(self, suffix, verbosity, keepdb=False):
+        """Build a worker's schema by migrating it: nothing copies one in DSQL."""
+        connection = self.connection
+        original = connection.settings_dict["NAME"]
+        name = self.get_test_db_clone_settings(suffix)["NAME"]
+        with self.connection._nodb_cursor() as cursor:
+            schema = self._schema(name)
+            if self._exists(cursor, schema):
+                if keepdb:
+                    return
+                self._drop(cursor, schema)
+            self._execute_create_test_db(cursor, {"dbname": schema})
+        connection.close()
+        connection.settings_dict["NAME"] = name
+        try:
+            call_command(
+                "migrate",
+                verbosity=max(verbosity - 1, 0),
+                interactive=False,
+                database=connection.alias,
+                run_syncdb=True,
+            )
+        finally:
+            connection.close()
+            connection.settings_dict["NAME"] = original
+
+    def _destroy_test_db(self, test_database_name, verbosity):
+        with self.connection._nodb_cursor() as cursor:
+            self._drop(cursor, self._schema(test_database_name))
+
+    def _drop(self, cursor, schema):
+        quoted = self.connection.ops.quote_name(schema)
+        repeat(lambda: cursor.execute(f"DROP SCHEMA IF EXISTS {quoted} CASCADE"))
+
+    @staticmethod
+    def _exists(cursor, schema):
+        query = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s"
+        repeat(lambda: cursor.execute(query, [schema]))
+        return cursor.fetchone() is not None
+
+    @staticmethod
+    def _schema(name):
+        """The schema of a test database; Django hands its name over bare or quoted."""
+        schema = schema_of(f"{DATABASE}.{name.strip(chr(34)).rpartition('.')[2]}")
+        assert schema is not None  # noqa: S101 - the name above always has a schema
+        return schema

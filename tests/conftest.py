@@ -1,0 +1,39 @@
+"""One sandbox for the whole test session; product code sees only an endpoint and a CA file."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from django.conf import settings
+
+from ops.sandbox import lifecycle
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lifecycle.Status]:
+    """Both Regions on a free port, with this process's environment pointing at the primary."""
+    root = tmp_path_factory.mktemp("sandbox")
+    status = lifecycle.up(root)
+    outer = dict(os.environ)
+    os.environ.update(status.environ())
+    try:
+        yield status
+    finally:
+        os.environ.clear()
+        os.environ.update(outer)
+        lifecycle.reset(root)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(sandbox: lifecycle.Status) -> None:
+    """Point every database alias at its Region's endpoint; called before any connects."""
+    endpoints = {region.role: region.endpoint for region in sandbox.regions}
+    settings.DATABASES["default"]["HOST"] = endpoints["primary"]
+    settings.DATABASES["secondary"]["HOST"] = endpoints["secondary"]
+
+
+@pytest.fixture(autouse=True)
+def only_loopback() -> None:
+    """libpq is not covered by pytest-socket: refuse any other address by name."""
+    address = os.environ.get("PGHOSTADDR", "127.0.0.1")
+    assert address in {"127.0.0.1", "::1"}, f"tests must not reach {address}"
