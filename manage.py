@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 from dotenv import load_dotenv
 
@@ -13,7 +14,12 @@ def main() -> None:
     # Variables that are already set win: a deployment never depends on .env.
     load_dotenv(Path(__file__).with_name(".env"), override=False)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings_ops")
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        if "--traceback" in sys.argv:
+            raise
+        sys.exit(f"manage.py: {error}")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,10 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "loggers": {"django": {"handlers": []}},  # to root, not to absent administrators
+    "loggers": {
+        "django": {"handlers": []},  # to root, not to absent administrators
+        "botocore": {"level": "WARNING"},  # names its credential source at INFO
+    },
     "root": {"handlers": ["console"], "level": env.log_level("LOG_LEVEL", "INFO")},
 }
 

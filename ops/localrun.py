@@ -1,0 +1,127 @@
+"""Both Regions of the application as two processes on this machine."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from ops.paths import MANAGE
+
+HOST = "127.0.0.1"
+STOP_SECONDS = 10.0
+Say = Callable[[str], None]
+
+
+class PortTaken(Exception):
+    """Another program listens where a Region should be served."""
+
+
+class MigrationFailed(Exception):
+    """``manage.py migrate`` ended with an error, which it has printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionServer:
+    """One Region: its role, its Region name and where it is served."""
+
+    role: str
+    region: str
+    port: int
+    environ: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+
+def require_free_port(server: RegionServer) -> None:
+    """Raise PortTaken with the way out when the port is in use."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, server.port))
+        except OSError:
+            other = server.port + 10
+            raise PortTaken(
+                f"Port {server.port} ({server.role}) is in use on {HOST}. Stop what listens "
+                f"there, or choose others: manage.py run --ports {other} {other + 1}"
+            ) from None
+
+
+def migrate(environ: Mapping[str, str], say: Say) -> None:
+    """Apply the migrations with that environment. Raises MigrationFailed."""
+    with subprocess.Popen(
+        [sys.executable, str(MANAGE), "migrate", "--no-color"],
+        env={**os.environ, **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        _relay(process.stdout, "migrate", say)
+    if process.returncode:
+        raise MigrationFailed("manage.py migrate failed; its output is above.")
+
+
+def serve(servers: Sequence[RegionServer], say: Say) -> int:
+    """Run every server until one ends or Ctrl-C; returns the exit code.
+
+    All processes are children of this one and are gone when it returns.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    processes = [_start(server, say) for server in servers]
+    try:
+        while not stop.wait(0.2):
+            for process, server in zip(processes, servers, strict=True):
+                if process.poll() is not None:
+                    say(f"The {server.role} server ended; stopping the other.")
+                    return process.returncode or 1
+        return 0
+    finally:
+        _stop(processes)
+
+
+def _start(server: RegionServer, say: Say) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-u", str(MANAGE), "runserver", "--noreload"),
+            *("--no-color", f"{HOST}:{server.port}"),
+        ],
+        env={**os.environ, **server.environ},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # The terminal's Ctrl-C reaches this process only, which stops its children in order.
+        start_new_session=True,
+    )
+    prefix = f"{server.role} {server.region}"
+    threading.Thread(
+        target=_relay, args=(process.stdout, prefix, say), daemon=True
+    ).start()
+    return process
+
+
+def _relay(lines: IO[str] | None, prefix: str, say: Say) -> None:
+    for line in lines or ():
+        say(f"[{prefix}] {line.rstrip()}")
+
+
+def _stop(processes: Sequence[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in processes:
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

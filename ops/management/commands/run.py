@@ -1,0 +1,69 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from ops import localrun
+from ops.localrun import MigrationFailed, PortTaken, RegionServer
+from ops.paths import ENV_FILE, SANDBOX
+from ops.sandbox import envfile, lifecycle
+from ops.sandbox.lifecycle import SandboxError
+from ops.sandbox.postgres import PostgresError
+from ops.sandbox.state import StateError
+
+TRY = """
+Both Regions serve. Try, in another terminal:
+  curl -i -X POST {first}/users -H 'Content-Type: application/json' \\
+       -d '{{"name": "Ada Lovelace", "email": "ada@example.com"}}'
+  curl {second}/users
+  .venv/bin/python manage.py dsql_verify
+Ctrl-C stops everything.
+"""
+
+
+class Command(BaseCommand):
+    help = "Serve both Regions on this machine over the sandbox; Ctrl-C stops all."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--ports", nargs=2, type=int, default=(8000, 8001),
+            metavar=("PRIMARY", "SECONDARY"), help="default: 8000 8001",
+        )  # fmt: skip
+
+    def handle(self, *args: Any, ports: tuple[int, int], **options: Any) -> None:
+        was_running = lifecycle.status(SANDBOX).state == "running"
+        try:
+            self._run(ports)
+        except (
+            MigrationFailed, PortTaken, SandboxError, StateError, PostgresError
+        ) as error:  # fmt: skip
+            raise CommandError(str(error)) from error
+        finally:
+            if not was_running and lifecycle.down(SANDBOX):
+                self.stdout.write("Stopped the sandbox; its data stay.")
+
+    def _run(self, ports: tuple[int, int]) -> None:
+        for role, port in zip(("primary", "secondary"), ports, strict=True):
+            localrun.require_free_port(RegionServer(role, "", port, {}))
+        self.stdout.write(f"Starting the sandbox in {SANDBOX} ...")
+        status = lifecycle.up(SANDBOX)
+        self.stdout.write(envfile.write_if_none(ENV_FILE, status))
+        shared = envfile.variables(status)
+        servers = [
+            # Each knows its own Region only; Django's key is the same in both.
+            RegionServer(
+                region.role,
+                region.region,
+                port,
+                {**shared, **status.environ(region.role), "DSQL_PEER_ENDPOINT": ""},
+            )
+            for region, port in zip(status.regions, ports, strict=True)
+        ]
+        localrun.migrate(servers[0].environ, self.stdout.write)
+        for server in servers:
+            self.stdout.write(f"{server.role:<10} {server.region:<10} {server.url}")
+        first, second = (server.url for server in servers)
+        self.stdout.write(TRY.format(first=first, second=second))
+        if code := localrun.serve(servers, self.stdout.write):
+            raise SystemExit(code)

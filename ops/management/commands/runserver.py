@@ -1,0 +1,52 @@
+"""Django's development server, which brings the sandbox up when no target is named."""
+
+import os
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.core.management.commands import runserver
+from django.db import OperationalError, connection
+
+from ops import localrun
+from ops.localrun import MigrationFailed
+from ops.paths import SANDBOX
+from ops.sandbox import envfile, lifecycle
+from ops.sandbox.lifecycle import SandboxError
+from ops.sandbox.postgres import PostgresError
+from ops.sandbox.state import StateError
+
+
+class Command(runserver.Command):
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.DATABASES["default"]["HOST"]:
+            self._begin_again_with_a_sandbox()
+        super().handle(*args, **options)
+
+    def _begin_again_with_a_sandbox(self) -> None:
+        self.stdout.write(
+            f"No DSQL_ENDPOINT is set: starting the sandbox in {SANDBOX} ..."
+        )
+        try:
+            status = lifecycle.up(SANDBOX)
+            environ = envfile.variables(status)
+            localrun.migrate(environ, self.stdout.write)
+        except (MigrationFailed, SandboxError, StateError, PostgresError) as error:
+            raise CommandError(str(error)) from error
+        # Settings were read without a target; the same command reads them anew.
+        command = [sys.executable, *sys.argv]
+        os.execve(sys.executable, command, {**os.environ, **environ})  # noqa: S606 - no shell
+
+    def check_migrations(self) -> None:
+        host = settings.DATABASES["default"]["HOST"]
+        region = os.environ.get("AWS_REGION", "")
+        try:
+            connection.ensure_connection()
+        except OperationalError as error:
+            raise CommandError(
+                f"{host} cannot be reached: {str(error).strip()}\n"
+                f"If it is the sandbox's, start it: manage.py sandbox up"
+            ) from error
+        self.stdout.write(f"Serving Region {region} with {host}")
+        super().check_migrations()

@@ -1,0 +1,87 @@
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from ops.paths import ENV_FILE, SANDBOX
+from ops.sandbox import envfile, lifecycle
+from ops.sandbox.lifecycle import SandboxError, Status
+from ops.sandbox.postgres import PostgresError
+from ops.sandbox.state import ROLES, StateError
+
+
+class Command(BaseCommand):
+    help = "Two Regions of Aurora DSQL on this machine: up, down, status, reset, env."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        up = actions.add_parser("up", help="start it, or find it running")
+        up.add_argument("--port", type=int, default=0, help="default: the one it has")
+        up.add_argument("--format", choices=("text", "json"), default="text")
+        actions.add_parser("down", help="stop it; the data stay")
+        status = actions.add_parser("status", help="where it is and how to reach it")
+        status.add_argument("--format", choices=("text", "json"), default="text")
+        reset = actions.add_parser("reset", help="stop it and delete all its data")
+        reset.add_argument("--yes", action="store_true", help="do not ask")
+        env = actions.add_parser("env", help="print the variables that select it")
+        env.add_argument("--role", choices=ROLES, default="primary")
+
+    def handle(self, *args: Any, action: str, **options: Any) -> None:
+        try:
+            getattr(self, action)(**options)
+        except (SandboxError, StateError, PostgresError) as error:
+            raise CommandError(str(error)) from error
+
+    def up(self, *, port: int, format: str, **_: Any) -> None:
+        self._say(format, f"Starting the sandbox in {SANDBOX} ...")
+        status = lifecycle.up(SANDBOX, port=port)
+        self._say(format, envfile.write_if_none(ENV_FILE, status))
+        self._show(status, format)
+
+    def down(self, **_: Any) -> None:
+        stopped = lifecycle.down(SANDBOX)
+        self.stdout.write(
+            "Stopped; the data stay." if stopped else "It was not running."
+        )
+
+    def status(self, *, format: str, **_: Any) -> None:
+        self._show(lifecycle.status(SANDBOX), format)
+
+    def reset(self, *, yes: bool, **_: Any) -> None:
+        found = lifecycle.status(SANDBOX)
+        if found.state != "absent" and not yes:
+            answer = input(
+                f"Delete the sandbox in {found.data} and all its data? [y/N] "
+            )
+            if answer.strip().lower() not in {"y", "yes"}:
+                raise CommandError("Nothing was deleted.")
+        removed = lifecycle.reset(SANDBOX)
+        self.stdout.write("Deleted the sandbox." if removed else "There is no sandbox.")
+        if envfile.remove_own(ENV_FILE):
+            self.stdout.write(f"Removed {ENV_FILE.name}, which pointed at it.")
+
+    def env(self, *, role: str, **_: Any) -> None:
+        found = lifecycle.status(SANDBOX)
+        if found.state == "absent":
+            raise CommandError("There is no sandbox: run `manage.py sandbox up`.")
+        self.stdout.write(envfile.render(envfile.variables(found, role)), ending="")
+
+    def _say(self, style: str, text: str) -> None:
+        """Progress goes where it does not disturb a program that reads the JSON."""
+        (self.stderr if style == "json" else self.stdout).write(text)
+
+    def _show(self, status: Status, style: str) -> None:
+        if style == "json":
+            self.stdout.write(json.dumps(status.as_json(), indent=2))
+            return
+        self.stdout.write(f"state      {status.state}")
+        for region in status.regions:
+            self.stdout.write(
+                f"{region.role:<10} {region.region:<10} {region.endpoint}"
+            )
+        if status.regions:
+            self.stdout.write(f"listens    {lifecycle.HOST}:{status.port}")
+            self.stdout.write(f"CA         {status.sslrootcert}")
+            self.stdout.write(f"data       {status.data}")
