@@ -20,6 +20,8 @@ def main() -> None:
         if "--traceback" in sys.argv:
             raise
         sys.exit(f"manage.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell reports SIGINT; the commands have cleaned up
 
 
 if __name__ == "__main__":

@@ -94,7 +94,11 @@ def _start(server: RegionServer, say: Say) -> subprocess.Popen[str]:
             *(sys.executable, "-u", str(MANAGE), "runserver", "--noreload"),
             *("--no-color", f"{HOST}:{server.port}"),
         ],
-        env={**os.environ, **server.environ},
+        env={
+            **os.environ,
+            **server.environ,
+            "DJANGO_RUNSERVER_HIDE_WARNING": "true",  # nobody mistakes it for production
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
