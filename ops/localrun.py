@@ -92,14 +92,15 @@ def _start(server: RegionServer, say: Say) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [
             *(sys.executable, "-u", str(MANAGE), "runserver", "--noreload"),
-            *("--no-color", f"{HOST}:{server.port}"),
+            # A pipe only we hold: it ends when this process does, even by SIGKILL.
+            *("--until-eof", "--no-color", f"{HOST}:{server.port}"),
         ],
         env={
             **os.environ,
             **server.environ,
             "DJANGO_RUNSERVER_HIDE_WARNING": "true",  # nobody mistakes it for production
         },
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,7 +1,10 @@
 """Django's development server, which brings the sandbox up when no target is named."""
 
 import os
+import signal
 import sys
+import threading
+from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
@@ -19,7 +22,17 @@ from ops.sandbox.state import StateError
 
 
 class Command(runserver.Command):
-    def handle(self, *args: Any, **options: Any) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--until-eof",
+            action="store_true",
+            help="stop when standard input ends, as it does when its writer dies",
+        )
+
+    def handle(self, *args: Any, until_eof: bool, **options: Any) -> None:
+        if until_eof:
+            threading.Thread(target=_interrupt_at_eof, daemon=True).start()
         if not settings.DATABASES["default"]["HOST"]:
             self._begin_again_with_a_sandbox()
         super().handle(*args, **options)
@@ -50,3 +63,8 @@ class Command(runserver.Command):
             ) from error
         self.stdout.write(f"Serving Region {region} with {host}")
         super().check_migrations()
+
+
+def _interrupt_at_eof() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGINT)
