@@ -4,11 +4,10 @@ import os
 import signal
 import sys
 import threading
-from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import runserver
 from django.db import OperationalError, connection
 
@@ -22,7 +21,7 @@ from ops.sandbox.state import StateError
 
 
 class Command(runserver.Command):
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
             "--until-eof",
@@ -66,5 +65,5 @@ class Command(runserver.Command):
 
 
 def _interrupt_at_eof() -> None:
-    sys.stdin.buffer.read()
+    os.read(sys.stdin.fileno(), 1)  # unbuffered: no lock is held at shutdown
     os.kill(os.getpid(), signal.SIGINT)
