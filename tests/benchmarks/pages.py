@@ -1,0 +1,80 @@
+"""The first page of GET /users against deep ones, at a million users."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.test import Client
+
+from ops.sandbox.lifecycle import Status
+from ops.sandbox.postgres import Postgres
+from tests.benchmarks.figures import Figure, alternate, compare
+from users.selectors import Cursor, user_list
+
+GOAL = 1.5
+USERS = 1_000_000
+DEPTHS = {"middle page": USERS // 2, "last page": USERS - 200}
+LIMIT = 50
+ROUNDS, CALLS = 15, 10
+# Two users share each moment, so that the order needs both columns.
+LOAD = """
+    INSERT INTO users_user (id, name, email, created_at, updated_at)
+    SELECT gen_random_uuid(), 'User ' || n, 'user' || n || '@example.com', t, t
+    FROM generate_series(1, %s) n, LATERAL (SELECT now() - n / 2 * interval '1 s') m(t)
+"""
+AT_DEPTH = """
+    SELECT created_at, id FROM users_user ORDER BY created_at DESC, id DESC
+    LIMIT 1 OFFSET %s
+"""
+
+
+def measure(status: Status) -> list[Figure]:
+    """Wall time: the walk through the index is the database's, not the client's."""
+    cursors = load(status)
+    figures: list[Figure] = []
+    for layer, page in (("selector", select), ("HTTP", get(Client()))):
+        first = f"{layer}, first page"
+        subjects = {first: page(None)}
+        deep = {f"{layer}, {name}": page(at) for name, at in cursors.items()}
+        taken = alternate(
+            subjects | deep, rounds=ROUNDS, calls=CALLS, clock=time.perf_counter
+        )
+        figures += [compare(taken, name, first, at_most=GOAL) for name in deep]
+    return figures
+
+
+def load(status: Status) -> dict[str, Cursor]:
+    """A million users, straight into PostgreSQL; the cursors to the deep pages."""
+    with Postgres(status.root).connect() as postgres:
+        found: Any = postgres.execute("SELECT count(*) FROM users_user").fetchone()
+        postgres.execute(LOAD, (max(0, USERS - found[0]),))
+        postgres.execute("VACUUM ANALYZE users_user")
+        cursors = {}
+        for name, depth in DEPTHS.items():
+            row: Any = postgres.execute(AT_DEPTH, (depth,)).fetchone()
+            cursors[name] = Cursor(*row, older=True)
+    return cursors
+
+
+def select(cursor: Cursor | None) -> Callable[[], object]:
+    def page() -> None:
+        full(len(user_list(limit=LIMIT, cursor=cursor).users))
+
+    return page
+
+
+def get(client: Client) -> Callable[[Cursor | None], Callable[[], object]]:
+    def at(cursor: Cursor | None) -> Callable[[], object]:
+        query = {"limit": str(LIMIT)} | ({"cursor": cursor.encode()} if cursor else {})
+
+        def page() -> None:
+            full(client.get("/users", query).json()["count"])
+
+        return page
+
+    return at
+
+
+def full(count: int) -> None:
+    if count != LIMIT:
+        raise RuntimeError(f"expected a page of {LIMIT} users, got {count}")

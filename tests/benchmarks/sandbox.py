@@ -1,0 +1,97 @@
+"""Point SELECTs a second through the sandbox, by client processes over TLS."""
+
+import statistics
+import time
+import uuid
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import psycopg
+
+from config.dsql import tokens
+from ops.sandbox.lifecycle import Status
+from ops.sandbox.postgres import Postgres
+from tests.benchmarks.figures import Figure
+
+GOAL = 1500.0
+CONNECTIONS = 4
+ROUNDS, SECONDS = 5, 2.0
+USERS = 1000
+QUERY = "SELECT id, name, email, created_at, updated_at FROM users_user WHERE id = %s"
+ADD = """
+    INSERT INTO users_user (id, name, email, created_at, updated_at)
+    VALUES (%s, 'Point', %s, now(), now())
+"""
+# How psycopg sends it: parameters apart, or, as Django's cursors do, put into the text.
+PROTOCOLS: dict[str, type[psycopg.Cursor[Any]]] = {
+    "extended protocol": psycopg.Cursor,
+    "Django's cursor": psycopg.ClientCursor,
+}
+
+
+def measure(status: Status) -> list[Figure]:
+    """Noise only takes away from a rate: the median of rounds is a low estimate."""
+    keys = [uuid.uuid4() for _ in range(USERS)]
+    with Postgres(status.root).connect() as postgres:
+        rows = [(key, f"{key}@example.com") for key in keys]
+        postgres.cursor().executemany(ADD, rows)
+    region = status.regions[0]
+    conninfo = {
+        "host": region.endpoint,
+        "user": "admin",
+        "dbname": "postgres",
+        "sslmode": "verify-full",
+        "password": tokens.TOKENS.issue(
+            tokens.Endpoint(region.endpoint, region.region, "admin")
+        ),
+    }
+    figures: list[Figure] = []
+    with ProcessPoolExecutor(CONNECTIONS, mp_context=get_context("spawn")) as pool:
+        for name in PROTOCOLS:
+            for connections, goal in ((1, None), (CONNECTIONS, GOAL)):
+                rates = [
+                    rate(pool, connections, (conninfo, name, keys))
+                    for _ in range(ROUNDS)
+                ]
+                figures.append(
+                    Figure(
+                        f"{name}, {connections} connection{'s'[: connections - 1]}",
+                        statistics.median(rates),
+                        "/s",
+                        at_least=goal,
+                        note=f"rounds {min(rates):,.0f} to {max(rates):,.0f}",
+                    )
+                )
+    return figures
+
+
+def rate(pool: ProcessPoolExecutor, connections: int, work: tuple[Any, ...]) -> float:
+    """Statements a second of all clients, which run for the same stretch of time."""
+    # Enough to import, connect and warm up before the clocks start.
+    begin = time.time() + 1.0
+    running = [pool.submit(client, begin, *work) for _ in range(connections)]
+    return sum(done.result() for done in running) / SECONDS
+
+
+def client(
+    begin: float, conninfo: dict[str, Any], protocol: str, keys: list[uuid.UUID]
+) -> int:
+    """The SELECTs answered between ``begin`` and ``SECONDS`` later."""
+    end, answered = begin + SECONDS, 0
+    # Django never prepares on the server by itself either.
+    with psycopg.connect(
+        **conninfo,
+        autocommit=True,
+        prepare_threshold=None,
+        cursor_factory=PROTOCOLS[protocol],
+    ) as connection:
+        at = 0
+        while (now := time.time()) < end:
+            key = keys[at % len(keys)]
+            row: Any = connection.execute(QUERY, (key,)).fetchone()
+            if row[0] != key:
+                raise RuntimeError(f"asked for {key}, got {row}")
+            at += 1
+            answered += now >= begin
+    return answered
