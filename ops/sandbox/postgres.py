@@ -20,14 +20,18 @@ from typing import Any
 import psycopg
 
 SUPERUSER = "cluster_owner"
+PORT = 5432  # names the socket only; PostgreSQL listens on no address
 CATALOG = Path(__file__).with_name("catalog.sql")
 START_SECONDS = 60
 OPTIONS = {
     "listen_addresses": "",
+    "port": str(PORT),
     "max_connections": "400",
     "default_transaction_isolation": "repeatable read",
     "timezone": "UTC",
     "datestyle": "ISO, MDY",
+    # The only one catalog.sql leaves; with initdb's choice no parallel worker starts.
+    "default_text_search_config": "pg_catalog.simple",
     # A crash of the machine may lose the sandbox; a killed process does not.
     "fsync": "off",
     "synchronous_commit": "off",
@@ -133,12 +137,18 @@ class Postgres:
     def connect(self) -> psycopg.Connection[Any]:
         """An autocommit superuser connection, unseen by any client."""
         return psycopg.connect(
-            host=str(self.socket), user=SUPERUSER, dbname="postgres", autocommit=True
+            host=str(self.socket),
+            # Named, or PGHOSTADDR and PGPORT would lead to the sandbox's listener.
+            hostaddr="",
+            port=PORT,
+            user=SUPERUSER,
+            dbname="postgres",
+            autocommit=True,
         )
 
     @property
     def socket_path(self) -> str:
-        return str(self.socket / ".s.PGSQL.5432")
+        return str(self.socket / f".s.PGSQL.{PORT}")
 
     def _private(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,17 @@
+from ops.sandbox.lifecycle import Status
+from ops.sandbox.postgres import Postgres
+
+
+def test_the_operator_reaches_postgresql_while_libpq_points_at_the_listener(
+    sandbox: Status,
+) -> None:
+    with Postgres(sandbox.root).connect() as connection:
+        row = connection.execute("SELECT session_user, inet_server_addr()").fetchone()
+    assert row == ("cluster_owner", None)
+
+
+def test_parallel_workers_start(sandbox: Status) -> None:
+    with Postgres(sandbox.root).connect() as connection:
+        connection.execute("SET debug_parallel_query = on")
+        row = connection.execute("SELECT count(*) > 0 FROM pg_class").fetchone()
+    assert row == (True,)
