@@ -19,15 +19,21 @@ MEASUREMENTS = ("connect", "rss", "sandbox", "pages")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
-    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(MEASUREMENTS))
+    parser.add_argument(
+        "names", nargs="*", metavar="name", help=", ".join(MEASUREMENTS)
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text")
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.names) - set(MEASUREMENTS)):
-        parser.error(f"no measurement {unknown[0]!r}; there are {', '.join(MEASUREMENTS)}")
+        parser.error(
+            f"no measurement {unknown[0]!r}; there are {', '.join(MEASUREMENTS)}"
+        )
     text = arguments.format == "text"
     found = run(arguments.names or MEASUREMENTS, text=text)
     if not text:
-        shown = {name: [f.as_json() for f in figures] for name, figures in found.items()}
+        shown = {
+            name: [f.as_json() for f in figures] for name, figures in found.items()
+        }
         print(json.dumps(shown, indent=2))
     missed = [f for figures in found.values() for f in figures if f.ok is False]
     return 1 if missed else 0
