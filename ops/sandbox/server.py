@@ -205,6 +205,9 @@ class Client(asyncio.Protocol):
             self._timer.cancel()
         if self.upstream is not None:
             self.upstream.end()
+            # It knows this client: the circle would keep the 256 KiB that asyncio reads
+            # TLS into until the garbage collector comes by.
+            self.upstream = None
 
     def pause_writing(self) -> None:
         if self.upstream is not None:
