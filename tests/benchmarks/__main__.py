@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from importlib import import_module
@@ -29,6 +30,8 @@ def main() -> int:
             f"no measurement {unknown[0]!r}; there are {', '.join(MEASUREMENTS)}"
         )
     text = arguments.format == "text"
+    # An exception, so that the sandbox is removed on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     found = run(arguments.names or MEASUREMENTS, text=text)
     if not text:
         shown = {
