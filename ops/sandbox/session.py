@@ -372,7 +372,7 @@ class Session:
             if synced and not self._skipping and self._all_plain(batch):
                 self._check(BARE_READ)
                 yield Exchange(b"".join(batch) + end, EVERYTHING)
-                self._to_client.append(messages.ready(self._status))
+                self._synced()
                 return
             if not self._skipping:
                 yield from self._in_groups(batch)
@@ -388,6 +388,10 @@ class Session:
     def _sync(self, end: bytes) -> Task:
         answer = yield Exchange(end)
         self._to_client += [whole for whole in answer if whole[0] == ERROR]
+        self._synced()
+
+    def _synced(self) -> None:
+        """Sync ends the skipping, and the transaction that no BEGIN opened."""
         self._skipping = False
         if self._status == "I" and not self._txn.failed:
             self._txn = Transaction()
