@@ -63,7 +63,7 @@ class DatabaseOperations(operations.DatabaseOperations):
         except OperationalError as error:
             if PROGRAM_LIMIT_EXCEEDED not in sqlstates(error):
                 raise
-            table = sql.rpartition(" ")[2]
+            table = sql.split(" ", 2)[2]  # after DELETE FROM
             # "ctid" names a row whatever the table's key is.
             batch = f"{sql} WHERE ctid IN (SELECT ctid FROM {table} LIMIT {BATCH})"  # noqa: S608 - quoted by sql_flush
             while run_statement(lambda: self._execute(batch), using=alias):
