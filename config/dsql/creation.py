@@ -1,6 +1,7 @@
 """Test databases: DSQL has one database, so each is a schema of it."""
 
 import re
+import sys
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
@@ -44,12 +45,34 @@ class DatabaseCreation(creation.DatabaseCreation):
         schema_of(settings["NAME"])
         return settings
 
-    def _execute_create_test_db(self, cursor, parameters, keepdb=False):
-        schema = self._schema(parameters["dbname"])
-        if keepdb and self._exists(cursor, schema):
-            return
+    def _create_test_db(self, verbosity, autoclobber, keepdb=False):
+        """As Django's own, which would remove a leftover with DROP DATABASE."""
+        name = self._get_test_db_name()
+        schema = self._schema(name)
+        with self.connection._nodb_cursor() as cursor:
+            if not (keepdb or autoclobber) and self._exists(cursor, schema):
+                self._ask(schema)
+            self._make(cursor, schema, keepdb)
+        return name
+
+    def _ask(self, schema):
+        question = (
+            f"Schema {schema} is left from an earlier run. Type 'yes' to delete it, "
+            f"or 'no' to cancel: "
+        )
+        if input(question) != "yes":
+            self.log("Tests cancelled.")
+            sys.exit(1)
+
+    def _make(self, cursor, schema, keepdb):
+        """An empty schema; False when there was one and it is kept."""
+        if self._exists(cursor, schema):
+            if keepdb:
+                return False
+            self._drop(cursor, schema)
         quoted = self.connection.ops.quote_name(schema)
         repeat(lambda: cursor.execute(f"CREATE SCHEMA {quoted}"))
+        return True
 
     def _clone_test_db(self, suffix, verbosity, keepdb=False):
         """Build a worker's schema by migrating it: nothing copies one in DSQL."""
@@ -57,12 +80,8 @@ class DatabaseCreation(creation.DatabaseCreation):
         original = connection.settings_dict["NAME"]
         name = self.get_test_db_clone_settings(suffix)["NAME"]
         with self.connection._nodb_cursor() as cursor:
-            schema = self._schema(name)
-            if self._exists(cursor, schema):
-                if keepdb:
-                    return
-                self._drop(cursor, schema)
-            self._execute_create_test_db(cursor, {"dbname": schema})
+            if not self._make(cursor, self._schema(name), keepdb):
+                return
         connection.close()
         connection.settings_dict["NAME"] = name
         try:
