@@ -1,5 +1,6 @@
 import hashlib
 import ssl
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,6 +8,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from config.dsql.base import AMAZON_ROOTS, DatabaseWrapper
+from ops.sandbox import lifecycle
+from tests.config.dsql.conftest import run
+from tests.wire import relay
 
 HOST = "abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws"
 
@@ -67,3 +71,94 @@ def test_ships_the_five_amazon_roots_and_nothing_else() -> None:
     assert len(found) == 5
     assert found == named
     assert "8ecde6884f3d87b1125ba31ac3fcb13d7016de7f57cc904fe1cb97c6ae98196e" in found
+
+
+class WallClock(SimpleNamespace):
+    """Time that passes when a test says so."""
+
+    now = 1_000_000.0
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
+    clock = WallClock()
+    monkeypatch.setattr("config.dsql.base.time", clock)
+    return clock
+
+
+def test_a_busy_connection_costs_no_round_trip_and_an_idle_one_one(
+    other: DatabaseWrapper, clock: WallClock, sandbox: lifecycle.Status
+) -> None:
+    with relay(sandbox.port) as wire:
+        run(other, "SELECT 1")
+        wire.reset()
+        for _ in range(5):
+            clock.now += 60
+            other.close_if_unusable_or_obsolete()
+            other.close_if_unusable_or_obsolete()
+        assert wire.round_trips == 0
+        clock.now += 61
+        other.close_if_unusable_or_obsolete()
+        assert wire.round_trips == 1
+        run(other, "SELECT 1")
+        assert (wire.round_trips, wire.connections) == (2, 1)
+        other.close()
+
+
+def test_an_idle_connection_that_died_is_replaced(
+    other: DatabaseWrapper, clock: WallClock, sandbox: lifecycle.Status
+) -> None:
+    with relay(sandbox.port):
+        run(other, "SELECT 1")
+    clock.now += 61
+    other.close_if_unusable_or_obsolete()
+    assert other.connection is None
+    assert run(other, "SELECT 1") == [(1,)]
+
+
+def test_ends_between_45_and_55_minutes_of_wall_clock(
+    other: DatabaseWrapper, clock: WallClock
+) -> None:
+    for _ in range(3):
+        run(other, "SELECT 1")
+        clock.now += 45 * 60 - 1
+        other.close_if_unusable_or_obsolete()
+        assert other.connection is not None
+        clock.now += 10 * 60 + 1
+        other.close_if_unusable_or_obsolete()
+        assert other.connection is None
+
+
+def test_connections_do_not_all_end_together(
+    other: DatabaseWrapper, clock: WallClock
+) -> None:
+    ends = set()
+    for _ in range(5):
+        run(other, "SELECT 1")
+        ends.add(other._ends_at)
+        other.close()
+    assert len(ends) == 5
+
+
+def test_connecting_sends_nothing_but_the_login(
+    other: DatabaseWrapper, sandbox: lifecycle.Status
+) -> None:
+    """Two flights of TLS 1.3, the startup packet and the token; then the statement."""
+    with relay(sandbox.port) as wire:
+        other.ensure_connection()
+        login = wire.round_trips
+        run(other, "SELECT 1")
+        assert wire.round_trips == login + 1
+        other.close()
+    assert login <= 5
+
+
+def test_both_regions_answer_through_the_backend(
+    other: DatabaseWrapper, peer: DatabaseWrapper
+) -> None:
+    assert run(other, "SELECT version()") == run(peer, "SELECT version()")
+    assert peer.connection.info.host.split(".")[2] == "us-east-2"
+    assert other.connection.info.host.split(".")[2] == "us-east-1"

@@ -1,4 +1,4 @@
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import pytest
 from django.core.management.color import no_style
@@ -34,7 +34,7 @@ def count(connection: DatabaseWrapper, table: str) -> int:
 @pytest.fixture
 def chain(scratch: DatabaseWrapper) -> DatabaseWrapper:
     run(scratch, "CREATE TABLE grandparents (id bigint PRIMARY KEY)")
-    for parent, child in zip(CHAIN, CHAIN[1:], strict=False):
+    for parent, child in pairwise(CHAIN):
         run(
             scratch,
             f"CREATE TABLE {child} (id bigint PRIMARY KEY, "

@@ -1,9 +1,17 @@
 from collections.abc import Callable
 
 import pytest
-from django.db import OperationalError, connections
+from django.db import OperationalError, connections, transaction
 
-from config.dsql.retry import ConflictRetriesExhausted, Policy, run_statement
+from config.dsql.base import DatabaseWrapper
+from config.dsql.conflicts import sqlstates
+from config.dsql.retry import (
+    ConflictRetriesExhausted,
+    Policy,
+    run_statement,
+    run_transaction,
+)
+from tests.config.dsql.conftest import run
 
 
 class Conflict(Exception):
@@ -66,3 +74,66 @@ def test_runs_once_inside_an_open_block(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(connections["default"], "in_atomic_block", True)
     with pytest.raises(OperationalError):
         run_statement(failing(1), policy=policy(), sleep=pytest.fail)
+
+
+@pytest.fixture
+def counter(scratch: DatabaseWrapper, peer: DatabaseWrapper) -> Callable[[], None]:
+    """A row both Regions count on; what it returns counts in the other Region."""
+    run(scratch, "CREATE TABLE counter (n bigint)")
+    run(scratch, "INSERT INTO counter VALUES (0)")
+
+    def count() -> None:
+        run(peer, "UPDATE scratch.counter SET n = n + 1")
+
+    return count
+
+
+def test_a_transaction_that_lost_to_the_other_region_is_run_again(
+    scratch: DatabaseWrapper, counter: Callable[[], None]
+) -> None:
+    seen: list[int] = []
+    retried: list[set[str]] = []
+
+    def work() -> int:
+        (found,) = run(scratch, "SELECT n FROM counter")
+        seen.append(found[0])
+        if len(seen) < 3:
+            counter()
+        run(scratch, f"UPDATE counter SET n = {found[0] + 10}")
+        return int(found[0])
+
+    result = run_transaction(
+        work,
+        using="other",
+        sleep=lambda _: None,
+        on_retry=lambda _number, _delay, error: retried.append(sqlstates(error)),
+    )
+    assert seen == [0, 1, 2]
+    assert result == 2
+    assert retried == [{"40001"}, {"40001"}]
+    assert run(scratch, "SELECT n FROM counter") == [(12,)]
+
+
+def test_a_transaction_that_always_loses_ends_with_the_conflict(
+    scratch: DatabaseWrapper, counter: Callable[[], None]
+) -> None:
+    def work() -> None:
+        run(scratch, "SELECT n FROM counter")
+        counter()
+        run(scratch, "UPDATE counter SET n = -1")
+
+    delays: list[float] = []
+    bounded = Policy(budget=0.2, random=lambda: 1.0, clock=lambda: sum(delays))
+    with pytest.raises(ConflictRetriesExhausted, match="after 3 attempts") as caught:
+        run_transaction(work, using="other", policy=bounded, sleep=delays.append)
+    assert sqlstates(caught.value) == {"40001"}
+    assert delays == [0.05, 0.1]
+    assert run(scratch, "SELECT n FROM counter") == [(3,)]
+
+
+def test_a_transaction_inside_another_is_refused(scratch: DatabaseWrapper) -> None:
+    with (
+        transaction.atomic(using="other"),
+        pytest.raises(RuntimeError, match="durable"),
+    ):
+        run_transaction(lambda: None, using="other")

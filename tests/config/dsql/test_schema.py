@@ -60,7 +60,7 @@ def service(superuser: psycopg.Connection[Any]) -> Callable[[str, str, str], Non
 def test_a_model_is_made_by_one_statement_per_transaction(
     scratch: DatabaseWrapper,
 ) -> None:
-    class Item(models.Model):
+    class Item(models.Model):  # noqa: DJ008 - nobody prints it
         name = models.CharField(max_length=10)
         rank = models.BigIntegerField(db_index=True)
 
@@ -144,7 +144,7 @@ def test_a_unique_index_that_cannot_be_built_is_dropped_and_reported(
         f"dropped. Correct the rows, then migrate again. Statement: {statement}"
     )
     assert run(editor.connection, "SELECT to_regclass('emails')") == [(None,)]
-    editor.on_job = lambda job: None
+    editor.on_job = lambda _: None
     editor.execute(statement)
     assert run(editor.connection, VALID.format("emails")) == [(True,)]
 

@@ -1,0 +1,44 @@
+import json
+import os
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.core.management import call_command
+
+from config.dsql.base import DatabaseWrapper
+
+PSQL = f"""#!{sys.executable}
+import json, os, sys
+with open(os.environ["RECORD"], "w") as out:
+    json.dump({{"argv": sys.argv[1:], "env": dict(os.environ)}}, out)
+"""
+
+
+def test_dbshell_hands_psql_a_token_that_no_process_list_shows(
+    other: DatabaseWrapper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "psql").write_text(PSQL)
+    (tmp_path / "psql").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("RECORD", str(tmp_path / "record.json"))
+    before = dict(other.settings_dict)
+    call_command("dbshell", "--database=other", "--", "-c", "SELECT 1")
+    assert other.settings_dict == before
+    called = json.loads((tmp_path / "record.json").read_text())
+    host = before["HOST"]
+    assert called["argv"] == [
+        "-U", "admin", "-h", host, "-c", "SELECT 1", "postgres",
+    ]  # fmt: skip
+    assert called["env"]["PGSSLMODE"] == "verify-full"
+    token = called["env"]["PGPASSWORD"]
+    assert token.startswith(f"{host}/?Action=DbConnectAdmin")
+    with psycopg.connect(
+        host=host,
+        user="admin",
+        dbname="postgres",
+        password=token,
+        sslmode="verify-full",
+    ) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
