@@ -58,18 +58,17 @@ class State:
             return None
         try:
             kept = json.loads(path.read_text())
-            return cls(
-                tuple(Region(**entry) for entry in kept["regions"]),
-                tuple(
-                    Key(**entry | {"actions": tuple(entry["actions"])})
-                    for entry in kept["keys"]
-                ),
-                int(kept["port"]),
+            primary, secondary = (Region(**entry) for entry in kept["regions"])
+            operator, *others = (
+                Key(**entry | {"actions": tuple(entry["actions"])})
+                for entry in kept["keys"]
             )
+            port = int(kept["port"])
         except (ValueError, KeyError, TypeError) as error:
             raise StateError(
                 f"{path} cannot be read ({error!r}): run `manage.py sandbox reset`."
             ) from error
+        return cls((primary, secondary), (operator, *others), port)
 
     def save(self, root: Path) -> None:
         write_private(root / "sandbox.json", json.dumps(asdict(self), indent=2))

@@ -50,11 +50,9 @@ class Command(BaseCommand):
         self._show(lifecycle.status(SANDBOX), format)
 
     def reset(self, *, yes: bool, **_: Any) -> None:
-        found = lifecycle.status(SANDBOX)
-        if found.state != "absent" and not yes:
-            answer = input(
-                f"Delete the sandbox in {found.data} and all its data? [y/N] "
-            )
+        # No look at its state: one that cannot be read is to be deleted too.
+        if (SANDBOX / "sandbox.json").exists() and not yes:
+            answer = input(f"Delete the sandbox in {SANDBOX} and all its data? [y/N] ")
             if answer.strip().lower() not in {"y", "yes"}:
                 raise CommandError("Nothing was deleted.")
         removed = lifecycle.reset(SANDBOX)

@@ -1,0 +1,84 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from ops.sandbox import envfile
+from ops.sandbox.lifecycle import Status
+from ops.sandbox.state import Region
+
+
+@pytest.fixture
+def status(tmp_path: Path) -> Status:
+    regions = (
+        Region("primary", "us-east-1", "a" * 26),
+        Region("secondary", "us-east-2", "b" * 26),
+    )
+    keys = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "s"}
+    return Status("running", regions, 20_001, tmp_path, tmp_path / "data", keys)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / ".env"
+
+
+def test_writes_what_selects_the_primary_and_only_the_owner_reads_it(
+    path: Path, status: Status
+) -> None:
+    said = envfile.write_if_none(path, status)
+    assert said == "Wrote .env: manage.py uses the sandbox from now on."
+    assert path.stat().st_mode & 0o777 == 0o600
+    values = dotenv_values(path)
+    assert len(values.pop("DJANGO_SECRET_KEY") or "") >= 50
+    assert values == {
+        "DSQL_ENDPOINT": f"{'a' * 26}.dsql.us-east-1.on.aws",
+        "DSQL_PEER_ENDPOINT": f"{'b' * 26}.dsql.us-east-2.on.aws",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "AKIA",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "PGHOSTADDR": "127.0.0.1",
+        "PGPORT": "20001",
+        "PGSSLROOTCERT": str(status.sslrootcert),
+        "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
+    }
+
+
+def test_the_second_time_changes_nothing(path: Path, status: Status) -> None:
+    envfile.write_if_none(path, status)
+    before = path.read_bytes()
+    assert envfile.write_if_none(path, status) == ".env points at this sandbox."
+    assert path.read_bytes() == before
+
+
+def test_a_foreign_file_is_left_alone(path: Path, status: Status) -> None:
+    path.write_text("DSQL_ENDPOINT=mine\n")
+    assert envfile.write_if_none(path, status) == (
+        ".env names another target and was left alone. To use the sandbox: "
+        "manage.py sandbox env > .env"
+    )
+    assert not envfile.remove_own(path)
+    assert path.read_text() == "DSQL_ENDPOINT=mine\n"
+
+
+def test_the_file_of_an_earlier_sandbox_counts_as_another_target(
+    path: Path, status: Status
+) -> None:
+    envfile.write_if_none(path, status)
+    later = replace(status.regions[0], identifier="c" * 26)
+    other = replace(status, regions=(later, status.regions[1]))
+    assert "left alone" in envfile.write_if_none(path, other)
+
+
+def test_removes_its_own_file_once(path: Path, status: Status) -> None:
+    envfile.write_if_none(path, status)
+    assert envfile.remove_own(path)
+    assert not envfile.remove_own(path)
+
+
+def test_the_secondary_sees_the_primary_as_its_peer(status: Status) -> None:
+    environ = envfile.variables(status, "secondary")
+    assert environ["AWS_REGION"] == "us-east-2"
+    assert environ["DSQL_ENDPOINT"].startswith("bbb")
+    assert environ["DSQL_PEER_ENDPOINT"].startswith("aaa")

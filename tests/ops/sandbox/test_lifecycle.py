@@ -1,0 +1,86 @@
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from ops.sandbox import lifecycle
+from ops.sandbox.lifecycle import SandboxError, Status
+from ops.sandbox.state import State, StateError
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"{", b"[]", b"null", b'{"port": 1}', b"\xff\xfe", b'"text"',
+        b'{"regions": [{"role": 1}], "keys": [], "port": 1}',
+        b'{"regions": [], "keys": [], "port": 1}',
+    ],
+)  # fmt: skip
+def test_a_state_that_cannot_be_read_is_one_line_with_the_way_out(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "sandbox.json").write_bytes(content)
+    for function in (lifecycle.status, lifecycle.up):
+        with pytest.raises(StateError) as caught:
+            function(tmp_path)
+        (line,) = str(caught.value).splitlines()
+        assert line.startswith(f"{tmp_path / 'sandbox.json'} cannot be read")
+        assert line.endswith("run `manage.py sandbox reset`.")
+    assert lifecycle.reset(tmp_path) is True
+    assert lifecycle.status(tmp_path).state == "absent"
+
+
+def test_the_state_survives_its_file(tmp_path: Path) -> None:
+    state = State.new(("eu-west-1", "eu-west-2"), 20_001)
+    state.save(tmp_path)
+    assert State.load(tmp_path) == state
+    assert (tmp_path / "sandbox.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_nothing_to_stop_or_delete_is_no_error(tmp_path: Path) -> None:
+    missing = tmp_path / "none"
+    assert lifecycle.status(missing).state == "absent"
+    assert lifecycle.down(missing) is False
+    assert lifecycle.reset(missing) is False
+    assert not missing.exists()
+
+
+def test_a_taken_port_is_named_then_two_starters_find_one_sandbox_that_is_killed(
+    tmp_path: Path,
+) -> None:
+    try:
+        with socket.create_server((lifecycle.HOST, 0)) as taken:
+            port = taken.getsockname()[1]
+            with pytest.raises(SandboxError) as caught:
+                lifecycle.up(tmp_path, port=port)
+            assert "ddress already in use" in str(caught.value)
+            assert "sandbox up --port <another>" in str(caught.value)
+            assert lifecycle.status(tmp_path).state == "stopped"
+        found: list[Status] = []
+        starters = [
+            threading.Thread(target=lambda: found.append(lifecycle.up(tmp_path)))
+            for _ in range(2)
+        ]
+        for starter in starters:
+            starter.start()
+        for starter in starters:
+            starter.join()
+        assert len(found) == 2
+        assert found[0] == found[1]
+        assert (found[0].state, found[0].port) == ("running", port)
+
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+        assert lifecycle._wait(
+            lambda: lifecycle.status(tmp_path).state == "stopped", 10
+        )
+        pidfile = found[0].data / "data" / "postmaster.pid"
+        assert pidfile.exists()
+        assert lifecycle.down(tmp_path) is False
+        assert not pidfile.exists()
+    finally:
+        lifecycle.reset(tmp_path)
+    assert not tmp_path.exists()
+    assert not found[0].data.exists()
