@@ -1,12 +1,19 @@
 """One sandbox for the whole test session; product code sees only an endpoint and a CA file."""
 
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from django.conf import settings
 
+from ops.paths import PROJECT
 from ops.sandbox import lifecycle
+from ops.sandbox.postgres import Postgres
+from tests.checkout import Checkout
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +37,33 @@ def django_db_modify_db_settings(sandbox: lifecycle.Status) -> None:
     endpoints = {region.role: region.endpoint for region in sandbox.regions}
     settings.DATABASES["default"]["HOST"] = endpoints["primary"]
     settings.DATABASES["secondary"]["HOST"] = endpoints["secondary"]
+
+
+@pytest.fixture
+def superuser(
+    sandbox: lifecycle.Status, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[psycopg.Connection[Any]]:
+    """Behind the sandbox: to do what only the service itself does."""
+    with monkeypatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PG")]:
+            patch.delenv(name)
+        connection = Postgres(sandbox.root).connect()
+    with connection:
+        yield connection
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Checkout]:
+    """A fresh clone: the project's files, and nothing that a command made."""
+    root = tmp_path / "checkout"
+    root.mkdir()
+    shutil.copy(PROJECT / "manage.py", root)
+    for package in ("config", "ops", "users"):
+        unwanted = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECT / package, root / package, ignore=unwanted)
+    found = Checkout(root)
+    yield found
+    found.end()
 
 
 @pytest.fixture(autouse=True)

@@ -1,17 +1,14 @@
 """Connections outside Django's test transaction: these tests commit, and clean up."""
 
 import copy
-import os
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
 from django.db import connections
 
 from config.dsql.base import DatabaseWrapper
 from ops.sandbox import lifecycle
-from ops.sandbox.postgres import Postgres
 
 
 @pytest.fixture
@@ -50,19 +47,6 @@ def peer(
     peer.settings_dict["HOST"] = sandbox.regions[1].endpoint
     yield peer
     peer.close()
-
-
-@pytest.fixture
-def superuser(
-    sandbox: lifecycle.Status, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[psycopg.Connection[Any]]:
-    """Behind the sandbox: to do what only the service itself does."""
-    with monkeypatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("PG")]:
-            patch.delenv(name)
-        connection = Postgres(sandbox.root).connect()
-    with connection:
-        yield connection
 
 
 def run(connection: DatabaseWrapper, sql: str) -> list[Any]:

@@ -1,0 +1,114 @@
+"""A newcomer's first minutes: two Regions on this machine, proved, stopped, killed."""
+
+import json
+import signal
+import socket
+import time
+import urllib.request
+from typing import Any
+
+import pytest
+
+from tests.checkout import Checkout, Running, free_ports
+
+pytestmark = pytest.mark.e2e
+WATCHING = "Quit the server with CONTROL-C."
+
+
+def call(port: int, path: str, body: dict[str, str] | None = None) -> Any:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - loopback
+        return json.load(answer)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def state(checkout: Checkout) -> str:
+    found = checkout.manage("sandbox", "status", "--format", "json")
+    return str(json.loads(found.stdout)["state"])
+
+
+def run(checkout: Checkout, ports: list[int]) -> Running:
+    running = checkout.start("run", "--ports", *map(str, ports))
+    running.await_output("Ctrl-C stops everything.")
+    running.await_output(WATCHING, times=2)
+    return running
+
+
+def test_a_fresh_clone_serves_both_regions_and_recovers_from_a_kill(
+    checkout: Checkout,
+) -> None:
+    ports = free_ports(2)
+    first = run(checkout, ports)
+    user = call(ports[0], "/users", {"name": "Ada", "email": "ada@example.com"})
+    assert user.pop("region") == "us-east-1"
+    assert call(ports[1], f"/users/{user['id']}") == user
+    grace = call(ports[1], "/users", {"name": "Grace", "email": "grace@example.com"})
+    assert grace.pop("region") == "us-east-2"
+    assert call(ports[0], f"/users/{grace['id']}") == grace
+
+    proof = checkout.manage("dsql_verify", "--rounds", "5", "--format", "json")
+    assert proof.returncode == 0, proof.stderr
+    report = json.loads(proof.stdout)
+    assert (report["ok"], report["replication"]["stale"]) == (True, 0)
+    assert report["replication"]["rounds"] == 10
+    text = checkout.manage("dsql_verify", "--rounds", "1")
+    assert text.returncode == 0
+    assert text.stdout.startswith("Target: the sandbox at 127.0.0.1, us-east-1 and")
+
+    taken = checkout.manage("run", "--ports", *map(str, ports))
+    assert taken.returncode == 1
+    assert f"Port {ports[0]} (primary) is in use" in taken.stderr
+    assert state(checkout) == "running"
+
+    assert first.stop(signal.SIGINT) == 0
+    assert "[primary us-east-1]" in first.output
+    assert "[secondary us-east-2]" in first.output
+    assert "Traceback" not in first.output
+    assert first.lines[-1] == "Stopped the sandbox; its data stay."
+    assert state(checkout) == "stopped"
+    assert [listens(port) for port in ports] == [False, False]
+
+    second = run(checkout, ports)
+    second.stop(signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while any(listens(port) for port in ports):
+        assert time.monotonic() < deadline, "a killed run's servers go on"
+        time.sleep(0.05)
+    third = run(checkout, ports)
+    users = call(ports[1], "/users")
+    assert [found["id"] for found in users["users"]] == [grace["id"], user["id"]]
+    assert third.stop(signal.SIGTERM) == 0
+    assert [listens(port) for port in ports] == [False, False]
+
+
+def test_runserver_alone_brings_the_sandbox_and_serves_one_region(
+    checkout: Checkout,
+) -> None:
+    (port,) = free_ports(1)
+    running = checkout.start("runserver", "--noreload", f"127.0.0.1:{port}")
+    running.await_output(WATCHING)
+    assert running.lines[0].startswith("No DSQL_ENDPOINT is set: starting the sandbox")
+    assert "Serving Region us-east-1 with " in running.output
+    assert call(port, "/health")["schema"] == "current"
+    assert call(port, "/")["region"] == "us-east-1"
+    running.stop(signal.SIGINT)
+    assert not listens(port)
+    assert not (checkout.root / ".env").exists()
+
+
+def test_without_a_target_a_command_says_how_to_get_one(checkout: Checkout) -> None:
+    for command in (["dsql_verify"], ["migrate"], ["dbshell"]):
+        done = checkout.manage(*command)
+        assert done.returncode == 1, command
+        (line,) = done.stderr.strip().splitlines()
+        assert "DSQL_ENDPOINT" in line
+        assert "`make run`" in line
+        assert "`manage.py sandbox up`" in line
