@@ -16,6 +16,7 @@ from ops.paths import MANAGE
 HOST = "127.0.0.1"
 STOP_SECONDS = 10.0
 Say = Callable[[str], None]
+Running = tuple[subprocess.Popen[str], threading.Thread]  # a server and its reader
 
 
 class PortTaken(Exception):
@@ -76,19 +77,19 @@ def serve(servers: Sequence[RegionServer], say: Say) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
-    processes = [_start(server, say) for server in servers]
+    running = [_start(server, say) for server in servers]
     try:
         while not stop.wait(0.2):
-            for process, server in zip(processes, servers, strict=True):
+            for (process, _), server in zip(running, servers, strict=True):
                 if process.poll() is not None:
                     say(f"The {server.role} server ended; stopping the other.")
                     return process.returncode or 1
         return 0
     finally:
-        _stop(processes)
+        _stop(running)
 
 
-def _start(server: RegionServer, say: Say) -> subprocess.Popen[str]:
+def _start(server: RegionServer, say: Say) -> Running:
     process = subprocess.Popen(
         [
             *(sys.executable, "-u", str(MANAGE), "runserver", "--noreload"),
@@ -108,10 +109,11 @@ def _start(server: RegionServer, say: Say) -> subprocess.Popen[str]:
         start_new_session=True,
     )
     prefix = f"{server.role} {server.region}"
-    threading.Thread(
+    reader = threading.Thread(
         target=_relay, args=(process.stdout, prefix, say), daemon=True
-    ).start()
-    return process
+    )
+    reader.start()
+    return process, reader
 
 
 def _relay(lines: IO[str] | None, prefix: str, say: Say) -> None:
@@ -119,14 +121,18 @@ def _relay(lines: IO[str] | None, prefix: str, say: Say) -> None:
         say(f"[{prefix}] {line.rstrip()}")
 
 
-def _stop(processes: Sequence[subprocess.Popen[str]]) -> None:
-    for process in processes:
+def _stop(running: Sequence[Running]) -> None:
+    for process, _ in running:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)
     deadline = time.monotonic() + STOP_SECONDS
-    for process in processes:
+    for process, reader in running:
         try:
             process.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        reader.join()  # its last lines are said
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
