@@ -40,15 +40,9 @@ def django_db_modify_db_settings(sandbox: lifecycle.Status) -> None:
 
 
 @pytest.fixture
-def superuser(
-    sandbox: lifecycle.Status, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[psycopg.Connection[Any]]:
+def superuser(sandbox: lifecycle.Status) -> Iterator[psycopg.Connection[Any]]:
     """Behind the sandbox: to do what only the service itself does."""
-    with monkeypatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("PG")]:
-            patch.delenv(name)
-        connection = Postgres(sandbox.root).connect()
-    with connection:
+    with Postgres(sandbox.root).connect() as connection:
         yield connection
 
 
