@@ -2,7 +2,6 @@
 
 import asyncio
 import fcntl
-import gc
 import logging
 import os
 import signal
@@ -75,9 +74,6 @@ async def serve(root: Path) -> None:
         server = asyncio.create_task(Server(backend, listener).serve())
         ended = asyncio.create_task(asyncio.to_thread(postgres.wait))
         stopping = asyncio.create_task(stop.wait())
-        # Closed TLS connections are garbage in cycles: without the start-up's objects
-        # in its count, the collector takes them soon and memory stays flat.
-        gc.freeze()
         write_private(root / "ready", str(os.getpid()))
         await asyncio.wait(
             {server, ended, stopping}, return_when=asyncio.FIRST_COMPLETED
