@@ -1,0 +1,157 @@
+"""AWS clients, made here only, and AWS's errors in one sentence with the way out."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import boto3
+from botocore import exceptions
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dsql.client import AuroraDSQLClient
+
+CONFIG = Config(
+    # Waits longer after throttling; a command has minutes, not milliseconds.
+    retries={"mode": "adaptive", "total_max_attempts": 8},
+    connect_timeout=5,
+    read_timeout=30,
+    user_agent_extra="app/multi-region-app",
+)
+EXPIRED = {
+    "ExpiredToken", "ExpiredTokenException", "RequestExpired", "RequestTimeTooSkewed",
+}  # fmt: skip
+UNKNOWN_KEY = {
+    "AuthFailure", "IncompleteSignature", "InvalidClientTokenId",
+    "InvalidSignatureException", "SignatureDoesNotMatch", "UnrecognizedClientException",
+}  # fmt: skip
+DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+THROTTLED = {
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
+NO_CREDENTIALS = (
+    exceptions.NoCredentialsError, exceptions.PartialCredentialsError,
+    exceptions.CredentialRetrievalError,
+)  # fmt: skip
+SIGN_IN_AGAIN = (
+    exceptions.LoginTokenLoadError, exceptions.SSOTokenLoadError,
+    exceptions.TokenRetrievalError, exceptions.UnauthorizedSSOTokenError,
+)  # fmt: skip
+UNREACHABLE = (
+    exceptions.ConnectionClosedError, exceptions.ConnectTimeoutError,
+    exceptions.EndpointConnectionError, exceptions.ReadTimeoutError,
+)  # fmt: skip
+
+
+class AwsError(Exception):
+    """A call to AWS that failed: one sentence, and what to do about it."""
+
+
+@overload
+def client(service: Literal["dsql"], region: str) -> "AuroraDSQLClient": ...
+@overload
+def client(service: str, region: str) -> Any: ...
+def client(service: str, region: str) -> Any:
+    """A client whose errors name its Region.
+
+    Where boto3 finds AWS_ENDPOINT_URL_<SERVICE>, it calls that address instead.
+    """
+    try:
+        made = _session().client(service, region_name=region, config=CONFIG)
+    except BotoCoreError as error:
+        raise AwsError(explain(error)) from error
+
+    def name_region(parsed: dict[str, Any], **_: Any) -> None:
+        parsed.setdefault("ResponseMetadata", {})["Region"] = region
+
+    made.meta.events.register("after-call", name_region)
+    return made
+
+
+@cache
+def _session() -> Any:  # the stub's client() knows literal service names only
+    return boto3.Session()
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what botocore raises inside into AwsError."""
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise AwsError(explain(error)) from error
+
+
+def explain(error: BotoCoreError | ClientError) -> str:
+    """What failed, where, and what to do next."""
+    if isinstance(error, ClientError):
+        return _explain_answer(error)
+    if isinstance(error, NO_CREDENTIALS):
+        return (
+            f"{_sentence(str(error))} Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+            f"AWS_SECRET_ACCESS_KEY, or sign in with `aws sso login`."
+        )
+    if isinstance(error, exceptions.ProfileNotFound):
+        return (
+            f"{_sentence(str(error))} Correct AWS_PROFILE or make it: `aws configure`."
+        )
+    if isinstance(error, SIGN_IN_AGAIN):
+        return f"{_sentence(str(error))} Sign in again: `aws sso login` or `aws login`."
+    if isinstance(error, UNREACHABLE):
+        return (
+            f"{_sentence(str(error))} Check the Region's name (the service is not in every "
+            f"Region) and the network."
+        )
+    return _sentence(str(error))
+
+
+def code_of(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _explain_answer(error: ClientError) -> str:
+    metadata: Any = error.response.get("ResponseMetadata", {})
+    where = f"{metadata.get('Region', 'AWS')}: {error.operation_name}"
+    code = code_of(error)
+    said = _sentence(error.response.get("Error", {}).get("Message") or code)
+    if code in EXPIRED:
+        return (
+            f"{where}: the credentials have expired or this machine's clock is wrong. Sign in "
+            f"again (`aws sso login`) or set fresh keys. AWS said: {said}"
+        )
+    if code in UNKNOWN_KEY:
+        return (
+            f"{where}: AWS does not accept the credentials. Check AWS_ACCESS_KEY_ID, "
+            f"AWS_SECRET_ACCESS_KEY and AWS_PROFILE. AWS said: {said}"
+        )
+    if code in DENIED:
+        action = _denied_action(said) or f"the action of {error.operation_name}"
+        return (
+            f"{where}: access denied. Allow {action} to this user or role; `manage.py "
+            f"iam_policy` prints what the commands need. AWS said: {said}"
+        )
+    if code in THROTTLED:
+        attempts = 1 + int(metadata.get("RetryAttempts", 0))
+        return f"{where}: still throttled after {attempts} attempts. Wait a minute and run the command again."
+    if code == "ServiceQuotaExceededException":
+        return (
+            f"{where}: a quota is used up. Delete what is not needed or ask for more in the "
+            f"Service Quotas console. AWS said: {said}"
+        )
+    return f"{where}: {code}: {said}"
+
+
+def _denied_action(message: str) -> str:
+    found = re.search(r"not authorized to perform: ([\w-]+:\w+)", message)
+    return found[1] if found else ""
+
+
+def _sentence(text: str) -> str:
+    joined = " ".join(text.split())
+    return joined if joined.endswith((".", "!", "?")) else f"{joined}."
