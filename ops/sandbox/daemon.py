@@ -10,18 +10,22 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import IO
 
 import psycopg
 
 from ops.sandbox.certificates import Authority
+from ops.sandbox.control import CLUSTERS, FAULTS, Control, Faults
+from ops.sandbox.control_server import ControlServer
 from ops.sandbox.postgres import Postgres, PostgresError
 from ops.sandbox.server import Backend, Server
 from ops.sandbox.state import State, StateError, write_private
 
 logger = logging.getLogger(__name__)
 BACKLOG = 512
+TICK_SECONDS = 0.2
 
 
 def listen(port: int) -> socket.socket:
@@ -66,26 +70,46 @@ async def serve(root: Path) -> None:
     await asyncio.to_thread(postgres.start)
     mapping = Mapping(postgres)
     try:
-        contexts = {r.region: authority.context(r.region) for r in state.regions}
-        regions = {r.endpoint: r.region for r in state.regions}
-        backend = Backend(
-            contexts, regions, state.find_key, mapping.may_be, postgres.socket_path
+        control = Control(
+            root / CLUSTERS,
+            state.timing,
+            clock=time.time,
+            clear=postgres.clear,
+            fault=Faults(root / FAULTS).take,
         )
-        server = asyncio.create_task(Server(backend, listener).serve())
+        backend = Backend(
+            cache(authority.context),
+            control,
+            ControlServer(control, state.find_key),
+            state.find_key,
+            mapping.may_be,
+            postgres.socket_path,
+        )
+        server = Server(backend, listener)
+        serving = asyncio.create_task(server.serve())
+        living = asyncio.create_task(_live(control, server))
         ended = asyncio.create_task(asyncio.to_thread(postgres.wait))
         stopping = asyncio.create_task(stop.wait())
         write_private(root / "ready", str(os.getpid()))
         await asyncio.wait(
-            {server, ended, stopping}, return_when=asyncio.FIRST_COMPLETED
+            {serving, living, ended, stopping}, return_when=asyncio.FIRST_COMPLETED
         )
         if not stop.is_set():
             logger.error("the listener or PostgreSQL ended by itself; stopping")
-        for task in (server, stopping):
+        for task in (serving, living, stopping):
             task.cancel()
     finally:
         (root / "ready").unlink(missing_ok=True)
         mapping.close()
         postgres.stop()
+
+
+async def _live(control: Control, server: Server) -> None:
+    """Let the clusters' life cycle go on, and end connections to those that are gone."""
+    while True:
+        await asyncio.sleep(TICK_SECONDS)
+        await asyncio.to_thread(control.settle)
+        server.cut_refused()
 
 
 def _take(lock: IO[str]) -> bool:

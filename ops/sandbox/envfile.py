@@ -28,7 +28,7 @@ def write_if_none(path: Path, status: Status) -> str:
     if not path.exists():
         write_private(path, f"{MARK}\n{render(variables(status))}")
         return f"Wrote {path.name}: manage.py uses the sandbox from now on."
-    if status.regions[0].endpoint in path.read_text():
+    if f"PGPORT={status.port}\n" in path.read_text():
         return f"{path.name} points at this sandbox."
     return (
         f"{path.name} names another target and was left alone. To use the sandbox: "

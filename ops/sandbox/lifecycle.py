@@ -13,10 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ops.sandbox.clusters import Cluster, Timing
+from ops.sandbox.control import ACTIONS, CLUSTERS, load, save
 from ops.sandbox.postgres import Postgres
-from ops.sandbox.state import Region, State
+from ops.sandbox.state import State
+from ops.topology import PRIMARY, Topology
 
-DEFAULT_REGIONS = ("us-east-1", "us-east-2")
+OPERATOR = ("DbConnect", "DbConnectAdmin", *ACTIONS)
+DEFAULT_TOPOLOGY = Topology.from_environment({})
 START_SECONDS, STOP_SECONDS = 60.0, 30.0
 HOST = "127.0.0.1"
 PROJECT = Path(__file__).resolve().parents[2]
@@ -24,6 +28,19 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 class SandboxError(Exception):
     """The sandbox could not be started or stopped; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A Region of the sandbox and the cluster that serves it."""
+
+    role: str
+    region: str
+    identifier: str
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.identifier}.dsql.{self.region}.on.aws"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +75,19 @@ class Status:
 
     def environ(self, role: str = "primary") -> dict[str, str]:
         """The variables that point a process of that Region at the sandbox."""
-        own = next(r for r in self.regions if r.role == role)
-        peer = next(r for r in self.regions if r.role != role)
+        own = {r.role: r for r in self.regions}.get(role)
+        peer = next((r.endpoint for r in self.regions if r.role != role), "")
+        target = {"DSQL_ENDPOINT": "", "DSQL_PEER_ENDPOINT": ""}
+        if own is not None:
+            target = {
+                "DSQL_ENDPOINT": own.endpoint,
+                "DSQL_PEER_ENDPOINT": peer,
+                "AWS_REGION": own.region,
+            }
         return {
-            "DSQL_ENDPOINT": own.endpoint,
-            "DSQL_PEER_ENDPOINT": peer.endpoint,
-            "AWS_REGION": own.region,
+            **target,
             **self.credentials,
+            "AWS_ENDPOINT_URL_DSQL": f"http://{HOST}:{self.port}",
             "PGHOSTADDR": HOST,
             "PGPORT": str(self.port),
             "PGSSLROOTCERT": str(self.sslrootcert),
@@ -84,14 +107,32 @@ def status(root: Path) -> Status:
     }
     running = "running" if (root / "ready").exists() else "starting"
     word = running if _locked(root) else "stopped"
-    return Status(word, state.regions, state.port, root, data, credentials)
+    return Status(word, _serving(root), state.port, root, data, credentials)
+
+
+def _serving(root: Path) -> tuple[Region, ...]:
+    """The clusters that have the data, the primary first."""
+    kept = load(root / CLUSTERS)
+    found = [
+        Region(cluster.tags.get("Role", ""), cluster.region, cluster.identifier)
+        for cluster in kept["clusters"]
+        if cluster.identifier in kept["holders"]
+    ]
+    return tuple(
+        sorted(found, key=lambda region: (region.role != PRIMARY, region.role))
+    )
 
 
 def up(
-    root: Path, *, regions: tuple[str, str] = DEFAULT_REGIONS, port: int = 0
+    root: Path,
+    *,
+    topology: Topology | None = DEFAULT_TOPOLOGY,
+    port: int = 0,
+    timing: Timing | None = None,
 ) -> Status:
     """Start the sandbox, or find it running. ``port`` 0 keeps the port it has.
 
+    A new one begins with the clusters of ``topology``, ready to serve; None for none.
     Raises SandboxError with the last lines of its log when it does not start.
     """
     root = root.resolve()
@@ -101,10 +142,33 @@ def up(
     if found.state == "running":
         return found
     if not _locked(root):
-        state = State.load(root) or State.new(regions, port)
+        state = State.load(root)
+        if state is None:
+            save(root / CLUSTERS, *_initial(topology))
+            state = State.new(port, OPERATOR, timing or Timing())
         replace(state, port=port or state.port).save(root)
         _spawn(root)
     return _await(root)
+
+
+def _initial(topology: Topology | None) -> tuple[list[Cluster], list[str]]:
+    """The clusters of the topology as if they had been made a minute ago; who has data."""
+    if topology is None:
+        return [], []
+    then = time.time() - 60
+    clusters = [
+        Cluster(
+            region=region,
+            created=then + number,
+            peered=None if topology.single_region else then,
+            witness=topology.witness,
+            tags=topology.tags(role),
+        )
+        for number, (role, region) in enumerate(topology.regions.items())
+    ]
+    for cluster in clusters:
+        cluster.peers = [other.arn for other in clusters if other is not cluster]
+    return clusters, [cluster.identifier for cluster in clusters]
 
 
 def _spawn(root: Path) -> None:

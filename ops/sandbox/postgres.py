@@ -22,6 +22,7 @@ import psycopg
 SUPERUSER = "cluster_owner"
 PORT = 5432  # names the socket only; PostgreSQL listens on no address
 CATALOG = Path(__file__).with_name("catalog.sql")
+CLEAR = Path(__file__).with_name("clear.sql")
 START_SECONDS = 60
 OPTIONS = {
     "listen_addresses": "",
@@ -133,6 +134,11 @@ class Postgres:
         """Delete all data; call it when stopped."""
         for folder in (self.home, self.socket):
             shutil.rmtree(folder, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Delete what clients made, as if the cluster were new. Raises psycopg.Error."""
+        with self.connect() as connection:
+            connection.execute(CLEAR.read_bytes())
 
     def connect(self) -> psycopg.Connection[Any]:
         """An autocommit superuser connection, unseen by any client."""

@@ -12,12 +12,15 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from weakref import WeakKeyDictionary
 
 from ops.sandbox import messages, tokens
+from ops.sandbox.clusters import REGIONS, region_of
+from ops.sandbox.control import Control
+from ops.sandbox.control_server import ControlServer
 from ops.sandbox.session import Session
 from ops.sandbox.tokens import Key, TokenRefused
 
@@ -28,6 +31,8 @@ PROTOCOL_3 = 3
 HANDSHAKE_SECONDS = 10.0
 LOGIN_SECONDS = 10.0
 HANDSHAKE_RECORD = 0x16  # the first byte of a TLS ClientHello
+HTTP_METHODS = (b"G", b"P", b"D")  # the first byte of GET, POST, PUT and DELETE
+FALLBACK_REGION = min(REGIONS)
 DENIED = "unable to accept connection, access denied"
 NO_SNI = "unable to accept connection, sni was not received"
 INVALID_AUTHORIZATION = "28000"
@@ -43,8 +48,9 @@ PASSED_PARAMETERS = {
 class Backend:
     """What the listener needs to know: the clusters, the keys and PostgreSQL."""
 
-    contexts: Mapping[str, ssl.SSLContext]  # by Region
-    regions: Mapping[str, str]  # endpoint host name to Region
+    context: Callable[[str], ssl.SSLContext]  # the certificate of a Region
+    clusters: Control
+    api: ControlServer
     find_key: Callable[[str], Key | None]
     may_be: Callable[[str, str], bool]  # (ARN, role): whether the mapping allows it
     socket_path: str
@@ -52,6 +58,10 @@ class Backend:
 
 def fatal(text: str, *, sqlstate: str = INVALID_AUTHORIZATION, hint: str = "") -> bytes:
     return messages.error(sqlstate, text, severity="FATAL", hint=hint)
+
+
+class HandedOver(Exception):
+    """The connection speaks HTTP and belongs to the control plane from now on."""
 
 
 class Server:
@@ -74,6 +84,12 @@ class Server:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def cut_refused(self) -> None:
+        """End the connections to clusters that serve no longer."""
+        for client in list(self.clients):
+            if client.name and self.backend.clusters.refusal(client.name):
+                client.transport.close()
+
     async def _accept(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -82,6 +98,8 @@ class Server:
                 if await self._negotiate(connection):
                     await self._speak_tls(connection)
                     return
+        except HandedOver:
+            return
         except (OSError, TimeoutError) as error:
             logger.debug("connection ended in its handshake: %s", error)
         connection.close()
@@ -95,6 +113,9 @@ class Server:
                 return False
             if first[0] == HANDSHAKE_RECORD:
                 return True
+            if first in HTTP_METHODS:
+                self.backend.api.serve(connection)
+                raise HandedOver
             length, code = struct.unpack("!ii", await _exactly(connection, 8))
             if code == SSL_REQUEST:
                 await loop.sock_sendall(connection, b"S")
@@ -117,14 +138,15 @@ class Server:
     def _routing_context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.set_alpn_protocols(["postgresql"])
-        contexts = self.backend.contexts
-        # Without a known name any certificate serves to deliver the refusal.
-        fallback = next(iter(contexts.values()))
 
         def route(tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
             self.names[tls] = name
-            region = self.backend.regions.get((name or "").lower(), "")
-            tls.context = contexts.get(region, fallback)
+            # Without a known name any certificate serves to deliver the refusal.
+            hosts = (name or "", *self.backend.clusters.hosts())
+            regions = (region_of(host) for host in hosts)
+            tls.context = self.backend.context(
+                next(filter(None, regions), FALLBACK_REGION)
+            )
 
         context.sni_callback = route
         return context
@@ -249,8 +271,8 @@ class Client(asyncio.Protocol):
         self._parameters = messages.startup_parameters(payload[4:])
         if not self.name:
             self._refuse(fatal(NO_SNI))
-        elif self.name.lower() not in self.server.backend.regions:
-            self._refuse(fatal(DENIED, hint=f"There is no cluster {self.name}"))
+        elif hint := self.server.backend.clusters.refusal(self.name):
+            self._refuse(fatal(DENIED, hint=hint))
         elif version != PROTOCOL_3:
             self._refuse(fatal("unsupported frontend protocol", sqlstate="0A000"))
         elif self._parameters.get("database", "postgres") != "postgres":
@@ -301,7 +323,7 @@ class Client(asyncio.Protocol):
         key = tokens.verify(
             token,
             host=host,
-            region=backend.regions[host.lower()],
+            region=region_of(host) or "",
             action="DbConnectAdmin" if role == "admin" else "DbConnect",
             find_key=backend.find_key,
             now=datetime.now(UTC),
@@ -310,6 +332,7 @@ class Client(asyncio.Protocol):
             backend.may_be, key.arn, role
         ):
             raise TokenRefused(f"{key.arn} is not mapped to the role {role}")
+        backend.clusters.connected(host)
 
     # Session
 

@@ -1,18 +1,16 @@
-"""What one sandbox is: its clusters, keys and port, kept in its folder."""
+"""What one sandbox is: its keys, port and timing, kept in its folder."""
 
 import json
 import os
 import secrets
 import socket
 import string
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from ops.sandbox.clusters import ACCOUNT, Timing
 from ops.sandbox.tokens import Key
 
-ACCOUNT = "123456789012"
-ROLES = ("primary", "secondary")
-BASE36 = string.ascii_lowercase + string.digits
 ALNUM = string.ascii_letters + string.digits
 PORTS = range(20_000, 30_000)  # below the ports that systems hand out by themselves
 
@@ -22,33 +20,15 @@ class StateError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
-    """A Region of the sandbox and the cluster that serves it."""
-
-    role: str
-    region: str
-    identifier: str
-
-    @property
-    def endpoint(self) -> str:
-        return f"{self.identifier}.dsql.{self.region}.on.aws"
-
-
-@dataclass(frozen=True, slots=True)
 class State:
-    regions: tuple[Region, ...]
     keys: tuple[Key, ...]  # the first is the operator's
     port: int
+    timing: Timing = field(default_factory=Timing)
 
     @classmethod
-    def new(cls, regions: tuple[str, str], port: int) -> "State":
-        found = tuple(
-            Region(role, region, "".join(secrets.choice(BASE36) for _ in range(26)))
-            for role, region in zip(ROLES, regions, strict=True)
-        )
-        operator = _key("user/operator", ("DbConnect", "DbConnectAdmin"))
-        runtime = _key("role/runtime", ("DbConnect",))
-        return cls(found, (operator, runtime), port or free_port())
+    def new(cls, port: int, operator: tuple[str, ...], timing: Timing) -> "State":
+        keys = (_key("user/operator", operator), _key("role/runtime", ("DbConnect",)))
+        return cls(keys, port or free_port(), timing)
 
     @classmethod
     def load(cls, root: Path) -> "State | None":
@@ -58,17 +38,16 @@ class State:
             return None
         try:
             kept = json.loads(path.read_text())
-            primary, secondary = (Region(**entry) for entry in kept["regions"])
             operator, *others = (
                 Key(**entry | {"actions": tuple(entry["actions"])})
                 for entry in kept["keys"]
             )
-            port = int(kept["port"])
+            port, timing = int(kept["port"]), Timing(**kept["timing"])
         except (ValueError, KeyError, TypeError) as error:
             raise StateError(
                 f"{path} cannot be read ({error!r}): run `manage.py sandbox reset`."
             ) from error
-        return cls((primary, secondary), (operator, *others), port)
+        return cls((operator, *others), port, timing)
 
     def save(self, root: Path) -> None:
         write_private(root / "sandbox.json", json.dumps(asdict(self), indent=2))

@@ -116,16 +116,15 @@ def _signature(params: dict[str, str], host: str, region: str, key: Key) -> str:
     )
     query = "&".join(f"{name}={value}" for name, value in signed)
     request = f"GET\n/\n{query}\nhost:{host}\n\nhost\n{EMPTY_HASH}"
-    day = params["X-Amz-Date"][:8]
-    text = "\n".join(
-        (
-            "AWS4-HMAC-SHA256",
-            params["X-Amz-Date"],
-            f"{day}/{region}/dsql/aws4_request",
-            hashlib.sha256(request.encode()).hexdigest(),
-        )
-    )
+    return signature(request, params["X-Amz-Date"], region, key)
+
+
+def signature(request: str, stamp: str, region: str, key: Key) -> str:
+    """The hexadecimal signature of a canonical request made at ``stamp``."""
+    scope = f"{stamp[:8]}/{region}/dsql/aws4_request"
+    digest = hashlib.sha256(request.encode()).hexdigest()
+    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}"
     secret = f"AWS4{key.secret_key}".encode()
-    for part in (day, region, "dsql", "aws4_request"):
+    for part in scope.split("/"):
         secret = hmac.digest(secret, part.encode(), "sha256")
     return hmac.new(secret, text.encode(), "sha256").hexdigest()

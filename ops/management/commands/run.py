@@ -10,6 +10,7 @@ from ops.sandbox import envfile, lifecycle
 from ops.sandbox.lifecycle import SandboxError
 from ops.sandbox.postgres import PostgresError
 from ops.sandbox.state import StateError
+from ops.topology import Topology
 
 TRY = """
 Both Regions serve. Try, in another terminal:
@@ -47,7 +48,7 @@ class Command(BaseCommand):
         for role, port in zip(("primary", "secondary"), ports, strict=True):
             localrun.require_free_port(RegionServer(role, "", port, {}))
         self.stdout.write(f"Starting the sandbox in {SANDBOX} ...")
-        status = lifecycle.up(SANDBOX)
+        status = lifecycle.up(SANDBOX, topology=Topology.from_environment())
         self.stdout.write(envfile.write_if_none(ENV_FILE, status))
         shared = envfile.variables(status)
         servers = [

@@ -18,6 +18,7 @@ from ops.sandbox import envfile, lifecycle
 from ops.sandbox.lifecycle import SandboxError
 from ops.sandbox.postgres import PostgresError
 from ops.sandbox.state import StateError
+from ops.topology import Topology
 
 
 class Command(runserver.Command):
@@ -41,7 +42,7 @@ class Command(runserver.Command):
             f"No DSQL_ENDPOINT is set: starting the sandbox in {SANDBOX} ..."
         )
         try:
-            status = lifecycle.up(SANDBOX)
+            status = lifecycle.up(SANDBOX, topology=Topology.from_environment())
             environ = envfile.variables(status)
             localrun.migrate(environ, self.stdout.write)
         except (MigrationFailed, SandboxError, StateError, PostgresError) as error:

@@ -8,7 +8,8 @@ from ops.paths import ENV_FILE, SANDBOX
 from ops.sandbox import envfile, lifecycle
 from ops.sandbox.lifecycle import SandboxError, Status
 from ops.sandbox.postgres import PostgresError
-from ops.sandbox.state import ROLES, StateError
+from ops.sandbox.state import StateError
+from ops.topology import ROLES, Topology
 
 
 class Command(BaseCommand):
@@ -36,7 +37,7 @@ class Command(BaseCommand):
 
     def up(self, *, port: int, format: str, **_: Any) -> None:
         self._say(format, f"Starting the sandbox in {SANDBOX} ...")
-        status = lifecycle.up(SANDBOX, port=port)
+        status = lifecycle.up(SANDBOX, port=port, topology=Topology.from_environment())
         self._say(format, envfile.write_if_none(ENV_FILE, status))
         self._show(status, format)
 
