@@ -5,8 +5,7 @@ import pytest
 from dotenv import dotenv_values
 
 from ops.sandbox import envfile
-from ops.sandbox.lifecycle import Status
-from ops.sandbox.state import Region
+from ops.sandbox.lifecycle import Region, Status
 
 
 @pytest.fixture
@@ -38,6 +37,7 @@ def test_writes_what_selects_the_primary_and_only_the_owner_reads_it(
         "AWS_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "AKIA",
         "AWS_SECRET_ACCESS_KEY": "s",
+        "AWS_ENDPOINT_URL_DSQL": "http://127.0.0.1:20001",
         "PGHOSTADDR": "127.0.0.1",
         "PGPORT": "20001",
         "PGSSLROOTCERT": str(status.sslrootcert),
@@ -66,9 +66,7 @@ def test_the_file_of_an_earlier_sandbox_counts_as_another_target(
     path: Path, status: Status
 ) -> None:
     envfile.write_if_none(path, status)
-    later = replace(status.regions[0], identifier="c" * 26)
-    other = replace(status, regions=(later, status.regions[1]))
-    assert "left alone" in envfile.write_if_none(path, other)
+    assert "left alone" in envfile.write_if_none(path, replace(status, port=20_002))
 
 
 def test_removes_its_own_file_once(path: Path, status: Status) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ops.sandbox import lifecycle
+from ops.sandbox.clusters import Timing
 from ops.sandbox.lifecycle import SandboxError, Status
 from ops.sandbox.state import State, StateError
 
@@ -34,7 +35,7 @@ def test_a_state_that_cannot_be_read_is_one_line_with_the_way_out(
 
 
 def test_the_state_survives_its_file(tmp_path: Path) -> None:
-    state = State.new(("eu-west-1", "eu-west-2"), 20_001)
+    state = State.new(20_001, ("DbConnect",), Timing(create=0.7))
     state.save(tmp_path)
     assert State.load(tmp_path) == state
     assert (tmp_path / "sandbox.json").stat().st_mode & 0o777 == 0o600
