@@ -26,10 +26,6 @@ CREATE SCHEMA sandbox;
 CREATE TABLE sandbox.iam_mapping (
   iam_oid bigint GENERATED ALWAYS AS IDENTITY,
   arn text NOT NULL, role oid NOT NULL, grantor oid NOT NULL, PRIMARY KEY (arn, role));
-CREATE TABLE sandbox.jobs (
-  job_id text PRIMARY KEY, status text NOT NULL, details text, job_type text NOT NULL,
-  class_id oid, object_id oid, object_name text,
-  start_time timestamptz NOT NULL, update_time timestamptz NOT NULL);
 
 CREATE SCHEMA sys;
 GRANT USAGE ON SCHEMA sys TO PUBLIC;
@@ -37,8 +33,7 @@ CREATE VIEW sys.iam_pg_role_mappings AS
   SELECT iam_oid, arn, role AS pg_role_oid, r.rolname AS pg_role_name,
          grantor AS grantor_pg_role_oid, g.rolname AS grantor_pg_role_name
   FROM sandbox.iam_mapping JOIN pg_roles r ON r.oid = role JOIN pg_roles g ON g.oid = grantor;
-CREATE VIEW sys.jobs AS SELECT * FROM sandbox.jobs;
-GRANT SELECT ON sys.iam_pg_role_mappings, sys.jobs TO PUBLIC;
+GRANT SELECT ON sys.iam_pg_role_mappings TO PUBLIC;
 
 CREATE FUNCTION sandbox.require_grantor() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -60,16 +55,4 @@ BEGIN
   PERFORM sandbox.require_grantor();
   DELETE FROM sandbox.iam_mapping m
     WHERE m.arn = identity AND m.role = quote_ident(iam_revoke.role)::regrole;
-END $$;
-CREATE FUNCTION sys.record_job(id text, kind text) RETURNS void
-  LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
-  INSERT INTO sandbox.jobs (job_id, status, job_type, class_id, start_time, update_time)
-    VALUES (id, 'completed', kind, 1259, now(), now()) $$;
-CREATE PROCEDURE sys.wait_for_job(IN id text, OUT succeeded boolean)
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
-BEGIN
-  IF id !~ '^[a-z2-7]{26}$' THEN
-    RAISE invalid_text_representation USING MESSAGE = 'Unable to convert text to UUID';
-  END IF;
-  SELECT status = 'completed' INTO succeeded FROM sandbox.jobs WHERE job_id = id;
 END $$;

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import IO
 
@@ -19,9 +19,10 @@ import psycopg
 from ops.sandbox.certificates import Authority
 from ops.sandbox.control import CLUSTERS, FAULTS, Control, Faults
 from ops.sandbox.control_server import ControlServer
+from ops.sandbox.jobs import Worker
 from ops.sandbox.postgres import Postgres, PostgresError
 from ops.sandbox.server import Backend, Server
-from ops.sandbox.state import State, StateError, write_private
+from ops.sandbox.state import State, StateError, job_delay, write_private
 
 logger = logging.getLogger(__name__)
 BACKLOG = 512
@@ -69,6 +70,7 @@ async def serve(root: Path) -> None:
         loop.add_signal_handler(number, stop.set)
     await asyncio.to_thread(postgres.start)
     mapping = Mapping(postgres)
+    worker = Worker(postgres.connect, partial(job_delay, root))
     try:
         control = Control(
             root / CLUSTERS,
@@ -88,19 +90,22 @@ async def serve(root: Path) -> None:
         server = Server(backend, listener)
         serving = asyncio.create_task(server.serve())
         living = asyncio.create_task(_live(control, server))
+        working = asyncio.create_task(server.work(worker))
         ended = asyncio.create_task(asyncio.to_thread(postgres.wait))
         stopping = asyncio.create_task(stop.wait())
         write_private(root / "ready", str(os.getpid()))
         await asyncio.wait(
-            {serving, living, ended, stopping}, return_when=asyncio.FIRST_COMPLETED
+            {serving, living, working, ended, stopping},
+            return_when=asyncio.FIRST_COMPLETED,
         )
         if not stop.is_set():
             logger.error("the listener or PostgreSQL ended by itself; stopping")
-        for task in (serving, living, stopping):
+        for task in (serving, living, working, stopping):
             task.cancel()
     finally:
         (root / "ready").unlink(missing_ok=True)
         mapping.close()
+        worker.close()
         postgres.stop()
 
 

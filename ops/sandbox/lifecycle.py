@@ -129,16 +129,22 @@ def up(
     topology: Topology | None = DEFAULT_TOPOLOGY,
     port: int = 0,
     timing: Timing | None = None,
+    job_delay: float | None = None,
 ) -> Status:
     """Start the sandbox, or find it running. ``port`` 0 keeps the port it has.
 
     A new one begins with the clusters of ``topology``, ready to serve; None for none.
+    ``job_delay``: seconds before a job begins; None keeps what is set. A running sandbox
+    takes it at once.
+
     Raises SandboxError with the last lines of its log when it does not start.
     """
     root = root.resolve()
     # Passable, not readable: as root, PostgreSQL runs as another user inside it.
     root.mkdir(mode=0o711, parents=True, exist_ok=True)
     found = status(root)
+    if job_delay is not None and (kept := State.load(root)) is not None:
+        replace(kept, job_delay=job_delay).save(root)
     if found.state == "running":
         return found
     if not _locked(root):
@@ -146,7 +152,8 @@ def up(
         if state is None:
             save(root / CLUSTERS, *_initial(topology))
             state = State.new(port, OPERATOR, timing or Timing())
-        replace(state, port=port or state.port).save(root)
+        delay = state.job_delay if job_delay is None else job_delay
+        replace(state, port=port or state.port, job_delay=delay).save(root)
         _spawn(root)
     return _await(root)
 

@@ -88,6 +88,10 @@ def error_fields(whole: bytes) -> dict[str, str]:
     return fields
 
 
+def sqlstate(whole: bytes) -> str:
+    return error_fields(whole)["C"]
+
+
 def ready(status: str) -> bytes:
     return message(b"Z", status.encode())
 
@@ -104,3 +108,14 @@ def text_column(name: str) -> bytes:
 def text_row(value: str) -> bytes:
     encoded = value.encode()
     return message(b"D", struct.pack("!hi", 1, len(encoded)) + encoded)
+
+
+def row_values(whole: bytes) -> list[str]:
+    """The texts of a DataRow; NULL is an empty text."""
+    values, at = [], 7
+    for _ in range(int.from_bytes(whole[5:7], "big")):
+        length = int.from_bytes(whole[at : at + 4], "big", signed=True)
+        at += 4
+        values.append(whole[at : at + max(length, 0)].decode())
+        at += max(length, 0)
+    return values

@@ -21,7 +21,10 @@ import psycopg
 
 SUPERUSER = "cluster_owner"
 PORT = 5432  # names the socket only; PostgreSQL listens on no address
-CATALOG = Path(__file__).with_name("catalog.sql")
+CATALOG = [
+    Path(__file__).with_name(name)
+    for name in ("catalog.sql", "conflicts.sql", "jobs.sql")
+]
 CLEAR = Path(__file__).with_name("clear.sql")
 START_SECONDS = 60
 OPTIONS = {
@@ -29,6 +32,8 @@ OPTIONS = {
     "port": str(PORT),
     "max_connections": "400",
     "default_transaction_isolation": "repeatable read",
+    # How long a statement may stand before another transaction's lock; see conflicts.py.
+    "lock_timeout": "20ms",
     "timezone": "UTC",
     "datestyle": "ISO, MDY",
     # The only one catalog.sql leaves; with initdb's choice no parallel worker starts.
@@ -72,6 +77,12 @@ class Owner:
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
 
+def catalog_version() -> str:
+    """What tells a data folder made with these scripts from one made with others."""
+    digest = hashlib.sha256(b"".join(script.read_bytes() for script in CATALOG))
+    return digest.hexdigest()
+
+
 class Postgres:
     """One PostgreSQL over one data folder; ``start`` and ``stop`` may be repeated."""
 
@@ -101,7 +112,13 @@ class Postgres:
         for folder in (self.home, self.socket):
             self._private(folder)
         binaries = self._binaries()
-        fresh = not (self.data / "ready").exists()
+        ready, version = self.data / "ready", catalog_version()
+        fresh = not ready.exists()
+        if not fresh and ready.read_text() != version:
+            raise PostgresError(
+                f"The data in {self.home} were made by another version of the sandbox: "
+                "run `manage.py sandbox reset`, then `manage.py sandbox up`."
+            )
         if fresh:
             shutil.rmtree(self.data, ignore_errors=True)
             self._run(
@@ -113,8 +130,9 @@ class Postgres:
         self._launch(binaries)
         if fresh:
             with self.connect() as connection:
-                connection.execute(CATALOG.read_bytes())
-            (self.data / "ready").touch()
+                for script in CATALOG:
+                    connection.execute(script.read_bytes())
+            ready.write_text(version)
 
     def stop(self) -> None:
         """End PostgreSQL, also one that another process started on this folder."""

@@ -19,8 +19,10 @@ from weakref import WeakKeyDictionary
 
 from ops.sandbox import messages, tokens
 from ops.sandbox.clusters import REGIONS, region_of
+from ops.sandbox.conflicts import Peers
 from ops.sandbox.control import Control
 from ops.sandbox.control_server import ControlServer
+from ops.sandbox.jobs import Worker
 from ops.sandbox.session import Session
 from ops.sandbox.tokens import Key, TokenRefused
 
@@ -30,6 +32,7 @@ SSL_REQUEST, GSS_REQUEST, CANCEL_REQUEST = 80877103, 80877104, 80877102
 PROTOCOL_3 = 3
 HANDSHAKE_SECONDS = 10.0
 LOGIN_SECONDS = 10.0
+LONGEST_SLEEP = 0.1  # seconds until a changed delay of jobs is seen
 HANDSHAKE_RECORD = 0x16  # the first byte of a TLS ClientHello
 HTTP_METHODS = (b"G", b"P", b"D")  # the first byte of GET, POST, PUT and DELETE
 FALLBACK_REGION = min(REGIONS)
@@ -71,6 +74,8 @@ class Server:
         self.backend = backend
         self.listener = listener
         self.clients: set[Client] = set()
+        self._submitted = asyncio.Event()
+        self.peers = Peers(self._submitted.set)
         self.names: WeakKeyDictionary[ssl.SSLObject, str | None] = WeakKeyDictionary()
         self._context = self._routing_context()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,6 +94,21 @@ class Server:
         for client in list(self.clients):
             if client.name and self.backend.clusters.refusal(client.name):
                 client.transport.close()
+
+    async def work(self, worker: Worker) -> None:
+        """Run jobs when they are due; runs until cancelled."""
+        self.peers.submit(await asyncio.to_thread(worker.unfinished), None)
+        while True:
+            self._submitted.clear()
+            due = await asyncio.to_thread(worker.next)
+            if due is None:
+                await self._submitted.wait()
+            elif due.seconds > 0:
+                await asyncio.sleep(min(due.seconds, LONGEST_SLEEP))
+            elif await asyncio.to_thread(worker.run, due.job):
+                self.peers.end_job(due.job, changes_catalog=due.changes_catalog)
+            else:
+                self.peers.free_locks(None, tables=True)
 
     async def _accept(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -225,6 +245,8 @@ class Client(asyncio.Protocol):
         self.server.clients.discard(self)
         if self._timer is not None:
             self._timer.cancel()
+        if self.session is not None:
+            self.server.peers.leave(self.session)
         if self.upstream is not None:
             self.upstream.end()
             # It knows this client: the circle would keep the 256 KiB that asyncio reads
@@ -296,7 +318,7 @@ class Client(asyncio.Protocol):
             self._refuse(fatal(DENIED, hint=str(refused)))
             return
         loop = asyncio.get_running_loop()
-        session = Session(clock=time.monotonic)
+        session = Session(time.monotonic, self.server.peers, self.flush)
         try:
             _, upstream = await loop.create_unix_connection(
                 lambda: Upstream(self), self.server.backend.socket_path
@@ -311,6 +333,7 @@ class Client(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self.session, self.upstream = session, upstream
+        self.server.peers.sessions.add(session)
         passed = {k: v for k, v in self._parameters.items() if k in PASSED_PARAMETERS}
         session.begin(messages.startup({"user": role, "database": "postgres"} | passed))
         session.receive_from_client(self._buffer)

@@ -14,6 +14,8 @@ from ops.sandbox.tokens import Key
 ALNUM = string.ascii_letters + string.digits
 PORTS = range(20_000, 30_000)  # below the ports that systems hand out by themselves
 
+JOB_DELAY = 0.05
+
 
 class StateError(Exception):
     """The folder holds something that is not a sandbox of this version."""
@@ -24,6 +26,7 @@ class State:
     keys: tuple[Key, ...]  # the first is the operator's
     port: int
     timing: Timing = field(default_factory=Timing)
+    job_delay: float = JOB_DELAY  # seconds from a statement with ASYNC to its job
 
     @classmethod
     def new(cls, port: int, operator: tuple[str, ...], timing: Timing) -> "State":
@@ -43,17 +46,24 @@ class State:
                 for entry in kept["keys"]
             )
             port, timing = int(kept["port"]), Timing(**kept["timing"])
+            delay = float(kept["job_delay"])
         except (ValueError, KeyError, TypeError) as error:
             raise StateError(
                 f"{path} cannot be read ({error!r}): run `manage.py sandbox reset`."
             ) from error
-        return cls((operator, *others), port, timing)
+        return cls((operator, *others), port, timing, delay)
 
     def save(self, root: Path) -> None:
         write_private(root / "sandbox.json", json.dumps(asdict(self), indent=2))
 
     def find_key(self, access_key: str) -> Key | None:
         return next((k for k in self.keys if k.access_key == access_key), None)
+
+
+def job_delay(root: Path) -> float:
+    """The delay of jobs as it is now kept. Raises StateError."""
+    state = State.load(root)
+    return state.job_delay if state is not None else 0.0
 
 
 def _key(name: str, actions: tuple[str, ...]) -> Key:

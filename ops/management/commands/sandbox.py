@@ -11,6 +11,8 @@ from ops.sandbox.postgres import PostgresError
 from ops.sandbox.state import StateError
 from ops.topology import ROLES, Topology
 
+JOB_DELAY = "how long an index build or validation waits before it begins"
+
 
 class Command(BaseCommand):
     help = "Two Regions of Aurora DSQL on this machine: up, down, status, reset, env."
@@ -20,6 +22,7 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True)
         up = actions.add_parser("up", help="start it, or find it running")
         up.add_argument("--port", type=int, default=0, help="default: the one it has")
+        up.add_argument("--job-delay", type=float, metavar="SECONDS", help=JOB_DELAY)
         up.add_argument("--format", choices=("text", "json"), default="text")
         actions.add_parser("down", help="stop it; the data stay")
         status = actions.add_parser("status", help="where it is and how to reach it")
@@ -35,9 +38,14 @@ class Command(BaseCommand):
         except (SandboxError, StateError, PostgresError) as error:
             raise CommandError(str(error)) from error
 
-    def up(self, *, port: int, format: str, **_: Any) -> None:
+    def up(self, *, port: int, job_delay: float | None, format: str, **_: Any) -> None:
         self._say(format, f"Starting the sandbox in {SANDBOX} ...")
-        status = lifecycle.up(SANDBOX, port=port, topology=Topology.from_environment())
+        status = lifecycle.up(
+            SANDBOX,
+            port=port,
+            topology=Topology.from_environment(),
+            job_delay=job_delay,
+        )
         self._say(format, envfile.write_if_none(ENV_FILE, status))
         self._show(status, format)
 

@@ -4,11 +4,12 @@ from functools import lru_cache
 
 from postgast import PgQueryError, parse
 
-from ops.sandbox.rules.model import Job, Kind, Refusal, Statement
+from ops.sandbox.rules.model import Kind, Refusal, Statement
+from ops.sandbox.rules.relations import relations, with_shadows
 from ops.sandbox.rules.scan import AWS_IAM, literal_free, split, take_out_async
 from ops.sandbox.rules.statements import verdict
 
-__all__ = ["Job", "Kind", "Refusal", "Statement", "judge"]
+__all__ = ["Kind", "Refusal", "Statement", "judge", "relations", "with_shadows"]
 
 VALUES_ONLY = ("select", "insert", "update", "delete", "with")
 
@@ -21,15 +22,15 @@ def judge(sql: str) -> tuple[Statement, ...]:
     """
     head = sql.lstrip()[:6].lower()
     if head.startswith(VALUES_ONLY) and (key := literal_free(sql)) is not None:
-        kind = _plain_kind(key)
-        if kind is not None:
-            return (Statement(sql, kind),)
+        model = _plain(key)
+        if model is not None:
+            return (Statement(sql, model.kind, locks=model.locks),)
     return _judge(sql)
 
 
 @lru_cache(maxsize=4096)
-def _plain_kind(key: str) -> Kind | None:
-    """The kind of one accepted query whose verdict no literal can change."""
+def _plain(key: str) -> Statement | None:
+    """The verdict on one accepted query that no literal can change."""
     found = _judge(key.replace("?", "'1'"))
     if len(found) != 1 or found[0].refusal or found[0].sql != key.replace("?", "'1'"):
         return None
@@ -37,7 +38,7 @@ def _plain_kind(key: str) -> Kind | None:
         parse(found[0].sql)
     except PgQueryError:
         return None
-    return found[0].kind
+    return found[0]
 
 
 @lru_cache(maxsize=4096)

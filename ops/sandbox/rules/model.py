@@ -17,15 +17,6 @@ class Kind(Enum):
     SETTING = "setting"  # SET, RESET, DISCARD, DEALLOCATE, SET CONSTRAINTS
 
 
-class Job(Enum):
-    """Work DSQL does in the background; its statement answers one ``job_id`` row."""
-
-    INDEX_BUILD = "INDEX_BUILD"
-    VALIDATE_CONSTRAINT = "VALIDATE_CONSTRAINT"
-    DROP = "DROP"  # started by DROP INDEX/TABLE; answers no row
-    ANALYZE = "ANALYZE"  # answers no row
-
-
 @dataclass(frozen=True, slots=True)
 class Refusal:
     sqlstate: str
@@ -41,11 +32,14 @@ class Statement:
     sql: str  # as PostgreSQL shall run it, DSQL's own words taken out or replaced
     kind: Kind
     refusal: Refusal | None = None
-    job: Job | None = None
+    submits: str = ""  # the expression that makes its job; it answers a ``job_id`` row
     waits_for_job: str | None = None  # the literal of CALL sys.wait_for_job('…')
     tag: str | None = None  # command tag to answer when PostgreSQL's would differ
     discard_rows: bool = False  # the replacement answers rows the client must not see
-    guard: str = ""  # a catalog query asked first: a row is the text of a 0A000 refusal
+    locks: str = ""  # "FOR UPDATE" or "FOR KEY SHARE", whichever is stronger
+    guard: str = (
+        ""  # a query asked first: a row is a SQLSTATE and the text of a refusal
+    )
 
     @property
     def plain(self) -> bool:

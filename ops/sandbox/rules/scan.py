@@ -73,6 +73,19 @@ def take_out_async(sql: str) -> tuple[str, bool]:
     return sql[: token.start] + " " * 5 + sql[token.end :], True
 
 
+def take_out_unique(sql: str) -> str:
+    """A CREATE INDEX without UNIQUE and NULLS [NOT] DISTINCT, which need no other index."""
+    found = tokens(sql)
+    words = [t.text.upper() if t.kind == "word" else t.text for t in found]
+    out = {1} if words[1:2] == ["UNIQUE"] else set()
+    for at, word in enumerate(words):
+        if word == "NULLS" and "DISTINCT" in words[at + 1 : at + 3]:
+            out |= set(range(at, words.index("DISTINCT", at) + 1))
+    for at in sorted(out, reverse=True):
+        sql = sql[: found[at].start] + sql[found[at].end :]
+    return sql
+
+
 ALTER_ACTIONS = {"ADD", "ALTER", "DROP", "RENAME", "SET", "OWNER", "VALIDATE", "."}
 
 

@@ -6,14 +6,13 @@ from typing import Any
 from postgast import pg_query_pb2 as pg
 from postgast import walk
 
-from ops.sandbox.rules.model import Job, Kind, Refusal, Statement
-from ops.sandbox.rules.tables import (
-    alter_table,
-    create_index,
-    create_table,
-    drops_primary_key,
-    sequence,
+from ops.sandbox.rules.background import (
+    alter_table_statement,
+    drop_guard,
+    index_statement,
 )
+from ops.sandbox.rules.model import Kind, Refusal, Statement
+from ops.sandbox.rules.tables import create_table, sequence
 
 
 def unsupported(message: str) -> Refusal:
@@ -65,6 +64,12 @@ OBJECTS_THAT_DROP = {
     "OBJECT_FUNCTION", "OBJECT_DOMAIN", "OBJECT_STATISTIC_EXT", "OBJECT_PROCEDURE",
     "OBJECT_ROUTINE",
 }  # fmt: skip
+MAX_SCHEMAS = 10
+SCHEMA_GUARD = (
+    f"SELECT '54000 more than {MAX_SCHEMAS} schemas are not allowed' FROM pg_namespace "  # noqa: S608 - constant
+    "WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'sandbox', 'sys') "
+    f"HAVING count(*) >= {MAX_SCHEMAS}"
+)
 TRANSACTION_KINDS = {
     "TRANS_STMT_BEGIN": Kind.BEGIN,
     "TRANS_STMT_START": Kind.BEGIN,
@@ -79,6 +84,7 @@ TRANSACTION_REFUSALS = {
     "TRANS_STMT_COMMIT_PREPARED": "COMMIT PREPARED",
     "TRANS_STMT_ROLLBACK_PREPARED": "ROLLBACK PREPARED",
 }
+LOCKS = {pg.LCS_FORUPDATE: "FOR UPDATE", pg.LCS_FORKEYSHARE: "FOR KEY SHARE"}
 WRITES = ("insert_stmt", "update_stmt", "delete_stmt")
 
 
@@ -100,14 +106,15 @@ def verdict(sql: str, wrapped: Any, *, is_async: bool) -> Statement:
 
 
 def query(sql: str, node: Any) -> Statement:
-    kind, refusal = Kind.READ, None
+    kind, refusal, locks = Kind.READ, None, ""
     for _, part in walk(node):
         refusal = refusal or _query_refusal(part)
         if isinstance(part, pg.InsertStmt | pg.UpdateStmt | pg.DeleteStmt):
             kind = Kind.WRITE
-        elif isinstance(part, pg.LockingClause) and kind is Kind.READ:
-            kind = Kind.LOCK
-    return Statement(sql, kind, refusal)
+        elif isinstance(part, pg.LockingClause):
+            kind = Kind.LOCK if kind is Kind.READ else kind
+            locks = max(locks, LOCKS.get(part.strength, ""))
+    return Statement(sql, kind, refusal, locks=locks)
 
 
 def _query_refusal(part: Any) -> Refusal | None:
@@ -193,7 +200,7 @@ def _show(sql: str, node: Any, is_async: bool) -> Statement:
 def _vacuum(sql: str, node: Any, is_async: bool) -> Statement:
     if node.is_vacuumcmd:
         return Statement(sql, Kind.DDL, unsupported("unsupported VACUUM statement"))
-    return Statement(sql, Kind.DDL, job=None)
+    return Statement(sql, Kind.DDL)
 
 
 def _call(sql: str, node: Any, is_async: bool) -> Statement:
@@ -220,7 +227,7 @@ def _drop(sql: str, node: Any, is_async: bool) -> Statement:
     if node.concurrent:
         message = "DROP INDEX CONCURRENTLY must be first action in transaction"
         return Statement(sql, Kind.DDL, unsupported(message))
-    return Statement(sql, Kind.DDL)
+    return Statement(sql, Kind.DDL, guard=drop_guard(node))
 
 
 def _rename(sql: str, node: Any, is_async: bool) -> Statement:
@@ -261,17 +268,15 @@ def _setting(sql: str, node: Any, is_async: bool) -> Statement:
     return Statement(sql, Kind.SETTING)
 
 
-def _table(rule: Callable[[Any, bool], Refusal | None], job: Job | None = None) -> Any:
+def _schema(sql: str, node: Any, is_async: bool) -> Statement:
+    return Statement(sql, Kind.DDL, guard=SCHEMA_GUARD)
+
+
+def _table(rule: Callable[[Any, bool], Refusal | None]) -> Any:
     def judge_table(sql: str, node: Any, is_async: bool) -> Statement:
-        return Statement(sql, Kind.DDL, rule(node, is_async), job if is_async else None)
+        return Statement(sql, Kind.DDL, rule(node, is_async))
 
     return judge_table
-
-
-def _alter_table(sql: str, node: Any, is_async: bool) -> Statement:
-    job = Job.VALIDATE_CONSTRAINT if is_async else None
-    refusal, guard = alter_table(node, is_async), drops_primary_key(node)
-    return Statement(sql, Kind.DDL, refusal, job, guard=guard)
 
 
 HANDLERS: dict[str, Callable[[str, Any, bool], Statement]] = {
@@ -290,6 +295,7 @@ HANDLERS: dict[str, Callable[[str, Any, bool], Statement]] = {
     "grant_stmt": _grant,
     "create_stmt": _table(create_table),
     "create_seq_stmt": _table(sequence),
-    "alter_table_stmt": _alter_table,
-    "index_stmt": _table(create_index, Job.INDEX_BUILD),
+    "create_schema_stmt": _schema,
+    "alter_table_stmt": alter_table_statement,
+    "index_stmt": index_statement,
 }

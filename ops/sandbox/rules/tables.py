@@ -6,6 +6,7 @@ from typing import Any
 from postgast import pg_query_pb2 as pg
 
 from ops.sandbox.rules.model import Refusal
+from ops.sandbox.rules.relations import literal, name_of
 
 # As format_type() prints them.
 SPELLED = {
@@ -40,7 +41,12 @@ TABLE_ALTERATIONS = {
     "AT_EnableRowSecurity": "ENABLE ROW SECURITY",
     "AT_DisableRowSecurity": "DISABLE ROW SECURITY",
 }
-MAX_KEYS, MAX_COLUMNS = 8, 255
+MAX_KEYS, MAX_COLUMNS, MAX_INDEXES = 8, 255, 24
+TOO_MANY_COLUMNS = f"54011 tables can have at most {MAX_COLUMNS} columns"
+TOO_MANY_INDEXES = f"54000 more than {MAX_INDEXES} indexes per table are not allowed"
+TOO_MANY_KEYS = Refusal(
+    "54011", f"more than {MAX_KEYS} column keys in an index are not supported"
+)
 
 
 def unsupported(message: str) -> Refusal:
@@ -61,7 +67,10 @@ def create_table(node: Any, is_async: bool) -> Refusal | None:
         return unsupported("INHERITS clause not supported for CREATE TABLE")
     columns = [e.column_def for e in node.table_elts if e.HasField("column_def")]
     if len(columns) > MAX_COLUMNS:
-        return Refusal("54011", f"tables can have at most {MAX_COLUMNS} columns")
+        return Refusal(*TOO_MANY_COLUMNS.split(" ", 1))
+    keys = [e.constraint.keys for e in node.table_elts if e.HasField("constraint")]
+    if any(len(key) > MAX_KEYS for key in keys):
+        return TOO_MANY_KEYS
     return first(column(definition) for definition in columns)
 
 
@@ -125,8 +134,7 @@ def create_index(node: Any, is_async: bool) -> Refusal | None:
     if node.access_method != "btree":
         return unsupported("USING not supported for CREATE INDEX")
     if len(node.index_params) > MAX_KEYS:
-        message = f"more than {MAX_KEYS} column keys in an index are not supported"
-        return Refusal("54011", message)
+        return TOO_MANY_KEYS
     return first(index_key(param.index_elem) for param in node.index_params)
 
 
@@ -183,7 +191,7 @@ def added_constraint(constraint: Any) -> Refusal | None:
     )
 
 
-def drops_primary_key(node: Any) -> str:
+def primary_key_guard(node: Any) -> str:
     """A query for the first dropped column that belongs to the primary key, or nothing."""
     dropped = [
         cmd.alter_table_cmd.name
@@ -192,20 +200,31 @@ def drops_primary_key(node: Any) -> str:
     ]
     if not dropped:
         return ""
-    relation = node.relation
-    table = ".".join(
-        '"' + part.replace('"', '""') + '"'
-        for part in (relation.schemaname, relation.relname)
-        if part
-    )
     names = ", ".join(literal(name) for name in dropped)
     return (
-        "SELECT 'cannot drop primary key column ' || attname FROM pg_index "  # noqa: S608 - quoted
+        "SELECT '0A000 cannot drop primary key column ' || attname FROM pg_index "  # noqa: S608 - quoted
         "JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey) "
-        f"WHERE indisprimary AND indrelid = to_regclass({literal(table)}) "
+        f"WHERE indisprimary AND indrelid = to_regclass({literal(name_of(node.relation))}) "
         f"AND attname IN ({names}) LIMIT 1"
     )
 
 
-def literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def column_count_guard(node: Any) -> str:
+    """A query that finds a row when the added columns are too many, or nothing."""
+    subtypes = [cmd.alter_table_cmd.subtype for cmd in node.cmds]
+    added = subtypes.count(pg.AT_AddColumn)
+    if not added:
+        return ""
+    return (
+        f"SELECT {literal(TOO_MANY_COLUMNS)} FROM pg_attribute WHERE attnum > 0 "  # noqa: S608 - quoted
+        f"AND NOT attisdropped AND attrelid = to_regclass({literal(name_of(node.relation))}) "
+        f"HAVING count(*) > {MAX_COLUMNS - added}"
+    )
+
+
+def index_count_guard(node: Any) -> str:
+    return (
+        f"SELECT {literal(TOO_MANY_INDEXES)} FROM pg_index "  # noqa: S608 - quoted
+        f"WHERE indrelid = to_regclass({literal(name_of(node.relation))}) "
+        f"HAVING count(*) >= {MAX_INDEXES}"
+    )

@@ -1,0 +1,264 @@
+"""Conflicts as DSQL has them, on top of PostgreSQL's repeatable read. No I/O.
+
+In DSQL no statement waits for another transaction or fails because of one: the first to
+commit wins, the others fail at COMMIT. PostgreSQL locks rows, waits, and fails at the
+statement. The difference is bridged so:
+
+* A transaction that is nobody's rival runs on the tables themselves; PostgreSQL is
+  right. Two savepoints are kept: at its first write, and before the current statement.
+* A statement that stands before a lock for longer than ``lock_timeout``, or that meets
+  what a concurrent transaction has committed, is rolled back, and its transaction *steps
+  aside*: its changes are copied out, the savepoint at its first write is rolled back,
+  which frees its locks and keeps its snapshot, and it goes on in *shadows*: temporary
+  tables with the rows it saw and wrote, found before the real ones. There the statement
+  succeeds or fails as under the snapshot alone. Its values stay: nothing is run twice
+  that a client has seen, so sequences, random() and clock_timestamp() need no care.
+* COMMIT writes the changed rows of the shadows to the tables, still under the snapshot;
+  whatever PostgreSQL has against that is a conflict (OC000). Who is in the way of a
+  commit, or of a statement outside a transaction block, steps aside itself.
+* ``FOR UPDATE`` is followed by an update of the locked rows that changes nothing: a trace
+  that conflicts with writes after the lock is gone. ``FOR KEY SHARE`` is kept as a list
+  of keys, looked at by later commits that deleted one of them.
+* Every change of the catalog is counted; a session that ran statements under an older
+  count fails once (OC001), its open transaction with it.
+
+Limits: a view or a function of a transaction that stepped aside shows its snapshot without
+its own changes. Sessions whose role may not read a table they write conflict at once.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ops.sandbox import messages
+from ops.sandbox.exchanges import COPY_DATA, Steps, Task, UpstreamError, ask, rows
+from ops.sandbox.rules import Refusal, relations
+
+OC000 = Refusal("40001", "change conflicts with another transaction (OC000)")
+OC001 = Refusal("40001", "schema has been updated by another transaction (OC001)")
+BLOCKED = "55P03"  # lock_timeout: another transaction holds a lock
+# What a concurrent transaction can cause; 40P01 is a deadlock.
+RIVALRY = {BLOCKED, "40001", "40P01", "23503", "23505"}
+START, STATEMENT = "sandbox_start", "sandbox_statement"
+RENEW = f"RELEASE SAVEPOINT {STATEMENT}; SAVEPOINT {STATEMENT}"
+# What is written lies between two positions, with what others wrote meanwhile.
+WAL_POSITION = "pg_current_wal_insert_lsn()"
+MEASURE = "SBX01"  # so much lies between them that rows must be measured
+KEPT_KEYS = 10_000  # FOR KEY SHARE of committed transactions that are remembered
+
+
+class Peer(Protocol):
+    """A session as the others see it."""
+
+    def give_way(self, *, tables: bool) -> None:
+        """Free all locks on rows as soon as no statement is under way.
+
+        Who has to free ``tables`` loses its open transaction.
+        """
+
+    def resume(self) -> None:
+        """A job that was waited for has ended."""
+
+    def catch_up(self) -> None:
+        """Take the newest change of the catalog for its own."""
+
+
+@dataclass(slots=True)
+class Peers:
+    """The sessions of one cluster and what they must know of each other.
+
+    ``submitted`` is called when a transaction has left jobs to do.
+    """
+
+    submitted: Callable[[], None] = lambda: None
+    sessions: set[Peer] = field(default_factory=set)
+    catalog: int = 0  # how often it changed
+    commits: int = 0  # of transactions that shared keys
+    _shared: list[tuple[int, list[str]]] = field(default_factory=list)
+    # Jobs under way, with the sessions that started them.
+    _jobs: dict[str, Peer | None] = field(default_factory=dict)
+    _waiting: dict[str, set[Peer]] = field(default_factory=dict)
+
+    def leave(self, session: Peer) -> None:
+        self.sessions.discard(session)
+        for waiting in self._waiting.values():
+            waiting.discard(session)
+
+    def free_locks(self, asker: Peer | None, *, tables: bool = False) -> None:
+        for session in [s for s in self.sessions if s is not asker]:
+            session.give_way(tables=tables)
+
+    def share(self, keys: Iterable[list[str]]) -> None:
+        """Remember the keys that a committed transaction had locked FOR KEY SHARE."""
+        self.commits += 1
+        self._shared += [(self.commits, key) for key in keys]
+        del self._shared[:-KEPT_KEYS]
+
+    def shared_since(self, commit: int) -> list[list[str]]:
+        return [key for number, key in self._shared if number > commit]
+
+    def submit(self, jobs: Iterable[str], owner: Peer | None) -> None:
+        self._jobs |= dict.fromkeys(jobs, owner)
+        self.submitted()
+
+    def runs(self, job: str | None, waiting: Peer) -> bool:
+        """Whether the job is under way; then ``waiting`` is resumed when it ends."""
+        if job not in self._jobs:
+            return False
+        self._waiting.setdefault(job, set()).add(waiting)
+        return True
+
+    def end_job(self, job: str, *, changes_catalog: bool) -> None:
+        """Its session knows of the change, all others fail once."""
+        owner = self._jobs.pop(job, None)
+        if changes_catalog:
+            self.catalog += 1
+            if owner is not None:
+                owner.catch_up()
+        for session in self._waiting.pop(job, set()):
+            session.resume()
+
+
+@dataclass(slots=True)
+class Footprint:
+    """What a transaction did that others may conflict with."""
+
+    since: int = 0  # Peers.commits when it began
+    texts: list[str] = field(default_factory=list)  # statements that wrote or locked
+    keys: list[list[str]] = field(default_factory=list)  # [table, key] it shares
+    saved: bool = False  # both savepoints stand
+    position: str = ""  # in the write-ahead log at its first write
+    aside: bool = False  # it goes on in shadows
+    shadows: set[str] = field(default_factory=set)  # the tables that have one
+
+    def names(self) -> set[str]:
+        return {name for text in self.texts for name in relations(text)}
+
+
+def save(footprint: Footprint, *, begin: bool) -> Task:
+    """Renew the savepoint that the next statement is rolled back to."""
+    if footprint.saved:
+        yield from ask(RENEW)
+        return
+    # The snapshot is the statement's own all the same: there is none before.
+    answer = yield from ask(
+        ("BEGIN; " if begin else "")
+        + f"SAVEPOINT {START}; SAVEPOINT {STATEMENT}; SELECT {WAL_POSITION}"
+    )
+    ((footprint.position,),) = rows(answer)
+    footprint.saved = True
+
+
+def take_back() -> Task:
+    """Undo the statement."""
+    yield from ask(f"ROLLBACK TO SAVEPOINT {STATEMENT}")
+
+
+def step_aside(footprint: Footprint) -> Task:
+    """Free all locks and go on in shadows. Raises UpstreamError."""
+    found = rows((yield from _call("related", _names(footprint))))
+    unchanged, written = {}, {}
+    for name, columns in found:
+        unchanged[name] = yield from _copy(name, columns, "NOT")
+        written[name] = yield from _copy(name, columns, "")
+    yield from ask(f"ROLLBACK TO SAVEPOINT {START}")
+    for name, columns in found:
+        yield from _call("make_shadow", f"'{_text(name)}'")
+        yield from ask(_fill(name, columns), unchanged[name])
+    yield from ask(f"SELECT sandbox.filled(); SAVEPOINT {STATEMENT}")
+    for name, columns in found:
+        if written[name]:
+            yield from ask(_fill(name, columns), written[name])
+    yield from _call("link_shadows")
+    footprint.aside = True
+    footprint.shadows = {name for name, _ in found}
+
+
+def shadow_more(footprint: Footprint) -> Task:
+    """Shadow also what the next statement may write."""
+    answer = yield from _call("shadow", _names(footprint))
+    footprint.shadows |= {name for (name,) in rows(answer)}
+
+
+def note_locks(footprint: Footprint, locks: str, names: frozenset[str]) -> Task:
+    """Leave a trace of the rows that the last statement locked."""
+    if locks == "FOR UPDATE":
+        yield from _call("touch", _array(names))
+    else:
+        answer = yield from _call("key_shared", _array(names))
+        footprint.keys += rows(answer)
+
+
+def check_own(footprint: Footprint) -> Task:
+    """Raise what COMMIT would find wrong without any other transaction."""
+    yield from ask("SET CONSTRAINTS ALL IMMEDIATE; SELECT sandbox.check_shadows()")
+
+
+def before_commit(footprint: Footprint, peers: Peers, *, commit: bool) -> Task:
+    """All that COMMIT would find, after a savepoint that can be rolled back to.
+
+    With ``commit`` it is sent in the same breath if nothing has to be looked at first.
+    Raises UpstreamError.
+    """
+    theirs = peers.shared_since(footprint.since)
+    if not footprint.aside and not theirs:
+        size = f"SELECT sandbox.check_written('{footprint.position}')"
+        end = "; COMMIT" if commit else ""
+        try:
+            yield from ask(f"{RENEW}; SET CONSTRAINTS ALL IMMEDIATE; {size}{end}")
+        except UpstreamError as error:
+            if error.sqlstate != MEASURE:
+                raise
+            yield from take_back()
+        else:
+            return
+    yield from ask(RENEW)
+    if theirs:
+        yield from _call("miss_keys", _json(theirs), _names(footprint))
+    if footprint.aside:
+        yield from ask("SET CONSTRAINTS ALL DEFERRED")
+        yield from _call("apply_shadows")
+        yield from _call("share_keys", _json(footprint.keys))
+    yield from ask("SET CONSTRAINTS ALL IMMEDIATE")
+    yield from _call("check_size", _names(footprint))
+
+
+def _call(function: str, *arguments: str) -> Steps[list[bytes]]:
+    call = f"SELECT * FROM sandbox.{function}({', '.join(arguments)})"  # noqa: S608 - quoted
+    return (yield from ask(call))
+
+
+def _copy(name: str, columns: str, own: str) -> Steps[list[bytes]]:
+    """The rows of a table that this transaction wrote, or the others."""
+    query = f"SELECT {columns} FROM {name} WHERE {own} sandbox.own(xmin)"  # noqa: S608 - quoted by PostgreSQL
+    answer = yield from ask(f"COPY ({query}) TO STDOUT")
+    return [whole for whole in answer if whole[0] == COPY_DATA]
+
+
+def _fill(name: str, columns: str) -> str:
+    table = name.partition('"."')[2]
+    return f'COPY pg_temp."{table} ({columns}) FROM STDIN'
+
+
+def _names(footprint: Footprint) -> str:
+    return _array(footprint.names())
+
+
+def _array(names: Iterable[str]) -> str:
+    return "ARRAY[" + ", ".join(f"'{_text(n)}'" for n in sorted(names)) + "]::text[]"
+
+
+def _json(keys: list[list[str]]) -> str:
+    parts = [[name, json.loads(key)] for name, key in keys]
+    return f"'{_text(json.dumps(parts))}'::jsonb"
+
+
+def _text(value: str) -> str:
+    return value.replace("'", "''")
+
+
+def refused(refusal: Refusal) -> bytes:
+    return messages.error(
+        refusal.sqlstate, refusal.message, detail=refusal.detail, hint=refusal.hint
+    )
