@@ -1,13 +1,16 @@
 """Replay of the recordings of a real cluster against the sandbox.
 
 The recordings' README describes the procedure: one connection, setup, every case in
-suite order, ROLLBACK after each. ``python -m tests.golden.replay`` prints every miss.
+suite order, ROLLBACK after each; cases of two sessions run on connections of their own at
+the same time. ``python -m tests.golden.replay [runs]`` prints every miss.
 """
 
 import json
 import os
 import sys
+import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +26,8 @@ from psycopg import pq
 from config.dsql.tokens import Endpoint, sign
 from ops.sandbox import lifecycle
 
+Seen = tuple[str, str]  # SQLSTATE, or "" and the command tag
+STEP_SECONDS = 15
 Send = Callable[[bytes], list[pq.abc.PGresult]]
 BOOLEAN, UUID, RECORD, INET, TIMES = 16, 2950, 2249, 869, {1082, 1114, 1184}
 ARRAYS = {1007, 1009, 1016, 2951}
@@ -38,10 +43,15 @@ class Miss:
 
 @dataclass
 class Report:
-    """``same`` of ``total`` given observations agree in outcome and SQLSTATE."""
+    """``same`` of ``total`` given observations agree in outcome and SQLSTATE.
+
+    ``pairs_same`` of ``pairs`` are the cases of two sessions, which agree as a whole.
+    """
 
     total: int = 0
     same: int = 0
+    pairs: int = 0
+    pairs_same: int = 0
     misses: list[Miss] = field(default_factory=list)
     details: list[Miss] = field(default_factory=list)  # tag, columns or rows differ
 
@@ -110,9 +120,71 @@ def replay(status: lifecycle.Status, folder: Path, *, protocol: str) -> Report:
             if case and case.get("steps"):
                 _case(case, query if case.get("simple_protocol") else send, report)
                 query(b"ROLLBACK")
+            elif case:
+                pair = Pair(status, protocol, setup["session_step_delay_ms"] / 1000)
+                _compare_pair(case, pair.run(setup["sessions"][name]), report)
         for sql in setup["cleanup"]:
             query(sql.encode())
     return report
+
+
+@dataclass
+class Pair:
+    """Sessions that run their steps side by side, with a pause after each step."""
+
+    status: lifecycle.Status
+    protocol: str
+    pause: float  # seconds
+
+    def run(self, scripts: list[list[str]]) -> list[list[Seen]]:
+        """What each session saw at each step. Raises TimeoutError when one hangs."""
+        seen: list[list[Seen]] = [[] for _ in scripts]
+        barrier = threading.Barrier(len(scripts))
+
+        def work(script: list[str], into: list[Seen]) -> None:
+            with connect(self.status) as connection:
+                query = simple(connection)
+                send = query if self.protocol == "simple" else extended(connection)
+                barrier.wait()
+                for sql in script:
+                    into.append(_seen(send(sql.encode())))
+                    threading.Event().wait(self.pause)
+
+        threads = [
+            threading.Thread(target=work, args=job, daemon=True)
+            for job in zip(scripts, seen, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(STEP_SECONDS * max(map(len, scripts)))
+            if thread.is_alive():
+                raise TimeoutError(f"a step of {scripts} did not end")
+        return seen
+
+
+def _seen(results: list[pq.abc.PGresult]) -> Seen:
+    (result,) = results
+    state = _field(result, pq.DiagnosticField.SQLSTATE)
+    return state, "" if state else (result.command_status or b"").decode()
+
+
+def _compare_pair(case: dict[str, Any], seen: list[list[Seen]], report: Report) -> None:
+    wanted = [
+        [(o.get("sqlstate") or "", o.get("command_tag") or "") for o in session]
+        for session in case["sessions"]
+    ]
+    report.pairs += 1
+    if case.get("conflict_race"):  # who loses is a race: any session may, at that step
+        agree = [Counter(step) for step in zip(*wanted, strict=True)] == [
+            Counter(step) for step in zip(*seen, strict=True)
+        ]
+    else:
+        agree = wanted == seen
+    if agree:
+        report.pairs_same += 1
+    else:
+        report.misses.append(Miss(case["name"], "", str(wanted), str(seen)))
 
 
 def _case(case: dict[str, Any], send: Send, report: Report) -> None:
@@ -197,11 +269,17 @@ def _render(value: bytes | None, oid: int) -> str:
 
 def main() -> int:
     folder = Path(os.environ["DSQL_GOLDEN_DIR"])
-    for protocol in ("extended", "simple"):
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+    for protocol in ("extended", "simple") * runs:
         with TemporaryDirectory() as root:
-            report = replay(lifecycle.up(Path(root)), folder, protocol=protocol)
-            lifecycle.reset(Path(root))
-        print(f"{protocol}: {report.same} of {report.total} ({report.share:.1%})")
+            try:
+                report = replay(lifecycle.up(Path(root)), folder, protocol=protocol)
+            finally:
+                lifecycle.reset(Path(root))
+        print(
+            f"{protocol}: {report.same} of {report.total} ({report.share:.1%}), "
+            f"two sessions: {report.pairs_same} of {report.pairs}"
+        )
         for kind, misses in (("miss", report.misses), ("detail", report.details)):
             for miss in misses:
                 print(f"  {kind} {miss.case}: {miss.sql}")

@@ -1,5 +1,9 @@
+from pathlib import Path
+
+import pytest
+
 from ops.sandbox.lifecycle import Status
-from ops.sandbox.postgres import Postgres
+from ops.sandbox.postgres import Postgres, PostgresError
 
 
 def test_the_operator_reaches_postgresql_while_libpq_points_at_the_listener(
@@ -15,3 +19,13 @@ def test_parallel_workers_start(sandbox: Status) -> None:
         connection.execute("SET debug_parallel_query = on")
         row = connection.execute("SELECT count(*) > 0 FROM pg_class").fetchone()
     assert row == (True,)
+
+
+def test_data_of_another_version_are_not_touched(tmp_path: Path) -> None:
+    postgres = Postgres(tmp_path)
+    (postgres.data).mkdir(parents=True)
+    (postgres.data / "ready").write_text("another")
+    with pytest.raises(PostgresError, match="sandbox reset"):
+        postgres.start()
+    assert (postgres.data / "ready").read_text() == "another"
+    postgres.remove()

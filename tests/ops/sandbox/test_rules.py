@@ -1,6 +1,6 @@
 import pytest
 
-from ops.sandbox.rules import Job, Kind, judge
+from ops.sandbox.rules import Kind, judge, relations, with_shadows
 
 REFUSED = [
     ("TRUNCATE t", "0A000", "unsupported statement: Truncate"),
@@ -68,13 +68,13 @@ def test_says_what_a_statement_does(sql: str, kind: Kind) -> None:
 def test_takes_async_out_of_an_index_and_reports_the_job() -> None:
     (statement,) = judge("CREATE UNIQUE INDEX /* now */ async i ON t (a)")
     assert statement.refusal is None
-    assert statement.job is Job.INDEX_BUILD
-    assert "async" not in statement.sql
+    assert statement.submits == "sandbox.submit_index('\"t\"'::regclass, True, False)"
+    assert " ".join(statement.sql.split()) == "CREATE INDEX /* now */ i ON t (a)"
 
 
 def test_a_table_named_async_survives() -> None:
     (statement,) = judge("ALTER TABLE async ADD COLUMN a text")
-    assert statement.job is None
+    assert statement.submits == ""
     assert statement.sql == "ALTER TABLE async ADD COLUMN a text"
 
 
@@ -94,3 +94,52 @@ def test_a_literal_never_changes_the_verdict(value: str) -> None:
 def test_judges_every_statement_of_a_query_string() -> None:
     kinds = [s.kind for s in judge("BEGIN; INSERT INTO t VALUES (';'); COMMIT;")]
     assert kinds == [Kind.BEGIN, Kind.WRITE, Kind.COMMIT]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE UNIQUE INDEX ASYNC i ON t (a) INCLUDE (b) NULLS NOT DISTINCT WHERE a > 0",
+        "create unique index async i on t (a) nulls distinct",
+    ],
+)
+def test_an_index_becomes_unique_by_its_job_only(sql: str) -> None:
+    (statement,) = judge(sql)
+    words = statement.sql.upper().split()
+    assert not {"ASYNC", "UNIQUE", "DISTINCT", "NULLS"} & set(words)
+    assert "'\"t\"'::regclass, True" in statement.submits
+
+
+def test_async_alters_nothing_but_a_constraint() -> None:
+    (statement,) = judge("ALTER TABLE ASYNC t ADD COLUMN a int")
+    assert statement.refusal is not None
+    assert statement.refusal.sqlstate == "42601"
+
+
+@pytest.mark.parametrize(
+    ("sql", "locks"),
+    [
+        ("SELECT 1 FROM t WHERE id = 5 FOR UPDATE", "FOR UPDATE"),
+        (
+            "SELECT 1 FROM t JOIN u USING (id) FOR KEY SHARE OF t FOR UPDATE OF u",
+            "FOR UPDATE",
+        ),
+        ("SELECT 1 FROM t FOR KEY SHARE", "FOR KEY SHARE"),
+        ("SELECT 'FOR UPDATE' FROM t", ""),
+    ],
+)
+def test_knows_the_strongest_lock(sql: str, locks: str) -> None:
+    (statement,) = judge(sql)
+    assert statement.locks == locks
+
+
+def test_names_the_relations_of_a_statement() -> None:
+    sql = 'WITH c AS (SELECT 1) UPDATE s."T" SET a = 1 FROM u, c WHERE EXISTS (TABLE v)'
+    assert relations(sql) == {'"s"."T"', '"u"', '"c"', '"v"'}
+
+
+def test_leads_qualified_names_to_the_shadows() -> None:
+    sql = "SELECT 'ä', a FROM public.t AS x, \"public\" . u, other.t, t"
+    assert with_shadows(sql, {'"public"."t"', '"public"."u"'}) == (
+        "SELECT 'ä', a FROM pg_temp.t AS x, pg_temp . u, other.t, t"
+    )
