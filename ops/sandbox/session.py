@@ -255,6 +255,7 @@ class Session:
     def _simple(self, sql: str) -> Task:
         statements = judge(sql)
         if len(statements) == 1 and self._passes(statements[0], sql):
+            self._catalog = self.peers.catalog
             yield Exchange(messages.query(sql), EVERYTHING)
         elif not statements:
             yield Exchange(messages.query(""), EVERYTHING)
@@ -268,7 +269,7 @@ class Session:
             statement.plain
             and statement.sql == sql
             and not self._txn.explicit
-            and self._catalog == self.peers.catalog
+            and self._catalog in (None, self.peers.catalog)
         )
 
     def _run_all(self, statements: Sequence[Statement]) -> Task:
@@ -631,7 +632,7 @@ class Session:
 
     def _all_plain(self, batch: list[bytes]) -> bool:
         """Whether no rule touches the batch, so that it may go through as it came."""
-        if self._aside:
+        if self._txn.opened or self._aside:
             return False
         for whole in batch:
             kind = whole[0]

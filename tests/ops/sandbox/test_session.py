@@ -254,7 +254,7 @@ def test_a_question_to_the_catalog_may_refuse_a_statement(client: Client) -> Non
     sql = "ALTER TABLE t DROP COLUMN id"
     assert client.query(sql) == ["C ALTER TABLE", "Z I"]
     guard = next(asked for asked in client.upstream.log if asked.startswith("SELECT"))
-    client.upstream.rows[guard] = "cannot drop primary key column id"
+    client.upstream.rows[guard] = "0A000 cannot drop primary key column id"
     refused = "E 0A000 cannot drop primary key column id"
     assert client.query(sql) == [refused, "Z I"]
     assert client.execute(sql)[-2:] == [refused, "Z I"]

@@ -2,11 +2,17 @@
 
 from ops.sandbox import messages
 from ops.sandbox.messages import Framer, cstring, cstrings, message
+from ops.sandbox.rules.scan import split
 from ops.sandbox.session import Session
 
 TAGS = {"SELECT": "SELECT 1", "INSERT": "INSERT 0 1", "UPDATE": "UPDATE 1"}
 VERBS = {"BEGIN": "BEGIN", "COMMIT": "COMMIT", "END": "COMMIT"}
 VERBS |= {"ROLLBACK": "ROLLBACK", "ABORT": "ROLLBACK"}
+# What the session asks for itself, up to the parenthesis.
+OWN_ROWS = {
+    "SELECT pg_current_wal_insert_lsn": "0/0",
+    "SELECT sandbox.submit_index": "a" * 26,
+}
 
 
 class Upstream:
@@ -32,15 +38,23 @@ class Upstream:
 
     def _message(self, kind: int, whole: bytes) -> bytes:
         if kind == b"Q"[0]:
-            sql = cstring(whole, 5)[0]
             self._skipping = False
-            return self._run(sql, describe=True) + messages.ready(self._status)
+            return self._query(cstring(whole, 5)[0]) + messages.ready(self._status)
         if kind == b"S"[0]:
             self._skipping = False
             return messages.ready(self._status)
         if kind == b"H"[0] or self._skipping:
             return b""
         return self._extended(chr(kind), whole)
+
+    def _query(self, sql: str) -> bytes:
+        answers = b""
+        for part in split(sql) or [""]:
+            answer = self._run(part, describe=True)
+            answers += answer
+            if answer[:1] == b"E":
+                break
+        return answers
 
     def _extended(self, kind: str, whole: bytes) -> bytes:
         name, at = cstring(whole, 5)
@@ -65,7 +79,9 @@ class Upstream:
         sql = " ".join(sql.split())
         self.log.append(sql)
         verb = sql.partition(" ")[0]
-        if verb in VERBS:
+        if sql.startswith("ROLLBACK TO"):
+            self._status = "T"
+        elif verb in VERBS:
             return self._transaction(sql, verb)
         if not sql:
             return message(b"I")
@@ -74,7 +90,8 @@ class Upstream:
             self._skipping = not describe
             return messages.error(self.errors.get(sql, "25P02"), f"refused {sql}")
         column = messages.text_column("value") if describe else b""
-        row = messages.text_row(self.rows[sql]) if sql in self.rows else b""
+        value = self.rows.get(sql) or OWN_ROWS.get(sql.partition("(")[0])
+        row = messages.text_row(value) if value else b""
         tag = self.tags.get(sql) or TAGS.get(verb, " ".join(sql.split(" ")[:2]))
         shown = column + row if verb == "SELECT" else b""
         return shown + messages.complete(tag)
