@@ -245,12 +245,13 @@ class Client(asyncio.Protocol):
         self.server.clients.discard(self)
         if self._timer is not None:
             self._timer.cancel()
+        # Both know this client: a circle would keep the 256 KiB that asyncio reads TLS
+        # into until the garbage collector comes by.
         if self.session is not None:
             self.server.peers.leave(self.session)
+            self.session = None
         if self.upstream is not None:
             self.upstream.end()
-            # It knows this client: the circle would keep the 256 KiB that asyncio reads
-            # TLS into until the garbage collector comes by.
             self.upstream = None
 
     def pause_writing(self) -> None:

@@ -1,4 +1,4 @@
-"""What one sandbox is: its keys, port and timing, kept in its folder."""
+"""What one sandbox is: its keys, port, timing and delay of jobs, kept in its folder."""
 
 import json
 import os
@@ -13,8 +13,7 @@ from ops.sandbox.tokens import Key
 
 ALNUM = string.ascii_letters + string.digits
 PORTS = range(20_000, 30_000)  # below the ports that systems hand out by themselves
-
-JOB_DELAY = 0.05
+JOB_DELAY = 0.05  # seconds
 
 
 class StateError(Exception):
