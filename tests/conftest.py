@@ -13,6 +13,7 @@ from django.conf import settings
 from ops.paths import PROJECT
 from ops.sandbox import lifecycle
 from ops.sandbox.postgres import Postgres
+from ops.sandbox.state import JOB_DELAY
 from tests.checkout import Checkout
 
 
@@ -29,6 +30,14 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lifecycle.Stat
         os.environ.clear()
         os.environ.update(outer)
         lifecycle.reset(root)
+
+
+@pytest.fixture
+def held_jobs(sandbox: lifecycle.Status) -> Iterator[None]:
+    """Jobs submitted now do not begin by themselves."""
+    lifecycle.up(sandbox.root, job_delay=3600)
+    yield
+    lifecycle.up(sandbox.root, job_delay=JOB_DELAY)
 
 
 @pytest.fixture(scope="session")

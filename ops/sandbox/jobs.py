@@ -60,7 +60,7 @@ class Worker:
             self._connection.execute(begin, [job])
             try:
                 self._connection.execute("SELECT sandbox.run_job(%s)", [job])
-            except errors.LockNotAvailable:
+            except (errors.LockNotAvailable, errors.SerializationFailure):
                 return False
         return True
 

@@ -53,7 +53,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
   SELECT NULL FROM unnest(rels) AS rel
   WHERE rel IS NOT NULL AND sandbox.submit('DROP', rel) IS NULL $$;
 
--- Do the work of one job. Raises lock_not_available when transactions are in its way.
+-- Do the work of one job. Raises lock_not_available or serialization_failure when
+-- transactions are in its way.
 CREATE FUNCTION sandbox.run_job(id text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   job sandbox.jobs := (SELECT j FROM sandbox.jobs j WHERE job_id = id);
@@ -77,7 +78,7 @@ BEGIN
   UPDATE sandbox.jobs SET status = 'completed', details = said, object_name = NULL,
     update_time = clock_timestamp() WHERE job_id = id;
 EXCEPTION
-  WHEN lock_not_available THEN RAISE;
+  WHEN lock_not_available OR serialization_failure THEN RAISE;
   WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS said = MESSAGE_TEXT, more = PG_EXCEPTION_DETAIL;
     UPDATE sandbox.jobs SET status = 'failed', details = concat_ws(' ', said, nullif(more, '')),

@@ -237,6 +237,8 @@ class Session:
         refusal = TRANSLATED.get(fields["C"])
         if fields["M"].startswith("index row "):
             refusal = KEY_TOO_LARGE
+        elif fields["M"].startswith("tuple concurrently "):
+            refusal = OC001  # two changes of one catalog row
         return conflicts.refused(refusal) if refusal else whole
 
     def _log_in(self, startup: bytes) -> Task:
@@ -444,7 +446,7 @@ class Session:
         """
         txn = self._txn
         try:
-            if txn.since is not None:
+            if txn.explicit and txn.since is not None:
                 self._check_catalog()
             if txn.footprint is not None and self._status == "T":
                 yield from self._settle_with_others(txn.footprint, commit=commit)

@@ -38,7 +38,9 @@ def editor(scratch: DatabaseWrapper) -> Waiting:
 
 
 @pytest.fixture
-def service(superuser: psycopg.Connection[Any]) -> Callable[[str, str, str], None]:
+def service(
+    superuser: psycopg.Connection[Any], held_jobs: None
+) -> Callable[[str, str, str], None]:
     """Ends a job as the service would; a failed build leaves its index invalid."""
     superuser.execute("SET allow_system_table_mods = on")
 
@@ -144,7 +146,7 @@ def test_a_unique_index_that_cannot_be_built_is_dropped_and_reported(
         f"dropped. Correct the rows, then migrate again. Statement: {statement}"
     )
     assert run(editor.connection, "SELECT to_regclass('emails')") == [(None,)]
-    editor.on_job = lambda _: None
+    editor.on_job = lambda job: service(job, "completed", "")
     editor.execute(statement)
     assert run(editor.connection, VALID.format("emails")) == [(True,)]
 
@@ -165,12 +167,15 @@ def test_duplicates_leave_no_index_and_an_integrity_error(
 
 
 def test_a_purged_job_is_judged_by_its_index(
-    editor: Waiting, superuser: psycopg.Connection[Any]
+    editor: Waiting, superuser: psycopg.Connection[Any], held_jobs: None
 ) -> None:
     run(editor.connection, "CREATE TABLE t (email text)")
-    editor.on_job = lambda job: superuser.execute(
-        "DELETE FROM sandbox.jobs WHERE job_id = %s", [job]
-    )
+
+    def end_and_purge(job: str) -> None:
+        superuser.execute("SELECT sandbox.run_job(%s)", [job])
+        superuser.execute("DELETE FROM sandbox.jobs WHERE job_id = %s", [job])
+
+    editor.on_job = end_and_purge
     editor.execute("CREATE INDEX ASYNC emails ON t (email)")
     assert editor.delays == []
     assert run(editor.connection, VALID.format("emails")) == [(True,)]

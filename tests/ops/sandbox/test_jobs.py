@@ -13,7 +13,7 @@ from psycopg import errors
 from psycopg.rows import dict_row
 
 from ops.sandbox import lifecycle
-from ops.sandbox.state import State
+from ops.sandbox.state import JOB_DELAY
 from tests.golden.replay import connect
 
 Connection = psycopg.Connection[Any]
@@ -40,14 +40,12 @@ def table(sandbox: lifecycle.Status, session: Connection) -> Iterator[str]:
 @pytest.fixture
 def hold(sandbox: lifecycle.Status) -> Iterator[Hold]:
     """Keep jobs from beginning, or let them go."""
-    before = State.load(sandbox.root)
-    assert before is not None
 
     def set_delay(held: bool) -> None:
         lifecycle.up(sandbox.root, job_delay=NEVER if held else 0.0)
 
     yield set_delay
-    before.save(sandbox.root)
+    lifecycle.up(sandbox.root, job_delay=JOB_DELAY)
 
 
 def one(connection: Connection, sql: str, *params: Any) -> Any:
@@ -257,7 +255,10 @@ def limit(session: Connection, sql: str) -> str:
     return f"{caught.value.sqlstate} {caught.value.diag.message_primary}"
 
 
-def test_limits_of_tables_and_indexes(session: Connection, table: str) -> None:
+def test_limits_of_tables_and_indexes(
+    session: Connection, table: str, hold: Hold
+) -> None:
+    hold(False)
     columns = [f"c{number} int" for number in range(9)]
     names = ", ".join(f"c{number}" for number in range(9))
     keys = "54011 more than 8 column keys in an index are not supported"
@@ -266,7 +267,7 @@ def test_limits_of_tables_and_indexes(session: Connection, table: str) -> None:
         assert limit(session, sql) == keys
     assert limit(session, f"CREATE INDEX ASYNC ON {table} ({names})") == keys
     for number in range(23):
-        session.execute(f"CREATE INDEX ASYNC {table}_{number} ON {table} (a)")
+        finish(session, submit(session, f"CREATE INDEX ASYNC i{number} ON {table} (a)"))
     assert limit(session, f"CREATE INDEX ASYNC ON {table} (a)") == (
         "54000 more than 24 indexes per table are not allowed"
     )
