@@ -43,7 +43,7 @@ def test_accepts_what_botocore_signed() -> None:
     ("text", "later", "reason"),
     [
         (token(), 901, "Signature expired"),
-        (token(), -400, "not yet current"),
+        (token(), -1200, "not yet current"),
         (token(region="us-east-2"), 0, "another Region"),
         (token("app"), 0, "action is not DbConnectAdmin"),
         (token(keys=Keys(secret_key="wrong")), 0, "does not match"),
