@@ -12,6 +12,7 @@ from django.conf import settings
 
 from ops.paths import PROJECT
 from ops.sandbox import lifecycle
+from ops.sandbox.faultline import Switch
 from ops.sandbox.postgres import Postgres
 from ops.sandbox.state import JOB_DELAY
 from tests.checkout import Checkout
@@ -30,6 +31,14 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lifecycle.Stat
         os.environ.clear()
         os.environ.update(outer)
         lifecycle.reset(root)
+
+
+@pytest.fixture
+def faults(sandbox: lifecycle.Status) -> Iterator[Switch]:
+    """Lets the sandbox go wrong; what is in force at the end is lifted."""
+    switch = Switch(sandbox.root)
+    yield switch
+    switch.clear()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import psycopg
 from ops.sandbox.certificates import Authority
 from ops.sandbox.control import CLUSTERS, FAULTS, Control, Faults
 from ops.sandbox.control_server import ControlServer
+from ops.sandbox.faultline import Switchboard, socket_path
 from ops.sandbox.jobs import Worker
 from ops.sandbox.postgres import Postgres, PostgresError
 from ops.sandbox.server import Backend, Server
@@ -93,17 +94,20 @@ async def serve(root: Path) -> None:
         working = asyncio.create_task(server.work(worker))
         ended = asyncio.create_task(asyncio.to_thread(postgres.wait))
         stopping = asyncio.create_task(stop.wait())
-        write_private(root / "ready", str(os.getpid()))
-        await asyncio.wait(
-            {serving, living, working, ended, stopping},
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        switchboard = Switchboard(server.faults, server.enforce, server.connections)
+        async with switchboard.listening(socket_path(root)):
+            write_private(root / "ready", str(os.getpid()))
+            await asyncio.wait(
+                {serving, living, working, ended, stopping},
+                return_when=asyncio.FIRST_COMPLETED,
+            )
         if not stop.is_set():
             logger.error("the listener or PostgreSQL ended by itself; stopping")
         for task in (serving, living, working, stopping):
             task.cancel()
     finally:
         (root / "ready").unlink(missing_ok=True)
+        socket_path(root).unlink(missing_ok=True)
         mapping.close()
         worker.close()
         postgres.stop()

@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from ops.sandbox.clusters import REGIONS, region_of
 from ops.sandbox.conflicts import Peers
 from ops.sandbox.control import Control
 from ops.sandbox.control_server import ControlServer
+from ops.sandbox.faults import AT_ONCE, FOREVER, ClientFaults, Fault, Faults
 from ops.sandbox.jobs import Worker
 from ops.sandbox.session import Session
 from ops.sandbox.tokens import Key, TokenRefused
@@ -73,6 +75,7 @@ class Server:
     def __init__(self, backend: Backend, listener: socket.socket) -> None:
         self.backend = backend
         self.listener = listener
+        self.faults = Faults()
         self.clients: set[Client] = set()
         self._submitted = asyncio.Event()
         self.peers = Peers(self._submitted.set)
@@ -109,6 +112,22 @@ class Server:
                 self.peers.end_job(due.job, changes_catalog=due.changes_catalog)
             else:
                 self.peers.free_locks(None, tables=True)
+
+    def enforce(self, fault: Fault) -> None:
+        """Let a new fault strike what is already open."""
+        for client in list(self.clients):
+            if not fault.concerns(client.faults.region, client.faults.client):
+                continue
+            if fault.kind in AT_ONCE:
+                client.cut()
+            elif fault.kind == "session-end" and client.session is not None:
+                client.end_after(fault.seconds)
+
+    def connections(self) -> dict[str, int]:
+        """Open connections by Region; every Region with a cluster is named."""
+        counts = Counter(client.faults.region for client in self.clients)
+        regions = {region_of(host) for host in self.backend.clusters.hosts()}
+        return {region: counts[region] for region in sorted(filter(None, regions))}
 
     async def _accept(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -216,8 +235,10 @@ class Client(asyncio.Protocol):
         self._buffer = b""
         self._parameters: dict[str, str] = {}
         self._greeted = False
+        self.faults = ClientFaults(server.faults)
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        self._admitted = self._held_until = 0.0
 
     # asyncio.Protocol
 
@@ -225,15 +246,15 @@ class Client(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TLS over TCP
         self.transport = transport
         self.name = self.server.names.get(transport.get_extra_info("ssl_object"))
+        self.faults.region = region_of(self.name or "") or ""
         transport.set_write_buffer_limits(HIGH_WATER)
         self.server.clients.add(self)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(LOGIN_SECONDS, transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        if self.session is not None and self.upstream is not None:
-            self.session.receive_from_client(data)
-            self.flush()
+        if self.session is not None:
+            self._receive(self.session, data)
             return
         self._buffer += data
         if len(self._buffer) > messages.MAX_STARTUP:
@@ -241,10 +262,42 @@ class Client(asyncio.Protocol):
         elif self._task is None:
             self._log_in()
 
+    def _receive(self, session: Session, data: bytes) -> None:
+        """Hand it to the session: now, or in order after the latency of a fault."""
+        loop = asyncio.get_running_loop()
+        delay, now = self.faults.statement_delay(), loop.time()
+        if delay or self._held_until > now:
+            self._held_until = max(self._held_until + 1e-6, now + delay)
+            loop.call_at(self._held_until, self._deliver, session, data)
+        else:
+            self._deliver(session, data)
+
+    def _deliver(self, session: Session, data: bytes) -> None:
+        if self.session is session:
+            session.receive_from_client(data)
+            self.flush()
+
+    def end_after(self, seconds: float) -> None:
+        """End the connection when its login is so many seconds ago."""
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(self._admitted + seconds, self.transport.abort)
+
+    def cut(self) -> None:
+        """End the connection before this returns: ``abort`` alone does it a bit later."""
+        connection = self.transport.get_extra_info("socket")
+        self.transport.abort()
+        if connection is not None:  # else it is gone already
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self.server.clients.discard(self)
         if self._timer is not None:
             self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
         # Both know this client: a circle would keep the 256 KiB that asyncio reads TLS
         # into until the garbage collector comes by.
         if self.session is not None:
@@ -292,6 +345,7 @@ class Client(asyncio.Protocol):
     def _greet(self, payload: bytes) -> None:
         version = int.from_bytes(payload[:2], "big")
         self._parameters = messages.startup_parameters(payload[4:])
+        self.faults.client = self._parameters.get("application_name", "")
         if not self.name:
             self._refuse(fatal(NO_SNI))
         elif hint := self.server.backend.clusters.refusal(self.name):
@@ -312,6 +366,8 @@ class Client(asyncio.Protocol):
 
     async def _admit(self, token: str) -> None:
         role = self._parameters.get("user", "admin")
+        if await self._struck():
+            return
         try:
             await self._authenticate(role, token)
         except TokenRefused as refused:
@@ -319,7 +375,7 @@ class Client(asyncio.Protocol):
             self._refuse(fatal(DENIED, hint=str(refused)))
             return
         loop = asyncio.get_running_loop()
-        session = Session(time.monotonic, self.server.peers, self.flush)
+        session = Session(time.monotonic, self.server.peers, self.flush, self.faults)
         try:
             _, upstream = await loop.create_unix_connection(
                 lambda: Upstream(self), self.server.backend.socket_path
@@ -333,6 +389,9 @@ class Client(asyncio.Protocol):
             return
         if self._timer is not None:
             self._timer.cancel()
+        self._admitted = loop.time()
+        if (seconds := self.faults.session_end()) != FOREVER:
+            self.end_after(seconds)
         self.session, self.upstream = session, upstream
         self.server.peers.sessions.add(session)
         passed = {k: v for k, v in self._parameters.items() if k in PASSED_PARAMETERS}
@@ -340,6 +399,16 @@ class Client(asyncio.Protocol):
         session.receive_from_client(self._buffer)
         self._buffer = b""
         self.flush()
+
+    async def _struck(self) -> bool:
+        """Whether a fault ended the login; a latency passes first."""
+        if delay := self.faults.connect_delay():
+            await asyncio.sleep(delay)
+        if self.faults.refuses():
+            self.transport.abort()
+        elif found := self.faults.fatal():
+            self._refuse(fatal(found.message, sqlstate=found.sqlstate, hint=found.hint))
+        return self.transport.is_closing()
 
     async def _authenticate(self, role: str, token: str) -> None:
         backend = self.server.backend

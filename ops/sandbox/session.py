@@ -31,6 +31,7 @@ from ops.sandbox.exchanges import (
     error_in,
     rows,
 )
+from ops.sandbox.faults import ClientFaults, Faults
 from ops.sandbox.messages import Framer, OversizedMessageError
 from ops.sandbox.rules import (
     Kind,
@@ -105,7 +106,10 @@ class Session:
     clock: Callable[[], float]
     peers: Peers = field(default_factory=Peers)
     wake: Callable[[], None] = lambda: None
+    faults: ClientFaults = field(default_factory=lambda: ClientFaults(Faults()))
     closed: bool = False
+    _executing: bool = False
+    _committed: bool = False
     _status: str = "I"
     _txn: Transaction = field(default_factory=Transaction)
     _client: Framer = field(default_factory=lambda: Framer(messages.MAX_MESSAGE))
@@ -183,16 +187,34 @@ class Session:
             if kind == b"X"[0]:
                 self.closed = True
             elif kind == b"Q"[0]:
-                self._start(self._simple(messages.cstring(whole, 5)[0]))
+                self._execute_unless_cut(self._simple(messages.cstring(whole, 5)[0]))
             elif kind in b"SH":
                 batch, self._batch = self._batch, []
-                self._start(self._extended(batch, whole))
+                task = self._extended(batch, whole)
+                if any(m[0] == EXECUTE for m in batch):
+                    self._execute_unless_cut(task)
+                else:
+                    self._start(task)
             elif kind in b"PBDEC":
                 self._batch.append(whole)
             else:
                 refusal = Refusal("0A000", "unsupported protocol message")
                 self._to_client.append(conflicts.refused(refusal))
                 self._to_client.append(messages.ready(self._shown_status()))
+
+    def _execute_unless_cut(self, task: Task) -> None:
+        """Faults strike before a statement, or when it was executed and not answered."""
+        if self.faults.cuts_before():
+            self.closed = True
+            return
+        self._executing, self._committed = True, False
+        self._start(task)
+
+    def _executed(self) -> None:
+        if self._executing and self.faults.cuts_after(committed=self._committed):
+            self._to_client.clear()
+            self.closed = True
+        self._executing = False
 
     def _start(self, task: Task) -> None:
         self._task = task
@@ -206,6 +228,7 @@ class Session:
             exchange = next(task) if collected is None else task.send(collected)
         except StopIteration:
             self._task = self._exchange = None
+            self._executed()
             return
         self._exchange, self._collected = exchange, []
         self._awaited = exchange.count
@@ -376,6 +399,7 @@ class Session:
         txn, self._txn = self._txn, Transaction()
         if not committed:
             return
+        self._committed = txn.ddl or txn.writes
         if txn.ddl:
             self.peers.catalog += 1
             self._catalog = self.peers.catalog
@@ -446,6 +470,7 @@ class Session:
         """
         txn = self._txn
         try:
+            self._check_faults()
             if txn.explicit and txn.since is not None:
                 self._check_catalog()
             if txn.footprint is not None and self._status == "T":
@@ -454,6 +479,10 @@ class Session:
             yield from self._fail_commit(conflicts.refused(error.refusal))
         except UpstreamError as error:
             yield from self._fail_commit(self._translated(error.whole))
+
+    def _check_faults(self) -> None:
+        if self._txn.writes and self.faults.conflict():
+            raise Refused(OC000)
 
     def _settle_with_others(self, footprint: Footprint, *, commit: bool) -> Task:
         checked = False

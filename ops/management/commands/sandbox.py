@@ -1,11 +1,14 @@
 import json
-from argparse import ArgumentParser
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from dataclasses import fields
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from ops.paths import ENV_FILE, SANDBOX
-from ops.sandbox import envfile, lifecycle
+from ops.sandbox import envfile, faults, lifecycle
+from ops.sandbox.faultline import Switch
+from ops.sandbox.faults import Fault, FaultError
 from ops.sandbox.lifecycle import SandboxError, Status
 from ops.sandbox.postgres import PostgresError
 from ops.sandbox.state import StateError
@@ -15,7 +18,7 @@ JOB_DELAY = "how long an index build or validation waits before it begins"
 
 
 class Command(BaseCommand):
-    help = "Two Regions of Aurora DSQL on this machine: up, down, status, reset, env."
+    help = "Two Regions of Aurora DSQL on this machine: up, down, status, reset, env, fault."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -31,11 +34,38 @@ class Command(BaseCommand):
         reset.add_argument("--yes", action="store_true", help="do not ask")
         env = actions.add_parser("env", help="print the variables that select it")
         env.add_argument("--role", choices=ROLES, default="primary")
+        fault = actions.add_parser("fault", help="let it go wrong: add, list, clear")
+        self._add_fault_arguments(fault)
+
+    @staticmethod
+    def _add_fault_arguments(parser: ArgumentParser) -> None:
+        orders = parser.add_subparsers(dest="order", required=True)
+        add = orders.add_parser(
+            "add",
+            help="put a fault in force until it is cleared or the sandbox stops",
+            formatter_class=RawDescriptionHelpFormatter,
+            epilog="\n".join(f"{k:<22}{about}" for k, about in faults.KINDS.items()),
+        )
+        add.add_argument("kind", choices=tuple(faults.KINDS), metavar="KIND")
+        add.add_argument("--region", default="", help="a Region or role; default: both")
+        add.add_argument("--client", default="", help="only this application_name")
+        add.add_argument("--times", type=int, help="how often; default: until cleared")
+        add.add_argument(
+            "--rate", type=float, default=1.0, help="probability each time"
+        )
+        add.add_argument("--seconds", type=float, default=0.0)
+        add.add_argument("--statement", type=int, help="the n-th of each connection")
+        add.add_argument("--seed", type=int, default=0, help="of --rate; default: 0")
+        shown = orders.add_parser("list", help="what is in force, and what it struck")
+        clear = orders.add_parser("clear", help="lift one fault, or all")
+        clear.add_argument("number", type=int, nargs="?")
+        for order in (add, shown, clear):
+            order.add_argument("--format", choices=("text", "json"), default="text")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         try:
             getattr(self, action)(**options)
-        except (SandboxError, StateError, PostgresError) as error:
+        except (SandboxError, StateError, PostgresError, FaultError) as error:
             raise CommandError(str(error)) from error
 
     def up(self, *, port: int, job_delay: float | None, format: str, **_: Any) -> None:
@@ -74,6 +104,47 @@ class Command(BaseCommand):
         if found.state == "absent":
             raise CommandError("There is no sandbox: run `manage.py sandbox up`.")
         self.stdout.write(envfile.render(envfile.variables(found, role)), ending="")
+
+    def fault(self, *, order: str, format: str, **options: Any) -> None:
+        switch = Switch(SANDBOX)
+        if order == "add":
+            wish = {field.name: options[field.name] for field in fields(Fault)}
+            wish["region"] = self._region(options["region"])
+            found: Any = [switch.add(**wish)]
+        elif order == "clear":
+            found = {"cleared": switch.clear(options["number"])}
+        else:
+            found = switch.list()
+        if format == "json":
+            self.stdout.write(json.dumps(found, indent=2))
+        elif order == "clear":
+            self.stdout.write(f"Cleared {found['cleared']}.")
+        else:
+            self._show_faults(found)
+
+    @staticmethod
+    def _region(name: str) -> str:
+        regions = lifecycle.status(SANDBOX).regions
+        found = next((r.region for r in regions if name in {r.role, r.region}), None)
+        if name and found is None:
+            known = ", ".join(f"{r.role} ({r.region})" for r in regions)
+            raise CommandError(f"There is no Region {name!r}; there are: {known}.")
+        return found or ""
+
+    def _show_faults(self, found: list[dict[str, Any]]) -> None:
+        for fault in found:
+            words = " ".join(
+                f"{field.name}={fault[field.name]}"
+                for field in fields(Fault)
+                if field.name not in {"kind", "region"}
+                and fault[field.name] != field.default
+            )
+            self.stdout.write(
+                f"{fault['number']:>4} {fault['kind']:<22} "
+                f"{fault['region'] or 'both Regions':<14} struck {fault['struck']} {words}"
+            )
+        if not found:
+            self.stdout.write("No fault is in force.")
 
     def _say(self, style: str, text: str) -> None:
         """Progress goes where it does not disturb a program that reads the JSON."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -252,9 +253,12 @@ def test_survives_garbage_and_cancel_requests(
         b"\0\0\0\x08\x04\xd2\x16\x2f",
     ):
         with socket.create_connection((lifecycle.HOST, sandbox.port)) as raw:
-            raw.sendall(garbage)
-            raw.shutdown(socket.SHUT_WR)
-            assert b"Z" not in raw.recv(4096)[:1]
+            answer = b""
+            with suppress(OSError):  # the sandbox may hang up at any moment
+                raw.sendall(garbage)
+                raw.shutdown(socket.SHUT_WR)
+                answer = raw.recv(4096)
+            assert not answer.startswith((b"R", b"Z"))
     with socket.create_connection((lifecycle.HOST, sandbox.port)) as raw:
         raw.sendall(b"\0\0\0\x08\x04\xd2\x16\x30")  # GSSENCRequest
         assert raw.recv(1) == b"N"
