@@ -1,5 +1,7 @@
 """What Lambda and runserver serve. Every knob is read here, once."""
 
+from typing import Any
+
 from config import env
 
 DEBUG = env.flag("DJANGO_DEBUG")
@@ -12,16 +14,18 @@ ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = False
 
-DATABASES = {
+DSQL_PEER_ENDPOINT = env.text("DSQL_PEER_ENDPOINT")
+DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         "ENGINE": "config.dsql",
         "HOST": env.text("DSQL_ENDPOINT"),
         "NAME": "postgres",
         "USER": env.text("DSQL_USER", "admin"),
         "CONN_MAX_AGE": None,
+        # Used for new connections while the endpoint above cannot be reached.
+        "OPTIONS": {"peer_host": DSQL_PEER_ENDPOINT},
     }
 }
-DSQL_PEER_ENDPOINT = env.text("DSQL_PEER_ENDPOINT")
 
 LOGGING = {
     "version": 1,

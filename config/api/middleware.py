@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 
 from config.api import problems
 from config.api.views import region
+from config.dsql.endpoints import peer_region
 
 logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 64 * 1024
@@ -30,6 +31,8 @@ class APIMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.too_large(request) or self.get_response(request)
         response["X-Served-By-Region"] = region()
+        if elsewhere := peer_region():
+            response["X-Database-Region"] = elsewhere
         for name, value in HEADERS.items():
             response.setdefault(name, value)
         return response
@@ -52,14 +55,7 @@ class APIMiddleware:
         if not isinstance(error, OperationalError | InterfaceError):
             return None
         logger.error("The database cannot be reached", exc_info=error)
-        return problem(
-            problems.Problem(
-                503,
-                "database_unavailable",
-                "The database cannot be reached. Repeat the request.",
-                headers={"Retry-After": str(problems.RETRY_AFTER_SECONDS)},
-            )
-        )
+        return problem(problems.of_database(error))
 
 
 def problem(error: problems.Problem) -> HttpResponse:

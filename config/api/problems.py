@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.db import Error
 from rest_framework import exceptions, status
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
+from config.dsql.conflicts import OutcomeUnknown
 from config.dsql.retry import ConflictRetriesExhausted
 
 MEDIA_TYPE = "application/problem+json"
@@ -89,16 +91,31 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
         return respond(of_validation(error.detail))
     if isinstance(error, exceptions.APIException):
         return respond(_of_api_exception(error, context))
-    if isinstance(error, ConflictRetriesExhausted):
-        return respond(write_conflict())
+    if isinstance(error, ConflictRetriesExhausted | OutcomeUnknown):
+        return respond(of_database(error))
     return None
 
 
-def write_conflict() -> Problem:
+def of_database(error: Error) -> Problem:
+    """503 for a database that could not do it; the code says what a client may do."""
+    if isinstance(error, OutcomeUnknown):
+        # No Retry-After: a program must not repeat this by itself.
+        return Problem(
+            status.HTTP_503_SERVICE_UNAVAILABLE,
+            "outcome_unknown",
+            "The connection to the database was lost while the change was saved: it was "
+            "made, or it was not. Read before you repeat the request.",
+        )
+    if isinstance(error, ConflictRetriesExhausted):
+        code = "write_conflict"
+        detail = "Other requests keep changing the same data. Repeat the request."
+    else:
+        code = "database_unavailable"
+        detail = "The database cannot be reached. Repeat the request."
     return Problem(
         status.HTTP_503_SERVICE_UNAVAILABLE,
-        "write_conflict",
-        "Other requests keep changing the same data. Repeat the request.",
+        code,
+        detail,
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
     )
 

@@ -1,10 +1,23 @@
-"""Which errors mean "run the transaction again"."""
+"""What an error says about the work it ended: run it again, once more, or never blindly."""
 
 from collections.abc import Iterator
+
+from django.db import OperationalError
 
 # 40001: OC000 (another transaction changed the data) and OC001 (… the schema).
 # AWS user guide, "Concurrency control in Aurora DSQL".
 SERIALIZATION_FAILURE = "40001"
+
+
+class ConnectionLost(OperationalError):
+    """The connection ended and nothing was committed: the work may be done again."""
+
+
+class OutcomeUnknown(OperationalError):
+    """The connection ended while a change was committed: it was made, or it was not.
+
+    Whoever repeats the change must first look whether it is there.
+    """
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:

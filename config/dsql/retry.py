@@ -3,15 +3,18 @@
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from django.db import Error, OperationalError, connections, transaction
 
-from config.dsql.conflicts import is_conflict
+from config.dsql.conflicts import ConnectionLost, OutcomeUnknown, is_conflict
 
 Result = TypeVar("Result")
 OnRetry = Callable[[int, float, BaseException], None]
+# Whether a repeat is under way: the outermost one repeats, those inside run once.
+_repeating: ContextVar[bool] = ContextVar("repeating", default=False)
 
 
 class ConflictRetriesExhausted(OperationalError):
@@ -58,7 +61,8 @@ def run_transaction(
 
     The conflict may surface at COMMIT, so the block is inside the repeat. Work must be
     safe to run again: no effect outside the database. Raises RuntimeError inside an
-    open atomic block, ConflictRetriesExhausted when the budget is spent.
+    open atomic block, ConflictRetriesExhausted when the budget is spent, OutcomeUnknown
+    when the connection was lost at COMMIT.
     """
 
     def attempt() -> Result:
@@ -79,7 +83,7 @@ def run_statement(
     """Run ``work``, one statement in autocommit: one round trip, repeated on 40001.
 
     Inside an open atomic block the statement runs once: only the block's owner can
-    repeat it.
+    repeat it. Raises OutcomeUnknown when the connection was lost during a write.
     """
     if connections[using].in_atomic_block:
         return work()
@@ -95,22 +99,47 @@ def repeat(
 ) -> Result:
     """Call ``attempt``, a whole unit of work, until no conflict ends it.
 
-    Raises ConflictRetriesExhausted when the policy's budget is spent.
+    When its connection was lost with nothing committed, it is called once more. Inside
+    another repeat it is called once. Raises ConflictRetriesExhausted when the policy's
+    budget is spent.
     """
-    delays = (policy or DEFAULT_POLICY).delays()
-    number = 1
+    if _repeating.get():
+        return attempt()
+    mark = _repeating.set(True)
+    try:
+        return _repeat(attempt, policy or DEFAULT_POLICY, sleep, on_retry)
+    finally:
+        _repeating.reset(mark)
+
+
+def _repeat(
+    attempt: Callable[[], Result],
+    policy: Policy,
+    sleep: Callable[[float], None],
+    on_retry: OnRetry | None,
+) -> Result:
+    delays, lost, number = policy.delays(), False, 1
     while True:
         try:
             return attempt()
+        except OutcomeUnknown:
+            raise
         except Error as error:
-            if not is_conflict(error):
+            if isinstance(error, ConnectionLost) and not lost:
+                lost, delay = True, 0.0
+            elif is_conflict(error):
+                delay = _next(delays, number, error)
+            else:
                 raise
-            delay = next(delays, None)
-            if delay is None:
-                raise ConflictRetriesExhausted(
-                    f"Still conflicting with other transactions after {number} attempts."
-                ) from error
             if on_retry is not None:
                 on_retry(number, delay, error)
         sleep(delay)
         number += 1
+
+
+def _next(delays: Iterator[float], number: int, error: Error) -> float:
+    for delay in delays:
+        return delay
+    raise ConflictRetriesExhausted(
+        f"Still conflicting with other transactions after {number} attempts."
+    ) from error

@@ -52,12 +52,13 @@ class Command(BaseCommand):
         self.stdout.write(envfile.write_if_none(ENV_FILE, status))
         shared = envfile.variables(status)
         servers = [
-            # Each knows its own Region only; Django's key is the same in both.
+            # Each serves from its own Region; the peer's endpoint is its way out only.
+            # Django's key is the same in both.
             RegionServer(
                 region.role,
                 region.region,
                 port,
-                {**shared, **status.environ(region.role), "DSQL_PEER_ENDPOINT": ""},
+                {**shared, **status.environ(region.role)},
             )
             for region, port in zip(status.regions, ports, strict=True)
         ]

@@ -45,6 +45,8 @@ def test_the_environment_may_name_other_roots(monkeypatch: pytest.MonkeyPatch) -
     [
         ("db.example.com", {}, "names no Region"),
         (HOST, {"region": "us-east-2"}, "is in 'us-east-1'"),
+        (HOST, {"peer_host": "db.example.com"}, "'peer_host'.*names no Region"),
+        (HOST, {"peer_host": HOST}, "and so is HOST"),
     ],
 )
 def test_a_region_that_cannot_be_right_is_refused(

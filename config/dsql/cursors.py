@@ -1,0 +1,62 @@
+"""The first statement of a transaction: repeated when it conflicts, as nothing is done yet.
+
+In autocommit it is the only one. Django's own code (the migration recorder, contrib
+apps) works outside the runner; here it survives the OC001 that follows every DDL. What
+comes later in a transaction is not repeated: only the transaction's owner can.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from django.db import InterfaceError, OperationalError
+from django.db.backends import utils
+from django.db.backends.postgresql import base
+
+from config.dsql.retry import repeat
+
+READ = re.compile(r"[\s(]*(?:SELECT|SHOW)\b", re.IGNORECASE)
+
+
+def reads(sql: object) -> bool:
+    """Whether running the statement twice is as good as once; when in doubt it is not."""
+    return isinstance(sql, str) and READ.match(sql) is not None
+
+
+class CursorWrapper(utils.CursorWrapper):
+    db: Any
+    cursor: Any
+
+    def _execute(self, sql: Any, params: Any, *ignored: Any) -> Any:
+        execute = super()._execute  # type: ignore[misc]  # not in the stubs
+        if self.db.in_transaction():
+            return self._judged(execute, sql, params)
+
+        def attempt() -> Any:
+            self._begin_anew()
+            return self._judged(execute, sql, params)
+
+        return repeat(attempt)
+
+    def _executemany(self, sql: Any, param_list: Any, *ignored: Any) -> Any:
+        execute = super()._executemany  # type: ignore[misc]  # not in the stubs
+        return self._judged(execute, sql, param_list)
+
+    def _begin_anew(self) -> None:
+        if not self.db.autocommit:
+            with self.db.wrap_database_errors:
+                if not self.db.connection.closed:
+                    self.db.connection.rollback()  # of the attempt before, if any
+        elif self.db.reconnect_if_closed():
+            self.cursor = self.db.create_cursor()
+
+    def _judged(self, execute: Callable[..., Any], sql: Any, params: Any) -> Any:
+        try:
+            return execute(sql, params)
+        except (OperationalError, InterfaceError) as error:
+            self.db.raise_if_lost(error, harmless=reads(sql))
+            raise
+
+
+class CursorDebugWrapper(CursorWrapper, base.CursorDebugWrapper):
+    pass

@@ -1,0 +1,190 @@
+"""Where new connections go, told by a clock that only sleeping moves."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from config.dsql.endpoints import Endpoints, Trouble, switched, trouble_of
+from config.dsql.retry import Policy
+from config.dsql.tokens import Endpoint
+
+OWN = Endpoint("own", "us-east-1", "admin")
+PEER = Endpoint("peer", "us-east-2", "admin")
+REFUSED = "connection failed: Connection refused"
+WAKING = "FATAL:  unable to accept connection, waking up cluster, please retry later"
+DENIED = "FATAL:  unable to accept connection, access denied"
+
+
+@dataclass
+class World:
+    """What dialling each endpoint meets; an empty list means it answers."""
+
+    now: float = 1000.0
+    own: list[str] = field(default_factory=list)
+    peer: list[str] = field(default_factory=list)
+    dialled: list[str] = field(default_factory=list)
+    background: list[Callable[[], None]] = field(default_factory=list)
+
+    def dial(self, endpoint: Endpoint) -> "World":
+        self.dialled.append(endpoint.host)
+        failures = self.own if endpoint == OWN else self.peer
+        if failures:
+            raise psycopg.OperationalError(failures.pop(0))
+        return self
+
+    def close(self) -> None:
+        self.dialled.append("closed")
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def endpoints(self, peer: Endpoint | None = PEER) -> Endpoints:
+        times: dict[str, Any] = {"random": lambda: 1.0, "clock": lambda: self.now}
+        return Endpoints(
+            OWN,
+            peer,
+            return_seconds=10,
+            patience={
+                Trouble.BUSY: Policy(base_delay=0.5, budget=5.0, **times),
+                Trouble.LOST: Policy(base_delay=0.5, budget=1.0, **times),
+            },
+            clock=lambda: self.now,
+            sleep=self.sleep,
+            spawn=self.background.append,
+        )
+
+
+@pytest.fixture
+def switches() -> Iterator[list[str]]:
+    seen: list[str] = []
+
+    def note(sender: Any, endpoint: Endpoint, **_: Any) -> None:
+        seen.append(endpoint.host)
+
+    switched.connect(note)
+    yield seen
+    switched.disconnect(note)
+
+
+@pytest.mark.parametrize(
+    ("text", "trouble"),
+    [
+        (WAKING, Trouble.BUSY),
+        ("FATAL:  Unable to accept connection, too many open connections.", "busy"),
+        ("FATAL:  Unable to accept connection, rate exceeded.", "busy"),
+        ("FATAL:  server unavailable", "busy"),
+        (DENIED, "final"),
+        ('FATAL:  database "x" does not exist', "final"),
+        ("SSL error: certificate verify failed", "final"),
+        (REFUSED, "lost"),
+        ("connection timeout expired", "lost"),
+        ("server closed the connection unexpectedly", "lost"),
+        ("failed to resolve host 'own': Name or service not known", "lost"),
+    ],
+)
+def test_the_text_of_a_failed_login_tells_the_trouble(
+    text: str, trouble: Trouble | str
+) -> None:
+    assert trouble_of(psycopg.OperationalError(text)) is Trouble(trouble)
+
+
+def test_a_busy_cluster_is_asked_again_until_it_answers(switches: list[str]) -> None:
+    world = World(own=[WAKING, WAKING])
+    endpoint, _ = world.endpoints().connect(world.dial)
+    assert endpoint == OWN
+    assert world.dialled == ["own"] * 3
+    assert world.now == 1000 + 0.5 + 1.0
+    assert switches == []
+
+
+def test_patience_with_a_busy_cluster_ends() -> None:
+    world = World(own=[WAKING] * 100)
+    with pytest.raises(psycopg.OperationalError, match="waking up"):
+        world.endpoints(peer=None).connect(world.dial)
+    assert 1004 <= world.now <= 1005
+
+
+def test_after_two_busy_seconds_the_peer_is_asked() -> None:
+    world = World(own=[WAKING] * 100)
+    endpoints = world.endpoints()
+    assert endpoints.connect(world.dial)[0] == PEER
+    assert 1002 <= world.now <= 1003
+    assert endpoints.away
+
+
+def test_a_lost_endpoint_gives_way_to_the_peer_without_waiting(
+    switches: list[str],
+) -> None:
+    world = World(own=[REFUSED])
+    endpoints = world.endpoints()
+    assert endpoints.connect(world.dial)[0] == PEER
+    assert endpoints.connect(world.dial)[0] == PEER
+    assert world.dialled == ["own", "peer", "peer"]
+    assert (world.now, switches) == (1000, ["peer"])
+
+
+def test_a_probe_in_the_background_brings_connections_home(
+    switches: list[str],
+) -> None:
+    world = World(own=[REFUSED, REFUSED])
+    endpoints = world.endpoints()
+    endpoints.connect(world.dial)
+    endpoints.probe_if_due(world.dial)
+    assert world.background == []
+    world.now += 15  # the mean is 10, jitter adds at most half
+    endpoints.probe_if_due(world.dial)
+    endpoints.probe_if_due(world.dial)
+    assert len(world.background) == 1
+    world.background.pop()()
+    assert endpoints.away
+    endpoints.probe_if_due(world.dial)
+    assert world.background == []
+    world.now += 15
+    endpoints.probe_if_due(world.dial)
+    world.background.pop()()
+    assert not endpoints.away
+    assert world.dialled[-2:] == ["own", "closed"]
+    assert endpoints.connect(world.dial)[0] == OWN
+    assert switches == ["peer", "own"]
+
+
+def test_the_own_endpoint_serves_when_the_peer_is_lost_too() -> None:
+    world = World(own=[REFUSED], peer=[])
+    endpoints = world.endpoints()
+    endpoints.connect(world.dial)
+    world.peer = [REFUSED]
+    assert endpoints.connect(world.dial)[0] == OWN
+    assert not endpoints.away
+
+
+def test_a_no_of_the_own_endpoint_is_no_reason_to_go_elsewhere() -> None:
+    world = World(own=[DENIED])
+    with pytest.raises(psycopg.OperationalError, match="access denied"):
+        world.endpoints().connect(world.dial)
+    assert world.dialled == ["own"]
+
+
+def test_when_both_are_lost_both_reasons_are_told() -> None:
+    world = World(own=[REFUSED] * 9, peer=[DENIED] * 9)
+    with pytest.raises(psycopg.OperationalError, match="Connection refused") as caught:
+        world.endpoints().connect(world.dial)
+    assert caught.value.__notes__ == [f"peer: {DENIED}"]
+    assert world.now <= 1001
+
+
+def test_the_way_out_can_be_checked_while_all_is_well(switches: list[str]) -> None:
+    world = World()
+    endpoints = world.endpoints()
+    with endpoints.without_own():
+        assert endpoints.connect(world.dial)[0] == PEER
+    assert endpoints.connect(world.dial)[0] == OWN
+    assert switches == []
+    with (
+        pytest.raises(ImproperlyConfigured, match="no peer endpoint"),
+        world.endpoints(peer=None).without_own(),
+    ):
+        pytest.fail("there is no way out")

@@ -1,0 +1,247 @@
+"""Lost endpoints and lost connections, met by the backend and seen through the API."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import close_old_connections, connection, transaction
+from django.db.migrations.recorder import MigrationRecorder
+from django.test import Client
+
+from config.api.health import unapplied
+from config.dsql.conflicts import ConnectionLost, OutcomeUnknown
+from config.dsql.endpoints import endpoints
+from config.dsql.retry import (
+    ConflictRetriesExhausted,
+    Policy,
+    run_statement,
+    run_transaction,
+)
+from ops.sandbox import lifecycle
+from ops.sandbox.faultline import Switch
+from tests.golden import replay
+from users.models import User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PRIMARY, SECONDARY = "us-east-1", "us-east-2"
+
+
+@pytest.fixture(autouse=True)
+def own_connection(
+    transactional_db: None, sandbox: lifecycle.Status, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """A connection that knows the peer; the process forgets what the test taught it."""
+    endpoints.cache_clear()
+    peer = sandbox.regions[1].endpoint
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "peer_host", peer)
+    connection.close()
+    connection.ensure_connection()
+    yield
+    connection.close()
+
+
+def new_user() -> User:
+    return User(name="Ada", email=f"{uuid.uuid4()}@example.com")
+
+
+def count() -> int:
+    return User.objects.count()
+
+
+def create(client: Client) -> Any:
+    body = {"name": "Ada", "email": f"{uuid.uuid4()}@example.com"}
+    return client.post("/users", json.dumps(body), content_type="application/json")
+
+
+def test_the_peer_serves_while_the_own_endpoint_is_lost(
+    client: Client, faults: Switch
+) -> None:
+    assert not create(client).has_header("X-Database-Region")
+    faults.add("down", region=PRIMARY)
+    answer = create(client)
+    assert (answer.status_code, answer["X-Served-By-Region"]) == (201, PRIMARY)
+    assert answer["X-Database-Region"] == SECONDARY
+    assert client.get("/users").json()["count"] == 2
+    assert faults.connections()[SECONDARY] == 1
+
+    state = connection.endpoints
+    state._spawn = lambda work: work()
+    state._probe_at = 0.0
+    close_old_connections()  # between requests; the test client leaves it out
+    assert client.get("/users")["X-Database-Region"] == SECONDARY
+    faults.clear()
+    state._probe_at = 0.0
+    close_old_connections()
+    back = client.get("/users")
+    assert (back.status_code, back.has_header("X-Database-Region")) == (200, False)
+    assert faults.connections()[SECONDARY] == 0
+
+
+def test_a_transaction_starts_again_and_does_not_move(faults: Switch) -> None:
+    regions: list[str | None] = []
+
+    def work() -> None:
+        new_user().save()
+        regions.append(connection.peer_region)
+        if len(regions) == 1:
+            faults.add("down", region=PRIMARY)
+        new_user().save()
+
+    run_transaction(work)
+    assert regions == [None, SECONDARY]
+    assert count() == 2
+
+
+@pytest.mark.parametrize("statement", [1, 2, 3])
+def test_outside_the_runner_a_lost_transaction_is_an_error(
+    faults: Switch, statement: int
+) -> None:
+    connection.close()
+    faults.add("cut-before-statement", statement=statement, times=1)
+
+    @transaction.atomic
+    def work() -> None:  # BEGIN and two changes
+        new_user().save()
+        new_user().save()
+
+    with pytest.raises(ConnectionLost):
+        work()
+    assert count() == 0
+
+
+def test_the_first_statement_after_ddl_is_repeated_without_a_runner(
+    sandbox: lifecycle.Status,
+) -> None:
+    with replay.connect(sandbox) as other:
+        for work in (new_user().save, transaction.atomic(new_user().save)):
+            count()  # the session knows the catalog
+            other.execute("CREATE TABLE elsewhere (id int PRIMARY KEY)")
+            work()
+            other.execute("DROP TABLE elsewhere")
+    assert count() == 2
+
+
+def test_a_connection_closed_while_idle_is_replaced_unnoticed(faults: Switch) -> None:
+    for work in (
+        new_user().save,
+        lambda: transaction.atomic(new_user().save)(),
+        lambda: count(),
+    ):
+        before = connection.connection
+        faults.add("cut")
+        work()
+        assert connection.connection is not before
+    assert count() == 2
+
+
+@pytest.mark.parametrize("kind", ["cut-before-statement", "cut-after-statement"])
+def test_a_read_is_repeated_once_on_a_new_connection(faults: Switch, kind: str) -> None:
+    faults.add(kind, times=1)
+    assert count() == 0
+    faults.add(kind, times=2)
+    with pytest.raises(ConnectionLost):
+        run_statement(count)
+    assert run_statement(count) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows"), [("cut-before-statement", 0), ("cut-after-commit", 1)]
+)
+def test_a_write_of_unknown_outcome_is_never_repeated(
+    client: Client, faults: Switch, kind: str, rows: int
+) -> None:
+    faults.add(kind, times=1)
+    answer = create(client)
+    assert (answer.status_code, answer.json()["code"]) == (503, "outcome_unknown")
+    assert not answer.has_header("Retry-After")
+    assert client.get("/users").json()["count"] == rows
+
+
+@pytest.mark.parametrize(
+    ("fault", "rows"),
+    [({"kind": "cut-before-statement", "statement": 3}, 0), ({"kind": "cut-after-commit"}, 1)],
+)  # fmt: skip
+def test_a_commit_of_unknown_outcome_is_never_repeated(
+    faults: Switch, fault: dict[str, Any], rows: int
+) -> None:
+    connection.close()
+    faults.add(times=1, **fault)
+    calls = []
+
+    def work() -> None:
+        calls.append(new_user().save())
+
+    with pytest.raises(OutcomeUnknown):
+        run_transaction(work)
+    assert len(calls) == 1
+    assert count() == rows
+
+
+def test_single_statements_survive_conflicts_without_a_runner(faults: Switch) -> None:
+    faults.add("conflict", times=3)
+    MigrationRecorder(connection).record_applied("somewhere", "0001_initial")
+    assert faults.list()[0]["struck"] == 3
+    MigrationRecorder(connection).record_unapplied("somewhere", "0001_initial")
+
+
+def test_the_runner_and_the_cursor_do_not_multiply(faults: Switch) -> None:
+    faults.add("conflict")
+    delays: list[float] = []
+    times = iter(range(100))
+    policy = Policy(budget=4.5, random=lambda: 1.0, clock=lambda: float(next(times)))
+    with pytest.raises(ConflictRetriesExhausted):
+        run_statement(new_user().save, policy=policy, sleep=delays.append)
+    assert faults.list()[0]["struck"] == len(delays) + 1
+    assert 1 < len(delays) < 5
+
+
+def test_in_a_transaction_only_its_owner_repeats(faults: Switch) -> None:
+    attempts = []
+
+    def work() -> None:
+        attempts.append(count())
+        new_user().save()
+
+    faults.add("conflict", times=2)
+    run_transaction(work, sleep=lambda _: None)
+    assert len(attempts) == 3
+    assert count() == 1
+
+
+def test_a_silent_endpoint_is_left_after_its_connect_timeout(
+    client: Client, faults: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "connect_timeout", 2)
+    connection.close()
+    faults.add("connect-delay", region=PRIMARY, seconds=60)
+    assert create(client)["X-Database-Region"] == SECONDARY
+
+
+@pytest.mark.parametrize("kind", ["waking-up", "too-many-connections", "unavailable"])
+def test_a_busy_cluster_costs_waiting_only(
+    client: Client, faults: Switch, kind: str
+) -> None:
+    connection.close()
+    faults.add(kind, times=2)
+    answer = create(client)
+    assert answer.status_code == 201
+    assert not answer.has_header("X-Database-Region")
+
+
+def test_denied_credentials_are_503_at_once(client: Client, faults: Switch) -> None:
+    faults.add("revoked-credentials")
+    faults.add("cut")
+    answer = create(client)
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+    assert faults.list()[0]["struck"] == 1
+
+
+def test_migrate_survives_conflicts(faults: Switch) -> None:
+    call_command("migrate", "users", "zero", verbosity=0)
+    faults.add("conflict", times=2)  # the recorder's INSERT is the only change of rows
+    call_command("migrate", verbosity=0)
+    assert faults.list()[0]["struck"] == 2
+    assert unapplied() == []
