@@ -13,6 +13,7 @@ from django.db import DatabaseError, connections
 from config.api.health import unapplied
 from config.dsql.retry import run_statement
 from config.dsql.tokens import region_of
+from ops.clusters import failover
 from users.models import User
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
@@ -75,10 +76,8 @@ class Verifier:
         self.report = Report()
         self.aliases = {f"verify-{host}": host for host in endpoints}
         for alias, host in self.aliases.items():
-            connections.databases[alias] = {
-                **connections.databases["default"],
-                "HOST": host,
-            }
+            # Without a peer: each endpoint is to answer for itself.
+            connections.databases[alias] = failover.settings_for(host)
 
     def close(self) -> None:
         for alias in self.aliases:
@@ -97,6 +96,10 @@ class Verifier:
         else:
             with self._check(name, target):
                 self._replicate(rounds)
+            first, second = self.aliases.values()
+            for own, peer in ((first, second), (second, first)):
+                with self._check("failover", region_of(own) or own):
+                    _fail_over(own, peer)
         return self.report
 
     def _endpoint(self, alias: str) -> bool:
@@ -178,6 +181,15 @@ class Verifier:
         )
         if stale:
             raise CheckFailed(f"{stale} of {2 * rounds} reads missed the write before.")
+
+
+def _fail_over(own: str, peer: str) -> None:
+    """Go the way out of a Region whose endpoint is lost. Raises CheckFailed."""
+    if failover.serving_without(own, peer) != region_of(peer):
+        raise CheckFailed(
+            f"{own} was to be avoided, but served.",
+            f"Can {peer} be reached from here, by the same role?",
+        )
 
 
 def _write(alias: str, key: uuid.UUID, name: str) -> float:

@@ -85,6 +85,8 @@ def test_two_well_regions_are_proved_with_numbers() -> None:
         **{("us-east-1", name): "ok" for name in names},
         **{("us-east-2", name): "ok" for name in names},
         ("both", "replication"): "ok",
+        ("us-east-1", "failover"): "ok",
+        ("us-east-2", "failover"): "ok",
     }
     assert found["ok"] is True
     numbers = found["replication"]
@@ -98,8 +100,15 @@ def test_text_says_the_target_first_and_one_line_per_check() -> None:
     call_command("dsql_verify", "--rounds", "1", stdout=out, no_color=True)
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("Target: the sandbox at 127.0.0.1, us-east-1 and us-ea")
-    assert [line.split()[0] for line in lines[1:8]] == ["ok"] * 7
-    assert lines[8].startswith("2 writes, each read in the other Region at once: 0 st")
+    assert [line.split()[0] for line in lines[1:10]] == ["ok"] * 9
+    assert lines[10].startswith("2 writes, each read in the other Region at once: 0 st")
+
+
+def test_a_way_out_that_leads_nowhere_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify.failover, "serving_without", lambda *_: None)
+    reason, hint = failure(report(code=1))
+    assert "was to be avoided, but served" in reason
+    assert "be reached from here, by the same role?" in hint
 
 
 def test_an_endpoint_that_is_down_fails_both_logins(
