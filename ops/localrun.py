@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
@@ -77,16 +78,23 @@ def serve(servers: Sequence[RegionServer], say: Say) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
-    running = [_start(server, say) for server in servers]
-    try:
+    with running(servers, say) as processes:
         while not stop.wait(0.2):
-            for (process, _), server in zip(running, servers, strict=True):
+            for (process, _), server in zip(processes, servers, strict=True):
                 if process.poll() is not None:
                     say(f"The {server.role} server ended; stopping the other.")
                     return process.returncode or 1
         return 0
+
+
+@contextmanager
+def running(servers: Sequence[RegionServer], say: Say) -> Iterator[list[Running]]:
+    """The servers' processes, which are gone when the block ends."""
+    processes = [_start(server, say) for server in servers]
+    try:
+        yield processes
     finally:
-        _stop(running)
+        _stop(processes)
 
 
 def _start(server: RegionServer, say: Say) -> Running:

@@ -9,7 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import runserver
-from django.db import OperationalError, connection
+from django.core.servers import basehttp
+from django.db import OperationalError, connection, connections
 
 from ops import localrun
 from ops.localrun import MigrationFailed
@@ -21,7 +22,17 @@ from ops.sandbox.state import StateError
 from ops.topology import Topology
 
 
+class Server(basehttp.WSGIServer):
+    """Each HTTP connection has a thread; its database connection ends with it."""
+
+    def close_request(self, request: Any) -> None:
+        connections.close_all()
+        super().close_request(request)
+
+
 class Command(runserver.Command):
+    server_cls = Server
+
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
@@ -63,6 +74,7 @@ class Command(runserver.Command):
             ) from error
         self.stdout.write(f"Serving Region {region} with {host}")
         super().check_migrations()
+        connection.close()  # this thread only waits from here on
 
 
 def _interrupt_at_eof() -> None:
