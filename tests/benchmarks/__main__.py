@@ -15,7 +15,7 @@ from django.core.management import call_command
 from ops.sandbox import lifecycle
 from tests.benchmarks.figures import Figure, table
 
-MEASUREMENTS = ("connect", "rss", "sandbox", "pages")
+MEASUREMENTS = ("connect", "rss", "sandbox", "pages", "failover", "increments")
 
 
 def main() -> int:
