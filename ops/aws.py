@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CONFIG = Config(
     # Waits longer after throttling; a command has minutes, not milliseconds.
-    retries={"mode": "adaptive", "total_max_attempts": 8},
+    retries={"mode": "adaptive", "total_max_attempts": 6},
     connect_timeout=5,
     read_timeout=30,
     user_agent_extra="app/multi-region-app",
@@ -58,14 +58,19 @@ def client(service: Literal["dsql"], region: str) -> "AuroraDSQLClient": ...
 @overload
 def client(service: str, region: str) -> Any: ...
 def client(service: str, region: str) -> Any:
-    """A client whose errors name its Region.
+    """A client whose errors name its Region; the same one for the same arguments.
 
     Where boto3 finds AWS_ENDPOINT_URL_<SERVICE>, it calls that address instead.
     """
     try:
-        made = _session().client(service, region_name=region, config=CONFIG)
+        return _client(_session(), service, region)
     except BotoCoreError as error:
         raise AwsError(explain(error)) from error
+
+
+@cache
+def _client(session: Any, service: str, region: str) -> Any:
+    made = session.client(service, region_name=region, config=CONFIG)
 
     def name_region(parsed: dict[str, Any], **_: Any) -> None:
         parsed.setdefault("ResponseMetadata", {})["Region"] = region

@@ -22,6 +22,8 @@ from ops.sandbox.tokens import Key
 
 logger = logging.getLogger(__name__)
 
+# A failed cluster takes an update too: its protection must go before it can.
+UPDATABLE = SERVING - {"UPDATING"} | {"PENDING_SETUP", "FAILED"}
 OWNED_KEY = "AWS_OWNED_KMS_KEY"
 TOKEN_SECONDS = 24 * 3600.0
 PAGE = 100
@@ -106,10 +108,10 @@ class Control:
         """Bring everything up to the present; called often, saves only changes."""
         with self._lock:
             now = self._clock()
-            before = self._document()
+            before = len(self.fleet.clusters), self._holders
             self._remove(self.fleet.gone(now))
             self._hold(now)
-            if self._document() != before:
+            if (len(self.fleet.clusters), self._holders) != before:
                 self._save()
             self._refusals = {c.endpoint: self._refuse(c, now) for c in self.fleet}
 
@@ -118,9 +120,10 @@ class Control:
         with self._lock:
             self.settle()
             answer: Answer = OPERATIONS[operation](self, params, region, key)
-            self.fleet.link(self._clock())
-            self._save()
-            self.settle()
+            if not operation.startswith(("Get", "List")):
+                self.fleet.link(self._clock())
+                self._save()
+                self.settle()
             return answer
 
     # Operations
@@ -186,7 +189,7 @@ class Control:
             return kept
         now = self._clock()
         status = self.fleet.status(cluster, now)
-        if status not in SERVING - {"UPDATING"} | {"PENDING_SETUP"}:
+        if status not in UPDATABLE:
             raise _conflict(cluster, f"is {status} and cannot be updated")
         if wanted:
             self._change_set(cluster, wanted)
@@ -415,11 +418,9 @@ class Control:
             return "The sandbox holds the data of one cluster set, which is another one"
         return ""
 
-    def _document(self) -> str:
-        return _render(list(self.fleet), self._holders, self._tokens)
-
     def _save(self) -> None:
-        write_private(self._path, self._document())
+        text = _render(list(self.fleet), self._holders, self._tokens)
+        write_private(self._path, text)
 
 
 OPERATIONS: dict[str, Callable[[Control, Params, str, Key], Answer]] = {

@@ -36,6 +36,18 @@ def write_if_none(path: Path, status: Status) -> str:
     )
 
 
+def point_at(path: Path, variables: dict[str, str]) -> bool:
+    """Set the variables in the file if ``write_if_none`` made it; whether that changed it."""
+    text = path.read_text() if path.exists() else ""
+    lines = text.splitlines()
+    kept = [line for line in lines if line.partition("=")[0] not in variables]
+    changed = "\n".join(kept) + "\n" + render(variables)
+    if not text.startswith(MARK) or sorted(lines) == sorted(changed.splitlines()):
+        return False
+    write_private(path, changed)
+    return True
+
+
 def remove_own(path: Path) -> bool:
     """Remove the file if ``write_if_none`` made it."""
     if path.exists() and path.read_text().startswith(MARK):

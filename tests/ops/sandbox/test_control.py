@@ -2,17 +2,14 @@
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import boto3
 import psycopg
 import pytest
-from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, ConnectionClosedError
 from botocore.loaders import Loader
@@ -22,106 +19,16 @@ from botocore.validate import ParamValidator
 from config.dsql.tokens import Endpoint, sign
 from ops.sandbox import lifecycle
 from ops.sandbox.clusters import Timing
-from ops.sandbox.control import ACTIONS, FAULTS, Control, Faults
-from ops.sandbox.control_server import ControlServer
+from ops.sandbox.control import ACTIONS, FAULTS
 from ops.sandbox.tokens import Key
-
-EAST, OHIO, OREGON = "us-east-1", "us-east-2", "us-west-2"
-TIMING = Timing(create=10, update=5, delete=20, idle=100, inactive=1000)
-SESSION = boto3.Session()
-ALL = ("DbConnectAdmin", *ACTIONS)
-
-
-@dataclass
-class World:
-    """A control plane on a loopback port; ``now`` is its clock."""
-
-    folder: Path
-    port: int
-    now: float = 1_000_000.0
-    keys: dict[str, Key] = field(default_factory=dict)
-    clients: dict[tuple[str, str], Any] = field(default_factory=dict)
-    cleared: int = 0
-    clear_fails: bool = False
-    control: Control = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.keys["AKIAOPERATOR"] = Key(
-            "AKIAOPERATOR", "s3cret", "arn:aws:iam::1:user/o", ALL
-        )
-        self.restart()
-
-    def restart(self) -> None:
-        self.control = Control(
-            self.folder / "clusters.json",
-            TIMING,
-            clock=lambda: self.now,
-            clear=self._clear,
-            fault=Faults(self.folder / FAULTS).take,
-        )
-
-    def _clear(self) -> None:
-        if self.clear_fails:
-            raise OSError("busy")
-        self.cleared += 1
-
-    def client(self, region: str = EAST, key: str = "AKIAOPERATOR") -> Any:
-        if (region, key) not in self.clients:
-            known = self.keys.get(key)
-            self.clients[region, key] = SESSION.client(
-                "dsql",
-                region_name=region,
-                endpoint_url=f"http://127.0.0.1:{self.port}",
-                aws_access_key_id=key,
-                aws_secret_access_key=known.secret_key if known else "?",
-                config=Config(retries={"total_max_attempts": 1}),
-            )
-        return self.clients[region, key]
-
-    def status(self, found: dict[str, Any]) -> str:
-        region = found["arn"].split(":")[3]
-        client = self.client(region)
-        return str(client.get_cluster(identifier=found["identifier"])["status"])
-
-    def peered(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Two clusters made in the order of the user guide, ACTIVE."""
-        first = self.client(EAST).create_cluster(
-            multiRegionProperties={"witnessRegion": OREGON},
-            deletionProtectionEnabled=False,
-        )
-        second = self.client(OHIO).create_cluster(
-            multiRegionProperties={"witnessRegion": OREGON, "clusters": [first["arn"]]},
-            deletionProtectionEnabled=False,
-        )
-        self.client(EAST).update_cluster(
-            identifier=first["identifier"],
-            multiRegionProperties={
-                "witnessRegion": OREGON,
-                "clusters": [second["arn"]],
-            },
-        )
-        self.now += TIMING.create
-        return first, second
+from tests import control
+from tests.control import ALL, EAST, OHIO, OREGON, TIMING, World
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        made = World(tmp_path, listener.getsockname()[1])
-
-        def accept() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                ControlServer(made.control, made.keys.get).serve(connection)
-
-        thread = threading.Thread(target=accept)
-        thread.start()
+    with control.serve(tmp_path) as made:
         yield made
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
 
 
 def refused(call: Callable[..., Any], **params: Any) -> dict[str, Any]:

@@ -1,0 +1,92 @@
+"""What the cluster commands share: their options, their target, their errors."""
+
+import os
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from ops.aws import AwsError
+from ops.clusters.apply import ApplyError, Say
+from ops.clusters.inventory import Cluster
+from ops.topology import Topology
+
+
+class ClusterCommand(BaseCommand):
+    """``work`` gets the wanted topology; what AWS refuses becomes a CommandError."""
+
+    requires_system_checks: list[str] = []
+    work: Callable[..., None]
+    formats: tuple[str, ...] = ("text", "json")
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--single-region",
+            action="store_true",
+            help="one cluster in PRIMARY_REGION, for development",
+        )
+        parser.add_argument("--format", choices=self.formats, default="text")
+
+    def handle(self, *args: Any, single_region: bool, **options: Any) -> None:
+        topology = Topology.from_environment(single_region=single_region)
+        try:
+            self.work(topology, **options)
+        except (AwsError, ApplyError) as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted.", returncode=130) from None
+
+    def teller(self, style: str) -> Say:
+        """Progress: on standard error where standard output is for a program."""
+        stream = self.stdout if style == "text" else self.stderr
+        return lambda text: stream.write(
+            text, self.style.NOTICE if stream is self.stderr else None
+        )
+
+
+def target() -> str:
+    """Whose API the command is about to call."""
+    if address := os.environ.get("AWS_ENDPOINT_URL_DSQL"):
+        return f"Target: the dsql API at {address} (AWS_ENDPOINT_URL_DSQL)"
+    profile = os.environ.get("AWS_PROFILE")
+    return f"Target: AWS{f', profile {profile}' if profile else ''}"
+
+
+def seconds(text: str) -> float:
+    """A positive number of seconds, as an argument's type."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 86_400:
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds up to 86400")
+    return value
+
+
+def table(members: dict[str, Cluster]) -> list[str]:
+    """One line for each cluster."""
+    return [
+        f"{role:<10} {c.region:<15} {c.identifier}  {c.status:<14} "
+        f"{'protected' if c.protected else 'unprotected':<12} {c.endpoint}"
+        for role, c in members.items()
+    ]
+
+
+def as_json(cluster: Cluster) -> dict[str, Any]:
+    return {
+        "identifier": cluster.identifier,
+        "arn": cluster.arn,
+        "region": cluster.region,
+        "status": cluster.status,
+        "endpoint": cluster.endpoint,
+        "deletion_protection": cluster.protected,
+        "witness_region": cluster.witness,
+        "peers": list(cluster.peers),
+        "encryption": cluster.encryption,
+        "encryption_status": cluster.encryption_status,
+        "kms_key": cluster.kms_key,
+        "statement_statistics": cluster.statistics,
+        "tags": dict(cluster.tags),
+        "created": cluster.created.isoformat(),
+    }

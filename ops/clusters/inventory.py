@@ -1,0 +1,159 @@
+"""What exists: the clusters that carry our tags, found in the account, never in a file."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ops import aws
+from ops.topology import Topology
+
+# A cluster scales to zero and wakes when connected to: idle is not a fault.
+READY = frozenset({"ACTIVE", "IDLE", "INACTIVE"})
+LEAVING = frozenset({"PENDING_DELETE", "DELETING", "DELETED"})
+MISSING = "ResourceNotFoundException"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster as GetCluster describes it."""
+
+    identifier: str
+    arn: str
+    region: str
+    status: str
+    endpoint: str
+    protected: bool
+    witness: str | None
+    peers: tuple[str, ...]  # ARNs, without its own
+    encryption: str
+    encryption_status: str
+    kms_key: str | None
+    statistics: bool
+    tags: Mapping[str, str]
+    created: datetime
+
+    @property
+    def role(self) -> str:
+        return self.tags.get("Role", "")
+
+    @property
+    def account(self) -> str:
+        return account_of(self.arn)
+
+    def __str__(self) -> str:
+        return f"{self.region} {self.identifier} ({self.status})"
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Everything with the tags of one topology, and the peers it names."""
+
+    topology: Topology
+    owned: tuple[Cluster, ...]
+    # A peer that is not ours: None when it does not exist or cannot be seen.
+    others: Mapping[str, Cluster | None]
+
+    def members(self) -> dict[str, Cluster]:
+        """The one cluster of each role in its wanted Region, where there is just one."""
+        found = {role: self.of_role(role) for role in self.topology.regions}
+        return {role: same[0] for role, same in found.items() if len(same) == 1}
+
+    def of_role(self, role: str) -> list[Cluster]:
+        region = self.topology.regions[role]
+        return [cluster for cluster in self.owned if cluster.region == region]
+
+    def elsewhere(self) -> list[Cluster]:
+        """Ours, but in a Region that is not wanted."""
+        wanted = set(self.topology.regions.values())
+        return [cluster for cluster in self.owned if cluster.region not in wanted]
+
+    def missing_peer(self, arn: str) -> bool:
+        return arn in self.others and self.others[arn] is None
+
+
+def account_of(arn: str) -> str:
+    return arn.split(":")[4]
+
+
+def region_of(arn: str) -> str:
+    return arn.split(":")[3]
+
+
+def take(topology: Topology) -> Inventory:
+    """Look into every wanted Region, and at the peers of what is found there.
+
+    Raises aws.AwsError.
+    """
+    owned: dict[str, Cluster] = {}
+    for region in topology.regions.values():
+        for cluster in _all_of(region):
+            if _is_ours(cluster, topology):
+                owned[cluster.arn] = cluster
+    others: dict[str, Cluster | None] = {}
+    for arn in [arn for cluster in owned.values() for arn in cluster.peers]:
+        if arn not in owned:
+            peer = _peer(arn, owned.values())
+            if peer is not None and _is_ours(peer, topology):
+                owned[arn] = peer
+            else:
+                others[arn] = peer
+    return Inventory(topology, tuple(owned.values()), others)
+
+
+def get(region: str, identifier: str) -> Cluster | None:
+    """The cluster, or None when there is none. Raises aws.AwsError."""
+    with aws.explained():
+        try:
+            found = aws.client("dsql", region).get_cluster(identifier=identifier)
+        except ClientError as error:
+            if aws.code_of(error) == MISSING:
+                return None
+            raise
+    return parse(region, dict(found))
+
+
+def parse(region: str, found: Mapping[str, Any]) -> Cluster:
+    shared = found.get("multiRegionProperties") or {}
+    encryption = found.get("encryptionDetails") or {}
+    return Cluster(
+        identifier=found["identifier"],
+        arn=found["arn"],
+        region=region,
+        status=found["status"],
+        endpoint=found.get("endpoint", ""),
+        protected=found.get("deletionProtectionEnabled", False),
+        witness=shared.get("witnessRegion"),
+        peers=tuple(arn for arn in shared.get("clusters", []) if arn != found["arn"]),
+        encryption=encryption.get("encryptionType", ""),
+        encryption_status=encryption.get("encryptionStatus", ""),
+        kms_key=encryption.get("kmsKeyArn"),
+        statistics=bool(found.get("metricGroups")),
+        tags=found.get("tags", {}),
+        created=found["creationTime"],
+    )
+
+
+def _all_of(region: str) -> list[Cluster]:
+    client = aws.client("dsql", region)
+    with aws.explained():
+        pages = client.get_paginator("list_clusters").paginate()
+        names = [entry["identifier"] for page in pages for entry in page["clusters"]]
+    # A cluster may go between the list and the look at it.
+    found = [get(region, name) for name in names]
+    return [cluster for cluster in found if cluster is not None]
+
+
+def _is_ours(cluster: Cluster, topology: Topology) -> bool:
+    """Both tags must match; a deleted one is only a memory."""
+    ours = topology.common_tags.items() <= dict(cluster.tags).items()
+    return ours and cluster.status != "DELETED"
+
+
+def _peer(arn: str, owned: Iterable[Cluster]) -> Cluster | None:
+    """The peer as it is, None where this account has none such."""
+    if account_of(arn) not in {cluster.account for cluster in owned}:
+        return None
+    return get(region_of(arn), arn.rpartition("/")[2])

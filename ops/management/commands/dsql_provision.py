@@ -1,0 +1,152 @@
+import json
+from argparse import ArgumentParser, BooleanOptionalAction
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from ops.aws import AwsError
+from ops.clusters import inventory, plan
+from ops.clusters.apply import Applier, ApplyError, Say
+from ops.clusters.command import ClusterCommand, as_json, seconds, table, target
+from ops.clusters.inventory import READY, Cluster
+from ops.clusters.plan import Plan, Wishes
+from ops.paths import ENV_FILE
+from ops.sandbox import envfile
+from ops.topology import PRIMARY, SECONDARY, Topology
+
+
+class Command(ClusterCommand):
+    help = (
+        "Make the clusters of both Regions, peered, protected and tagged, or complete what "
+        "exists. Safe to run again at any time; the second run changes nothing."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--kms-key", action="append", default=[], metavar="[ROLE=]KEY",
+            help="ARN, id or alias of a customer managed key in the cluster's Region, or "
+            "AWS_OWNED_KMS_KEY; default: leave as it is",
+        )  # fmt: skip
+        parser.add_argument(
+            "--statement-statistics", action=BooleanOptionalAction, default=None,
+            help="advanced monitoring of statements; default: leave as it is",
+        )  # fmt: skip
+        parser.add_argument("--dry-run", action="store_true", help="show the plan only")
+        parser.add_argument(
+            "--timeout",
+            type=seconds,
+            default=900.0,
+            help="of each wait; default: 900 s",
+        )
+
+    def work(
+        self,
+        topology: Topology,
+        *,
+        kms_key: list[str],
+        statement_statistics: bool | None,
+        dry_run: bool,
+        timeout: float,
+        format: str,
+        **_: Any,
+    ) -> None:
+        say = self.teller(format)
+        wishes = Wishes(key_by_role(topology, kms_key), statement_statistics)
+        say(target())
+        found = inventory.take(topology)
+        members = found.members()
+        for line in table(members):
+            say(line)
+        wanted = plan.make(found, wishes)
+        if wanted.problems:
+            raise CommandError("\n".join(wanted.problems))
+        changes = bool(wanted.steps)
+        if dry_run:
+            for step in wanted.steps:
+                say(f"would {step}")
+            say("Dry run: nothing was changed." if changes else "Nothing to change.")
+        elif changes or any(c.status not in READY for c in members.values()):
+            members = self._apply(Applier(topology, say, timeout), wanted, members, say)
+        else:
+            say("Nothing to change: the clusters are as wanted.")
+        if not dry_run:
+            self._remember(topology, members, say)
+        if format == "json":
+            answer = {
+                "dry_run": dry_run,
+                "changed": changes and not dry_run,
+                "steps": [step.as_json() for step in wanted.steps],
+                "members": {role: as_json(c) for role, c in members.items()},
+            }
+            self.stdout.write(json.dumps(answer, indent=2))
+
+    def _apply(
+        self, applier: Applier, wanted: Plan, members: dict[str, Cluster], say: Say
+    ) -> dict[str, Cluster]:
+        try:
+            members = applier.provision(wanted, members)
+        except (ApplyError, AwsError, KeyboardInterrupt) as error:
+            interrupted = isinstance(error, KeyboardInterrupt)
+            raise CommandError(
+                "\n".join(
+                    (
+                        "Interrupted." if interrupted else str(error),
+                        *_account(applier, wanted),
+                        f"To go on from there: {plan.AGAIN}",
+                    )
+                ),
+                returncode=130 if interrupted else 1,
+            ) from error
+        for line in table(members):
+            say(line)
+        say("Ready. Next: manage.py dsql_database")
+        return members
+
+    def _remember(
+        self, topology: Topology, members: dict[str, Cluster], say: Say
+    ) -> None:
+        """A sandbox's own .env learns the endpoints; another is left alone."""
+        peer = members.get(SECONDARY)
+        told = envfile.point_at(
+            ENV_FILE,
+            {
+                "DSQL_ENDPOINT": members[PRIMARY].endpoint,
+                "DSQL_PEER_ENDPOINT": peer.endpoint if peer else "",
+                "AWS_REGION": topology.regions[PRIMARY],
+            },
+        )
+        if told:
+            say(f"Wrote the endpoints to {ENV_FILE.name}.")
+
+
+def _account(applier: Applier, wanted: Plan) -> list[str]:
+    """What was done and what was not."""
+    left = wanted.steps[len(applier.done) :]
+    return [
+        *(f"Done:     {step}" for step in applier.done),
+        *(f"Not done: {step}" for step in left),
+        *(["All steps are done, but a cluster is not ready yet."] if not left else []),
+    ]
+
+
+def key_by_role(topology: Topology, texts: list[str]) -> dict[str, str]:
+    """The KMS key of each role. Raises CommandError naming what is wrong."""
+    keys: dict[str, str] = {}
+    for text in texts:
+        role, _, key = text.rpartition("=")
+        roles = [role] if role else list(topology.regions)
+        if role and role not in topology.regions:
+            raise CommandError(
+                f"--kms-key {text}: {role!r} is not one of {', '.join(topology.regions)}."
+            )
+        if key.startswith("arn:"):
+            region = key.split(":")[3] if key.count(":") >= 5 else ""
+            roles = [name for name in roles if topology.regions[name] == region]
+            if not roles:
+                raise CommandError(
+                    f"--kms-key {text}: the key must be in the Region of its cluster "
+                    f"({', '.join(topology.regions.values())})."
+                )
+        keys.update(dict.fromkeys(roles, key))
+    return keys

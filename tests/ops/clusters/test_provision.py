@@ -1,0 +1,502 @@
+"""Clusters made, completed, refused and removed, through the commands."""
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from ops import aws
+from ops.clusters import inventory
+from ops.sandbox.clusters import Timing
+from ops.sandbox.tokens import Key
+from ops.topology import Topology
+from tests.control import ALL, EAST, OHIO, OREGON, World
+from tests.ops.clusters.conftest import Hook
+
+MUTATING = {
+    "CreateCluster", "UpdateCluster", "DeleteCluster", "TagResource", "UntagResource",
+}  # fmt: skip
+TAGS = {"Application": "multi-region-app", "ManagedBy": "multi-region-app"}
+
+
+def run(command: str, *arguments: str) -> str:
+    """Standard output of the command."""
+    out = io.StringIO()
+    call_command(command, *arguments, stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def provision(*arguments: str) -> str:
+    return run("dsql_provision", *arguments)
+
+
+def destroy(*arguments: str) -> str:
+    return run("dsql_destroy", "--yes", "--target", "multi-region-app", *arguments)
+
+
+def failure(command: Callable[..., str], *arguments: str) -> str:
+    with pytest.raises(CommandError) as caught:
+        command(*arguments)
+    return str(caught.value)
+
+
+def assert_whole(world: World) -> None:
+    """Two clusters, peered both ways, protected, tagged, serving."""
+    first, second = world.clusters
+    assert {first.region, second.region} == {EAST, OHIO}
+    for cluster, peer in ((first, second), (second, first)):
+        assert cluster.peers == [peer.arn]
+        assert cluster.witness == OREGON
+        assert cluster.protected
+        role = "primary" if cluster.region == EAST else "secondary"
+        assert cluster.tags == TAGS | {"Role": role}
+        assert world.control.refusal(cluster.endpoint) == ""
+
+
+def test_the_second_run_changes_nothing_and_says_so(
+    world: World, hooks: list[Hook]
+) -> None:
+    said = provision()
+    assert_whole(world)
+    assert "PENDING_SETUP" in said
+    assert "Ready. Next: manage.py dsql_database" in said
+    hooks.append(refuse_changes)
+    assert "Nothing to change: the clusters are as wanted." in provision()
+    answer = json.loads(
+        run("dsql_provision", "--format", "json").partition("\n{")[2].join("{ ")
+    )
+    assert answer["changed"] is False
+
+
+def refuse_changes(moment: str, operation: str) -> None:
+    assert operation not in MUTATING, f"{operation} changes something"
+
+
+def test_a_dry_run_makes_no_mutating_call(world: World, hooks: list[Hook]) -> None:
+    hooks.append(refuse_changes)
+    said = provision("--dry-run")
+    assert said.count("would create") == 2
+    assert "would update  primary" in said
+    assert "Dry run: nothing was changed." in said
+    assert world.clusters == []
+    with pytest.raises(AssertionError, match="CreateCluster changes something"):
+        provision()
+
+
+class Killed(BaseException):
+    """The process is gone at this point."""
+
+
+def kill_at(number: int) -> Hook:
+    """A hook that ends the process before or after a call; each moment counts."""
+    count = 0
+
+    def hook(moment: str, operation: str) -> None:
+        nonlocal count
+        count += 1
+        if count == number:
+            raise Killed
+
+    return hook
+
+
+def moments(hooks: list[Hook], work: Callable[[], Any]) -> int:
+    """How many moments the work has."""
+    seen: list[str] = []
+    hooks[:] = [lambda *call: seen.append(call[1])]
+    work()
+    hooks.clear()
+    return len(seen)
+
+
+def test_killed_at_every_step_the_next_run_completes(
+    world: World, hooks: list[Hook]
+) -> None:
+    total = moments(hooks, provision)
+    assert total > 12
+    for number in range(1, total + 1):
+        world.reset()
+        hooks[:] = [kill_at(number)]
+        with pytest.raises(Killed):
+            provision()
+        hooks.clear()
+        assert len(world.clusters) <= 2
+        provision()
+        assert_whole(world)
+
+
+def test_two_operators_at_once_make_one_pair(world: World, hooks: list[Hook]) -> None:
+    """The second runs from begin to end at every moment of the first in turn."""
+    total = moments(hooks, provision)
+    for number in range(1, total + 1):
+        world.reset()
+        count = 0
+
+        def meanwhile(moment: str, operation: str, number: int = number) -> None:
+            nonlocal count
+            count += 1
+            if count == number:
+                hooks.clear()
+                provision()
+
+        hooks[:] = [meanwhile]
+        provision()
+        hooks.clear()
+        assert_whole(world)
+
+
+def test_destroyed_and_made_again_within_the_life_of_a_client_token(
+    world: World,
+) -> None:
+    seen: set[str] = set()
+    for _ in range(3):
+        provision()
+        assert_whole(world)
+        names = {cluster.identifier for cluster in world.clusters}
+        assert not names & seen
+        seen |= names
+        world.now += 60
+        assert "Nothing is left." in destroy()
+        assert world.clusters == []
+
+
+def test_destroy_killed_at_every_step_is_completed_by_the_next(
+    world: World, hooks: list[Hook]
+) -> None:
+    provision()
+    total = moments(hooks, destroy)
+    for number in range(1, total + 1):
+        world.reset()
+        provision()
+        hooks[:] = [kill_at(number)]
+        with pytest.raises(Killed):
+            destroy()
+        hooks.clear()
+        destroy()
+        assert world.clusters == []
+
+
+def test_a_half_peered_pair_is_completed(world: World) -> None:
+    shared = {"witnessRegion": OREGON}
+    for region, role in ((OHIO, "secondary"), (EAST, "primary")):
+        world.client(region).create_cluster(
+            multiRegionProperties=shared, tags=TAGS | {"Role": role}
+        )
+    assert "update  primary    us-east-1       peer with secondary" in provision()
+    assert_whole(world)
+
+
+@pytest.mark.parametrize("lost", [EAST, OHIO])
+def test_a_member_deleted_behind_our_back_is_replaced(world: World, lost: str) -> None:
+    provision()
+    # Only a half-peered member can go alone: its peer must have let go of it.
+    (gone,) = [cluster for cluster in world.clusters if cluster.region == lost]
+    (kept,) = [cluster for cluster in world.clusters if cluster.region != lost]
+    del world.control.fleet.clusters[gone.identifier]
+    world.control.fleet.link(world.now)
+    assert world.control.fleet.status(kept, world.now) == "PENDING_SETUP"
+    provision()
+    assert_whole(world)
+    assert kept.identifier in {cluster.identifier for cluster in world.clusters}
+
+
+def test_missing_protection_tags_key_and_statistics_are_mended(world: World) -> None:
+    provision()
+    for cluster in world.clusters:
+        cluster.protected = False
+        del cluster.tags["Role"]
+    said = provision("--kms-key", "alias/mine", "--statement-statistics")
+    assert said.count("deletion protection on, encrypt with alias/mine") == 2
+    assert_whole(world)
+    for cluster in world.clusters:
+        assert (
+            cluster.kms_key == f"arn:aws:kms:{cluster.region}:123456789012:alias/mine"
+        )
+        assert cluster.metric_groups == ["STATEMENT_STATISTICS"]
+    assert "Nothing to change" in provision("--kms-key", "alias/mine")
+    provision("--no-statement-statistics", "--kms-key", "primary=AWS_OWNED_KMS_KEY")
+    for cluster in world.clusters:
+        assert cluster.metric_groups == []
+        assert (cluster.kms_key is None) == (cluster.region == EAST)
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("tertiary=alias/x", "'tertiary' is not one of"),
+        ("arn:aws:kms:eu-west-1:123456789012:key/x", "in the Region of its cluster"),
+        (
+            "primary=arn:aws:kms:us-east-2:123456789012:key/x",
+            "in the Region of its cluster",
+        ),
+    ],
+)
+def test_a_key_must_fit_its_cluster(world: World, key: str, says: str) -> None:
+    assert says in failure(provision, "--kms-key", key)
+    assert world.clusters == []
+
+
+def test_other_regions_and_a_single_region(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRIMARY_REGION", "eu-central-1")
+    monkeypatch.setenv("SECONDARY_REGION", "eu-west-1")
+    monkeypatch.setenv("WITNESS_REGION", "eu-west-3")
+    provision()
+    assert {c.region for c in world.clusters} == {"eu-central-1", "eu-west-1"}
+    assert {c.witness for c in world.clusters} == {"eu-west-3"}
+    destroy()
+    provision("--single-region")
+    (cluster,) = world.clusters
+    assert (cluster.region, cluster.witness) == ("eu-central-1", None)
+    assert "Nothing to change" in provision("--single-region")
+    assert "cannot turn one kind into the other" in failure(provision)
+
+
+def refused_as(world: World, says: str) -> None:
+    """The plan is refused with that explanation, and nothing is changed."""
+    before = world.written
+    assert says in failure(provision)
+    assert world.written == before
+
+
+def test_refuses_a_wrong_witness(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    provision()
+    monkeypatch.setenv("WITNESS_REGION", "ca-central-1")
+    refused_as(world, "has the witness Region us-west-2, not ca-central-1")
+
+
+def test_refuses_a_peer_of_another_account(world: World) -> None:
+    foreign = f"arn:aws:dsql:us-east-2:999999999999:cluster/{'a' * 26}"
+    world.client().create_cluster(
+        multiRegionProperties={"witnessRegion": OREGON, "clusters": [foreign]},
+        tags=TAGS | {"Role": "primary"},
+    )
+    refused_as(world, "of another account")
+
+
+def test_refuses_a_peer_without_our_tags_and_never_deletes_it(world: World) -> None:
+    first, second = world.peered()
+    world.client().tag_resource(
+        resourceArn=first["arn"], tags=TAGS | {"Role": "primary"}
+    )
+    refused_as(world, "does not carry our tags")
+    said = failure(destroy, "--timeout", "5")
+    assert "still PENDING_DELETE after 5 s" in said
+    assert "until its peer is deleted too" in said
+    assert world.status(second) == "ACTIVE"
+
+
+def test_refuses_duplicates_swapped_regions_and_members_elsewhere(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provision()
+    extra = world.client().create_cluster(
+        multiRegionProperties={"witnessRegion": OREGON},
+        tags=TAGS | {"Role": "primary"},
+        deletionProtectionEnabled=False,
+    )
+    refused_as(world, "Several clusters carry the tags")
+    world.client().delete_cluster(identifier=extra["identifier"])
+    world.now += world.timing.delete
+    world.control.settle()
+    monkeypatch.setenv("PRIMARY_REGION", OHIO)
+    monkeypatch.setenv("SECONDARY_REGION", EAST)
+    refused_as(world, "Exchange PRIMARY_REGION and SECONDARY_REGION")
+    monkeypatch.setenv("PRIMARY_REGION", EAST)
+    monkeypatch.setenv("SECONDARY_REGION", "ca-central-1")
+    refused_as(world, "us-east-2 is not a wanted Region")
+
+
+def test_a_failed_member_is_an_error_with_the_way_out(world: World) -> None:
+    world.fault(FAILED={OHIO: 1})
+    said = failure(provision)
+    assert "(FAILED): AWS gives no reason" in said
+    assert "manage.py dsql_destroy" in said
+    refused_as(world, "(FAILED): AWS gives no reason")
+    destroy()
+    provision()
+    assert_whole(world)
+
+
+def test_a_set_that_is_being_deleted_is_left_to_its_end(world: World) -> None:
+    provision()
+    first = world.clusters[0]
+    first.protected = False
+    world.client(first.region).delete_cluster(identifier=first.identifier)
+    refused_as(world, "is being deleted")
+
+
+@pytest.mark.parametrize(
+    "action",
+    ["ListClusters", "CreateCluster", "TagResource", "PutMultiRegionProperties",
+     "PutWitnessRegion", "AddPeerCluster", "GetCluster", "UpdateCluster"],
+)  # fmt: skip
+def test_each_denied_action_is_named_and_what_was_done(
+    world: World, action: str
+) -> None:
+    world.fault(AccessDeniedException={action: 1})
+    said = failure(provision)
+    assert f"Allow dsql:{action} to this user or role" in said
+    if action in {"AddPeerCluster", "UpdateCluster", "GetCluster"}:
+        assert "Not done: " in said
+        assert "To go on from there: manage.py dsql_provision" in said
+    provision()
+    assert_whole(world)
+
+
+def test_throttled_calls_are_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botocore.retries.standard.time.sleep", lambda _: None)
+    world.fault(ThrottlingException={"CreateCluster": 1})
+    provision()
+    assert_whole(world)
+
+
+def test_a_used_up_quota_is_told(world: World) -> None:
+    for _ in range(5):
+        world.client(OHIO).create_cluster(
+            multiRegionProperties={"witnessRegion": OREGON}
+        )
+    said = failure(provision)
+    assert "us-east-2: CreateCluster: a quota is used up" in said
+    assert "Done:     create  primary" in said
+
+
+def test_wrong_and_missing_credentials_are_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.keys.clear()
+    assert "does not accept the credentials" in failure(provision)
+    aws._session.cache_clear()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(world.folder / "none"))
+    assert "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID" in failure(provision)
+
+
+def test_a_wait_that_takes_too_long_says_how_to_resume(world: World) -> None:
+    world.control.fleet.timing = Timing(create=10_000)
+    said = failure(provision, "--timeout", "60")
+    assert "is still CREATING after 60 s" in said
+    assert "All steps are done, but a cluster is not ready yet." in said
+    world.now += 10_000
+    provision()
+    assert_whole(world)
+
+
+@pytest.mark.parametrize("state", ["PENDING_SETUP", "CREATING"])
+def test_ctrl_c_says_what_was_done(world: World, hooks: list[Hook], state: str) -> None:
+    def interrupt(moment: str, operation: str) -> None:
+        world.control.settle()
+        statuses = [world.control.fleet.status(c, world.now) for c in world.clusters]
+        if state in statuses and moment == "before":
+            raise KeyboardInterrupt
+
+    hooks.append(interrupt)
+    with pytest.raises(CommandError) as caught:
+        provision()
+    assert caught.value.returncode == 130
+    assert str(caught.value).startswith("Interrupted.\n")
+    hooks.clear()
+    provision()
+    assert_whole(world)
+
+
+def test_destroy_needs_the_typed_prefix(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provision()
+    assert "--yes needs --target multi-region-app" in failure(
+        lambda: run("dsql_destroy", "--yes")
+    )
+    assert "nothing was deleted" in failure(
+        lambda: run("dsql_destroy", "--yes", "--target", "other")
+    )
+    monkeypatch.setattr("builtins.input", lambda _: "yes")
+    assert "Nothing was deleted." in failure(lambda: run("dsql_destroy"))
+    assert "Dry run" in destroy("--dry-run")
+    assert_whole(world)
+    monkeypatch.setattr("builtins.input", lambda _: "multi-region-app")
+    assert "Nothing is left." in run("dsql_destroy")
+    assert world.clusters == []
+
+
+def test_destroy_leaves_clusters_without_our_tags(world: World) -> None:
+    mine = {**TAGS, "Application": "another-app", "Role": "primary"}
+    others = [
+        world.client().create_cluster(tags=tags, deletionProtectionEnabled=False)
+        for tags in ({}, {"Application": "multi-region-app"}, mine)
+    ]
+    provision()
+    destroy()
+    left = {cluster.identifier for cluster in world.clusters}
+    assert left == {other["identifier"] for other in others}
+
+
+def test_status_shows_what_is_and_what_differs(world: World) -> None:
+    assert "There is no cluster of 'multi-region-app'" in run("dsql_status")
+    provision()
+    first, second = (world.clusters, world.clusters[::-1])[
+        world.clusters[0].region != EAST
+    ]
+    said = run("dsql_status", "--api-url", "primary=https://api.example.com/prod/")
+    for text in (
+        first.endpoint,
+        second.identifier,
+        "As wanted.",
+        "ACTIVE",
+        "protected",
+    ):
+        assert text in said
+    assert "primary    API https://api.example.com/prod\n" in said
+    assert run("dsql_status", "--format", "env", "--role", "secondary") == (
+        f"DSQL_ENDPOINT={second.endpoint}\nDSQL_PEER_ENDPOINT={first.endpoint}\n"
+        f"AWS_REGION=us-east-2\n"
+    )
+    first.protected = False
+    assert "differs: update  primary    us-east-1       deletion protection on" in run(
+        "dsql_status"
+    )
+    found = json.loads(run("dsql_status", "--format", "json"))
+    assert found["members"]["secondary"]["peers"] == [first.arn]
+    assert found["drift"][0]["protect"] is True
+    assert "not ROLE=URL" in failure(lambda: run("dsql_status", "--api-url", "x"))
+    curl = run("dsql_status", "--format", "curl", "--api-url", "secondary=http://h/p")
+    assert curl == "curl -i http://h/p/health\ncurl -i http://h/p/users\n"
+
+
+def test_least_actions_suffice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the printed policy allows is enough for provisioning and destroying."""
+    policy = json.loads(run("iam_policy", "provision", "--account", "123456789012"))
+    actions = {
+        action.removeprefix("dsql:")
+        for statement in policy["Statement"]
+        for action in statement["Action"]
+        if action.startswith("dsql:")
+    }
+    assert actions <= set(ALL) | {"DbConnectAdmin"}
+    world.keys["AKIALESS"] = Key(
+        "AKIALESS", "s", "arn:aws:iam::1:user/less", tuple(actions)
+    )
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIALESS")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    aws._session.cache_clear()
+    provision("--statement-statistics")
+    assert_whole(world)
+    destroy()
+
+
+def test_the_inventory_reads_every_page(world: World) -> None:
+    for _ in range(15):
+        world.client().create_cluster()
+    provision()
+    found = inventory.take(Topology.from_environment({}))
+    assert set(found.members()) == {"primary", "secondary"}
+    assert len(found.owned) == 2
