@@ -1,5 +1,6 @@
 """The ``.env`` file that points ``manage.py`` at the sandbox."""
 
+import os
 import secrets
 from pathlib import Path
 
@@ -37,12 +38,20 @@ def write_if_none(path: Path, status: Status) -> str:
 
 
 def point_at(path: Path, variables: dict[str, str]) -> bool:
-    """Set the variables in the file if ``write_if_none`` made it; whether that changed it."""
+    """Set the variables in the file if ``write_if_none`` made it for the API in use.
+
+    True when that changed it.
+    """
+    api = f"AWS_ENDPOINT_URL_DSQL={os.environ.get('AWS_ENDPOINT_URL_DSQL', '')}"
     text = path.read_text() if path.exists() else ""
     lines = text.splitlines()
     kept = [line for line in lines if line.partition("=")[0] not in variables]
     changed = "\n".join(kept) + "\n" + render(variables)
-    if not text.startswith(MARK) or sorted(lines) == sorted(changed.splitlines()):
+    if (
+        not text.startswith(MARK)
+        or api not in lines
+        or sorted(lines) == sorted(changed.splitlines())
+    ):
         return False
     write_private(path, changed)
     return True

@@ -17,7 +17,8 @@ from ops.sandbox.clusters import Cluster, Timing
 from ops.sandbox.control import ACTIONS, CLUSTERS, load, save
 from ops.sandbox.postgres import Postgres
 from ops.sandbox.state import State
-from ops.topology import PRIMARY, Topology
+from ops.sandbox.tokens import Key
+from ops.topology import PRIMARY, ROLES, Topology
 
 OPERATOR = ("DbConnect", "DbConnectAdmin", *ACTIONS)
 DEFAULT_TOPOLOGY = Topology.from_environment({})
@@ -52,7 +53,8 @@ class Status:
     port: int
     root: Path
     data: Path
-    credentials: dict[str, str]
+    credentials: dict[str, str]  # the operator's
+    runtime: dict[str, dict[str, str]]  # by role: those that serve it
 
     @property
     def sslrootcert(self) -> Path:
@@ -99,15 +101,19 @@ def status(root: Path) -> Status:
     state = State.load(root)
     data = Postgres(root).home
     if state is None:
-        return Status("absent", (), 0, root, data, {})
-    operator = state.keys[0]
-    credentials = {
-        "AWS_ACCESS_KEY_ID": operator.access_key,
-        "AWS_SECRET_ACCESS_KEY": operator.secret_key,
-    }
+        return Status("absent", (), 0, root, data, {}, {})
+    operator, *runtime = map(_credentials, state.keys)
     running = "running" if (root / "ready").exists() else "starting"
     word = running if _locked(root) else "stopped"
-    return Status(word, _serving(root), state.port, root, data, credentials)
+    serving = dict(zip(ROLES, runtime, strict=True))
+    return Status(word, _serving(root), state.port, root, data, operator, serving)
+
+
+def _credentials(key: Key) -> dict[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": key.access_key,
+        "AWS_SECRET_ACCESS_KEY": key.secret_key,
+    }
 
 
 def _serving(root: Path) -> tuple[Region, ...]:
@@ -130,6 +136,7 @@ def up(
     port: int = 0,
     timing: Timing | None = None,
     job_delay: float | None = None,
+    prefix: str = DEFAULT_TOPOLOGY.prefix,
 ) -> Status:
     """Start the sandbox, or find it running. ``port`` 0 keeps the port it has.
 
@@ -151,7 +158,7 @@ def up(
         state = State.load(root)
         if state is None:
             save(root / CLUSTERS, *_initial(topology))
-            state = State.new(port, OPERATOR, timing or Timing())
+            state = State.new(port, OPERATOR, timing or Timing(), prefix)
         delay = state.job_delay if job_delay is None else job_delay
         replace(state, port=port or state.port, job_delay=delay).save(root)
         _spawn(root)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ops.sandbox.clusters import ACCOUNT, Timing
 from ops.sandbox.tokens import Key
+from ops.topology import ROLES
 
 ALNUM = string.ascii_letters + string.digits
 PORTS = range(20_000, 30_000)  # below the ports that systems hand out by themselves
@@ -22,14 +23,19 @@ class StateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    keys: tuple[Key, ...]  # the first is the operator's
+    keys: tuple[Key, ...]  # the operator's, then each Region's runtime role's
     port: int
     timing: Timing = field(default_factory=Timing)
     job_delay: float = JOB_DELAY  # seconds from a statement with ASYNC to its job
 
     @classmethod
-    def new(cls, port: int, operator: tuple[str, ...], timing: Timing) -> "State":
-        keys = (_key("user/operator", operator), _key("role/runtime", ("DbConnect",)))
+    def new(
+        cls, port: int, operator: tuple[str, ...], timing: Timing, prefix: str
+    ) -> "State":
+        keys = (
+            _key("user/operator", operator),
+            *(_key(f"role/{prefix}-{role}-runtime", ("DbConnect",)) for role in ROLES),
+        )
         return cls(keys, port or free_port(), timing)
 
     @classmethod

@@ -1,0 +1,76 @@
+import json
+from argparse import ArgumentParser, ArgumentTypeError
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError
+from django.db import DatabaseError
+
+from ops.clusters import inventory
+from ops.clusters.command import ClusterCommand, target
+from ops.clusters.database import (
+    ROLE_ARN,
+    RUNTIME_ROLE,
+    connected,
+    prepare,
+    runtime_arn,
+)
+from ops.clusters.inventory import READY
+from ops.clusters.plan import AGAIN
+from ops.topology import PRIMARY, Topology
+
+
+def role_arn(text: str) -> str:
+    if ROLE_ARN.fullmatch(text):
+        return text
+    raise ArgumentTypeError(
+        f"{text!r} is not the ARN of an IAM role or user, such as "
+        f"arn:aws:iam::123456789012:role/name (not an assumed role's)"
+    )
+
+
+class Command(ClusterCommand):
+    help = (
+        "Migrate the database of both Regions as admin, and give the runtime role its rights. "
+        "Run it after every change of the models; what is there already stays as it is."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--role-arn", action="append", type=role_arn, metavar="ARN",
+            help="who may connect as the runtime role; default: the roles that the runtime "
+            "stack makes in each Region",
+        )  # fmt: skip
+
+    def work(
+        self, topology: Topology, *, role_arn: list[str] | None, format: str, **_: Any
+    ) -> None:
+        say = self.teller(format)
+        say(target())
+        members = inventory.take(topology).members()
+        for role, region in topology.regions.items():
+            status = members[role].status if role in members else "missing"
+            if status not in READY:
+                raise CommandError(f"{region}: the cluster is {status}. First: {AGAIN}")
+        arns = role_arn or [
+            runtime_arn(topology, role, cluster) for role, cluster in members.items()
+        ]
+        endpoint = members[PRIMARY].endpoint
+        say(f"Migrating through {endpoint}, once for both Regions ...")
+        try:
+            with connected(endpoint) as alias:
+                changes = prepare(alias, arns, say, verbosity=int(format == "text"))
+        except (DatabaseError, ImproperlyConfigured) as error:
+            text = " ".join(str(error).split())
+            raise CommandError(
+                f"{endpoint}: {text}\nWhat was done before that stays; to go on from there: "
+                f"manage.py dsql_database"
+            ) from error
+        say(
+            f"The role {RUNTIME_ROLE} has its rights; {changes} changed. Next: manage.py "
+            f"dsql_verify"
+        )
+        if format == "json":
+            answer = {"role": RUNTIME_ROLE, "mapped": arns, "changes": changes}
+            self.stdout.write(json.dumps(answer, indent=2))

@@ -1,0 +1,56 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError
+
+from config.dsql.tokens import Endpoint, region_of, session_credentials, sign
+from ops.clusters import inventory
+from ops.clusters.command import ClusterCommand, seconds
+from ops.clusters.plan import AGAIN
+from ops.topology import ROLES, Topology
+
+
+class Command(ClusterCommand):
+    help = "Print an IAM token, which is a password: PGPASSWORD=$(manage.py dsql_token) psql ..."
+    formats = ("text",)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--role", choices=ROLES, default=ROLES[0], help="the Region's"
+        )
+        parser.add_argument("--user", default="admin", help="default: admin")
+        parser.add_argument("--endpoint", default="", help="instead of the one found")
+        parser.add_argument(
+            "--expires", type=seconds, default=900, help="seconds; default: 900"
+        )
+
+    def work(
+        self,
+        topology: Topology,
+        *,
+        role: str,
+        user: str,
+        endpoint: str,
+        expires: float,
+        **_: Any,
+    ) -> None:
+        host = endpoint or self._endpoint(topology, role)
+        region = region_of(host)
+        if region is None:
+            raise CommandError(
+                f"--endpoint {host!r} names no Region; use <id>.dsql.<region>.on.aws."
+            )
+        try:
+            credentials = session_credentials()
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(sign(Endpoint(host, region, user), credentials, int(expires)))
+
+    @staticmethod
+    def _endpoint(topology: Topology, role: str) -> str:
+        member = inventory.take(topology).members().get(role)
+        if member is None:
+            raise CommandError(f"There is no {role} cluster. First: {AGAIN}")
+        return member.endpoint
