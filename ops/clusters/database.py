@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from config.dsql.retry import run_statement
+from ops.clusters import failover
 from ops.clusters.inventory import Cluster
 from ops.topology import Topology
 
@@ -46,9 +47,8 @@ def runtime_arn(topology: Topology, role: str, cluster: Cluster) -> str:
 def connected(endpoint: str, user: str = ADMIN) -> Iterator[str]:
     """An alias of Django's connected to that endpoint; closed and forgotten afterwards."""
     alias = f"{user}@{endpoint}"
-    connections.databases[alias] = {
-        **connections.databases["default"], "HOST": endpoint, "USER": user,
-    }  # fmt: skip
+    # Without a peer: each endpoint is to answer for itself.
+    connections.databases[alias] = {**failover.settings_for(endpoint), "USER": user}
     try:
         yield alias
     finally:

@@ -1,13 +1,25 @@
 import json
+import os
 from argparse import ArgumentParser, ArgumentTypeError
+from pathlib import Path
 from typing import Any
 
-from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand
+from django.core.management.base import CommandError
 
-from ops.clusters.verify import OK, Check, Verifier
-from ops.target import describe
+from ops.clusters.api import api_urls
+from ops.clusters.command import ClusterCommand, target
+from ops.clusters.report import render
+from ops.clusters.verify import (
+    FAIL,
+    NAMES,
+    PASS,
+    Check,
+    Options,
+    Verifier,
+    counts,
+)
+from ops.management.commands.dsql_database import role_arn
+from ops.topology import Topology
 
 MAX_ROUNDS = 10_000
 
@@ -18,49 +30,86 @@ def rounds(text: str) -> int:
     raise ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MAX_ROUNDS}")
 
 
-class Command(BaseCommand):
-    help = "Prove that a write in one Region is read in the other; exit 1 if not."
-    requires_system_checks: list[str] = []
+def names(text: str) -> frozenset[str]:
+    chosen = frozenset(name.strip() for name in text.split(","))
+    if unknown := sorted(chosen - set(NAMES)):
+        raise ArgumentTypeError(
+            f"no check is called {', '.join(unknown)}; there are {', '.join(NAMES)}"
+        )
+    return chosen
+
+
+class Command(ClusterCommand):
+    help = (
+        "Check the clusters, both endpoints, and that a write in one Region is read in the "
+        "other; exit 1 when a check fails."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument("--rounds", type=rounds, default=20, help="default: 20")
-        parser.add_argument("--format", choices=("text", "json"), default="text")
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        as_text = options["format"] == "text"
-        endpoint = settings.DATABASES["default"]["HOST"]
-        if not endpoint:
-            raise ImproperlyConfigured(
-                "DSQL_ENDPOINT is not set: run `make run` or `manage.py sandbox up`."
-            )
-        endpoints = [endpoint, settings.DSQL_PEER_ENDPOINT]
-        if as_text:
-            self.stdout.write(describe())
-        verifier = Verifier(
-            [host for host in endpoints if host],
-            self._tell if as_text else lambda _: None,
+        parser.add_argument(
+            "--only", type=names, default=frozenset(NAMES), metavar="CHECK,…",
+            help=f"some of: {', '.join(NAMES)}",
+        )  # fmt: skip
+        parser.add_argument(
+            "--role-arn", action="append", type=role_arn, default=[], metavar="ARN",
+            help="who must be mapped to the runtime role; default: the stack's role",
+        )  # fmt: skip
+        parser.add_argument(
+            "--api-url", action="append", default=[], metavar="ROLE=URL",
+            help="where a Region's API is served; without it the API is not checked",
+        )  # fmt: skip
+        parser.add_argument(
+            "--api-token", default=os.environ.get("API_TOKEN", ""), metavar="TOKEN",
+            help="bearer token for the API; default: $API_TOKEN, which ps does not show",
+        )  # fmt: skip
+        parser.add_argument(
+            "--html", type=Path, metavar="FILE", help="write a page, too"
         )
-        try:
-            report = verifier.run(options["rounds"])
-        finally:
-            verifier.close()
-        if not as_text:
+
+    def work(
+        self,
+        topology: Topology,
+        *,
+        rounds: int,
+        only: frozenset[str],
+        role_arn: list[str],
+        api_url: list[str],
+        api_token: str,
+        html: Path | None,
+        format: str,
+        **_: Any,
+    ) -> None:
+        urls = api_urls(topology, api_url)
+        options = Options(rounds, only, tuple(role_arn), urls, api_token)
+        self.teller(format)(target())
+        verifier = Verifier(
+            topology, options, self._tell if format == "text" else _quiet
+        )
+        report = verifier.run()
+        if html is not None:
+            try:
+                html.write_text(render(report, f"dsql_verify: {topology.prefix}"))
+            except OSError as error:
+                raise CommandError(f"--html {html}: {error}") from error
+        if format == "json":
             self.stdout.write(json.dumps(report.as_json(), indent=2))
-        elif found := report.replication:
-            self.stdout.write(
-                f"{found.rounds} writes, each read in the other Region at once: "
-                f"{found.stale} stale; write p50 {found.write_ms['p50']} ms, p95 "
-                f"{found.write_ms['p95']} ms; read p50 {found.read_ms['p50']} ms, p95 "
-                f"{found.read_ms['p95']} ms"
-            )
+        else:
+            self.stdout.write(", ".join(counts(report)))
         if not report.ok:
             raise SystemExit(1)
 
     def _tell(self, check: Check) -> None:
-        style = self.style.SUCCESS if check.outcome == OK else self.style.ERROR
-        line = f"{check.outcome:<8} {check.target:<12} {check.name:<12}"
+        styles = {PASS: self.style.SUCCESS, FAIL: self.style.ERROR}
+        style = styles.get(check.outcome, self.style.WARNING)
+        line = f"{check.outcome}  {check.target:<14} {check.name:<16}"
         self.stdout.write(
-            f"{style(line)} {check.seconds * 1000:8.1f} ms  {check.reason}"
+            f"{style(line)} {check.seconds * 1000:8.1f} ms  {check.reason}".rstrip()
         )
         if check.hint:
-            self.stdout.write(f"         {check.hint}")
+            self.stdout.write(f"      {check.hint}")
+
+
+def _quiet(_: Check) -> None:
+    """Standard output is for the JSON."""

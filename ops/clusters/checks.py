@@ -1,0 +1,13 @@
+"""How a check of dsql_verify ends other than well; one that passes returns its finding."""
+
+
+class CheckFailed(Exception):
+    """What is wrong, and what to do."""
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.hint = reason, hint
+
+
+class CheckSkipped(Exception):
+    """Why it could not be judged."""

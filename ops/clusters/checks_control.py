@@ -1,0 +1,88 @@
+"""Checks of what the dsql API says; each takes the inventory and a role."""
+
+from ops.clusters.checks import CheckFailed, CheckSkipped
+from ops.clusters.inventory import READY, Cluster, Inventory
+from ops.clusters.plan import AGAIN, failure, other
+
+REMOVE_AND_MAKE = f"manage.py dsql_destroy, then {AGAIN}"
+
+
+def status(found: Inventory, role: str) -> str:
+    same = found.of_role(role)
+    if not same:
+        raise CheckFailed("There is no cluster with our tags.", AGAIN)
+    if len(same) > 1:
+        names = ", ".join(cluster.identifier for cluster in same)
+        raise CheckFailed(f"Several clusters carry our tags: {names}.", AGAIN)
+    cluster = same[0]
+    if cluster.status == "FAILED":
+        raise CheckFailed(
+            f"{cluster.identifier} is FAILED: {failure(cluster)}", REMOVE_AND_MAKE
+        )
+    if cluster.status not in READY | {"UPDATING"}:
+        raise CheckFailed(f"{cluster.identifier} is {cluster.status}.", AGAIN)
+    return f"{cluster.identifier} is {cluster.status}"
+
+
+def witness(found: Inventory, role: str) -> str:
+    cluster, wanted = _member(found, role), found.topology.witness
+    if cluster.witness != wanted:
+        raise CheckFailed(
+            f"The witness Region is {cluster.witness or 'none'}, not {wanted or 'none'}.",
+            f"Set WITNESS_REGION={cluster.witness}, or start anew: {REMOVE_AND_MAKE}",
+        )
+    return wanted or "none, as wanted"
+
+
+def peering(found: Inventory, role: str) -> str:
+    cluster = _member(found, role)
+    partner = None
+    if not found.topology.single_region:
+        partner = found.members().get(other(role))
+        if partner is None:
+            raise CheckFailed(
+                "The other Region has no cluster to be peered with.", AGAIN
+            )
+    wanted = (partner.arn,) if partner else ()
+    if cluster.peers != wanted:
+        named = ", ".join(cluster.peers) or "none"
+        raise CheckFailed(
+            f"The peers are {named}, not {', '.join(wanted) or 'none'}.", AGAIN
+        )
+    return partner.identifier if partner else "none, as wanted"
+
+
+def protection(found: Inventory, role: str) -> str:
+    if not _member(found, role).protected:
+        raise CheckFailed("Deletion protection is off.", AGAIN)
+    return ""
+
+
+def encryption(found: Inventory, role: str) -> str:
+    cluster = _member(found, role)
+    if cluster.encryption_status != "ENABLED":
+        raise CheckFailed(
+            f"Encryption with {cluster.kms_key or cluster.encryption} is "
+            f"{cluster.encryption_status or 'unknown'}.",
+            "Check that the KMS key exists, is enabled, and that its policy admits DSQL.",
+        )
+    return cluster.kms_key or cluster.encryption
+
+
+def tags(found: Inventory, role: str) -> str:
+    cluster, wanted = _member(found, role), found.topology.tags(role)
+    wrong = [
+        f"{name} is {cluster.tags.get(name)!r}, not {value!r}"
+        for name, value in wanted.items()
+        if cluster.tags.get(name) != value
+    ]
+    if wrong:
+        raise CheckFailed(f"{'; '.join(wrong)}.", AGAIN)
+    return ""
+
+
+def _member(found: Inventory, role: str) -> Cluster:
+    try:
+        return found.members()[role]
+    except KeyError:
+        raise CheckSkipped("There is not just one cluster.") from None
