@@ -100,7 +100,8 @@ def explain(error: BotoCoreError | ClientError) -> str:
     if isinstance(error, NO_CREDENTIALS):
         return (
             f"{_sentence(str(error))} Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
-            f"AWS_SECRET_ACCESS_KEY, or sign in with `aws sso login`."
+            f"AWS_SECRET_ACCESS_KEY, or sign in with `aws sso login`. Without an AWS account: "
+            f"`make run` or `manage.py sandbox up`."
         )
     if isinstance(error, exceptions.ProfileNotFound):
         return (

@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from ops.paths import MANAGE
+from ops.paths import ENV_FILE, MANAGE, SANDBOX
+from ops.sandbox import envfile, lifecycle
+from ops.sandbox.lifecycle import Status
+from ops.topology import Topology
 
 HOST = "127.0.0.1"
 STOP_SECONDS = 10.0
@@ -24,8 +27,8 @@ class PortTaken(Exception):
     """Another program listens where a Region should be served."""
 
 
-class MigrationFailed(Exception):
-    """``manage.py migrate`` ended with an error, which it has printed."""
+class CommandFailed(Exception):
+    """A command of manage.py ended with an error, which it has printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +59,32 @@ def require_free_port(server: RegionServer) -> None:
             ) from None
 
 
-def migrate(environ: Mapping[str, str], say: Say) -> None:
-    """Apply the migrations with that environment. Raises MigrationFailed."""
+def begin(topology: Topology, say: Say, *, env_file: bool) -> Status:
+    """Start the sandbox and make in it what an operator makes in AWS, by the same commands.
+
+    Raises SandboxError, StateError, PostgresError or CommandFailed.
+    """
+    say(f"Starting the sandbox in {SANDBOX} ...")
+    status = lifecycle.up(SANDBOX, topology=None, prefix=topology.prefix)
+    if env_file:
+        say(envfile.write_if_none(ENV_FILE, status))
+    for command in ("dsql_provision", "dsql_database"):
+        manage(command, envfile.variables(status), say)
+    return lifecycle.status(SANDBOX)
+
+
+def manage(command: str, environ: Mapping[str, str], say: Say) -> None:
+    """Run a command of manage.py with that environment. Raises CommandFailed."""
     with subprocess.Popen(
-        [sys.executable, str(MANAGE), "migrate", "--no-color"],
+        [sys.executable, str(MANAGE), command, "--no-color"],
         env={**os.environ, **environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        _relay(process.stdout, "migrate", say)
+        _relay(process.stdout, command, say)
     if process.returncode:
-        raise MigrationFailed("manage.py migrate failed; its output is above.")
+        raise CommandFailed(f"manage.py {command} failed; its output is above.")
 
 
 def serve(servers: Sequence[RegionServer], say: Say) -> int:

@@ -29,7 +29,10 @@ def write_if_none(path: Path, status: Status) -> str:
     if not path.exists():
         write_private(path, f"{MARK}\n{render(variables(status))}")
         return f"Wrote {path.name}: manage.py uses the sandbox from now on."
-    if f"PGPORT={status.port}\n" in path.read_text():
+    if (
+        f"AWS_ACCESS_KEY_ID={status.credentials['AWS_ACCESS_KEY_ID']}\n"
+        in path.read_text()
+    ):
         return f"{path.name} points at this sandbox."
     return (
         f"{path.name} names another target and was left alone. To use the sandbox: "

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ops.topology import ROLES
 from tests.checkout import Checkout, Running, free_ports
 
 pytestmark = pytest.mark.e2e
@@ -57,11 +58,21 @@ def test_a_fresh_clone_serves_both_regions_and_recovers_from_a_kill(
     proof = checkout.manage("dsql_verify", "--rounds", "5", "--format", "json")
     assert proof.returncode == 0, proof.stderr
     report = json.loads(proof.stdout)
-    assert (report["ok"], report["replication"]["stale"]) == (True, 0)
-    assert report["replication"]["rounds"] == 10
-    text = checkout.manage("dsql_verify", "--rounds", "1")
-    assert text.returncode == 0
-    assert text.stdout.startswith("Target: the sandbox at 127.0.0.1, us-east-1 and")
+    outcomes = {check["name"]: check["outcome"] for check in report["checks"]}
+    assert report["ok"] is True
+    assert {outcomes[name] for name in ("rights", "mapping", "conflict")} == {"pass"}
+    (found,) = (c["reason"] for c in report["checks"] if c["name"] == "replication")
+    assert found.startswith("10 writes, each read in the other Region at once: 0 stale")
+    urls = [
+        f"{role}=http://127.0.0.1:{port}"
+        for role, port in zip(ROLES, ports, strict=True)
+    ]
+    text = checkout.manage("dsql_verify", *(f"--api-url={url}" for url in urls))
+    assert text.returncode == 0, text.stdout
+    assert text.stdout.startswith("Target: the dsql API at http://127.0.0.1:")
+    assert "POST in each Region, GET in the other: found at once" in text.stdout
+    again = checkout.manage("dsql_provision")
+    assert "Nothing to change: the clusters are as wanted." in again.stdout
 
     taken = checkout.manage("run", "--ports", *map(str, ports))
     assert taken.returncode == 1
@@ -95,7 +106,7 @@ def test_runserver_alone_brings_the_sandbox_and_serves_one_region(
     (port,) = free_ports(1)
     running = checkout.start("runserver", "--noreload", f"127.0.0.1:{port}")
     running.await_output(WATCHING)
-    assert running.lines[0].startswith("No DSQL_ENDPOINT is set: starting the sandbox")
+    assert running.lines[0] == "No DSQL_ENDPOINT is set: the sandbox is the target."
     assert "Serving Region us-east-1 with " in running.output
     assert call(port, "/health")["schema"] == "current"
     assert call(port, "/")["region"] == "us-east-1"
@@ -105,10 +116,23 @@ def test_runserver_alone_brings_the_sandbox_and_serves_one_region(
 
 
 def test_without_a_target_a_command_says_how_to_get_one(checkout: Checkout) -> None:
-    for command in (["dsql_verify"], ["migrate"], ["dbshell"]):
+    for command in (["migrate"], ["dbshell"]):
         done = checkout.manage(*command)
         assert done.returncode == 1, command
         (line,) = done.stderr.strip().splitlines()
         assert "DSQL_ENDPOINT" in line
         assert "`make run`" in line
+        assert "`manage.py sandbox up`" in line
+
+
+def test_without_credentials_a_cluster_command_says_how_to_get_some(
+    checkout: Checkout,
+) -> None:
+    files = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+    nowhere = {name: str(checkout.root / "none") for name in files}
+    for command in ("dsql_provision", "dsql_verify", "dsql_status", "dsql_destroy"):
+        done = checkout.manage(command, AWS_EC2_METADATA_DISABLED="true", **nowhere)
+        assert done.returncode == 1, command
+        (line,) = done.stderr.strip().splitlines()
+        assert "AWS_PROFILE" in line
         assert "`manage.py sandbox up`" in line

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from ops import localrun
-from ops.localrun import MigrationFailed, PortTaken, RegionServer
+from ops.localrun import CommandFailed, PortTaken, RegionServer
 from ops.sandbox import envfile, lifecycle
 from tests.checkout import free_ports
 
@@ -43,10 +43,10 @@ def test_a_taken_port_is_named_with_the_way_out() -> None:
     localrun.require_free_port(RegionServer("secondary", "", port, {}))
 
 
-def test_a_failed_migration_shows_its_output(unreachable: dict[str, str]) -> None:
+def test_a_failed_command_shows_its_output(unreachable: dict[str, str]) -> None:
     said: list[str] = []
-    with pytest.raises(MigrationFailed, match="its output is above"):
-        localrun.migrate(unreachable, said.append)
+    with pytest.raises(CommandFailed, match="its output is above"):
+        localrun.manage("migrate", unreachable, said.append)
     assert all(line.startswith("[migrate] ") for line in said)
     assert "onnection refused" in "\n".join(said)
 

@@ -4,8 +4,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from ops import localrun
-from ops.localrun import MigrationFailed, PortTaken, RegionServer
-from ops.paths import ENV_FILE, SANDBOX
+from ops.clusters.database import RUNTIME_ROLE
+from ops.localrun import CommandFailed, PortTaken, RegionServer
+from ops.paths import SANDBOX
 from ops.sandbox import envfile, lifecycle
 from ops.sandbox.lifecycle import SandboxError
 from ops.sandbox.postgres import PostgresError
@@ -37,7 +38,7 @@ class Command(BaseCommand):
         try:
             self._run(ports)
         except (
-            MigrationFailed, PortTaken, SandboxError, StateError, PostgresError
+            CommandFailed, PortTaken, SandboxError, StateError, PostgresError
         ) as error:  # fmt: skip
             raise CommandError(str(error)) from error
         finally:
@@ -47,22 +48,25 @@ class Command(BaseCommand):
     def _run(self, ports: tuple[int, int]) -> None:
         for role, port in zip(("primary", "secondary"), ports, strict=True):
             localrun.require_free_port(RegionServer(role, "", port, {}))
-        self.stdout.write(f"Starting the sandbox in {SANDBOX} ...")
-        status = lifecycle.up(SANDBOX, topology=Topology.from_environment())
-        self.stdout.write(envfile.write_if_none(ENV_FILE, status))
+        topology = Topology.from_environment()
+        status = localrun.begin(topology, self.stdout.write, env_file=True)
         shared = envfile.variables(status)
         servers = [
-            # Each serves from its own Region; the peer's endpoint is its way out only.
-            # Django's key is the same in both.
+            # Each serves from its own Region with the rights it has in AWS; the peer's endpoint
+            # is its way out only. Django's key is the same in both.
             RegionServer(
                 region.role,
                 region.region,
                 port,
-                {**shared, **status.environ(region.role)},
+                {
+                    **shared,
+                    **status.environ(region.role),
+                    **status.runtime[region.role],
+                    "DSQL_USER": RUNTIME_ROLE,
+                },
             )
             for region, port in zip(status.regions, ports, strict=True)
         ]
-        localrun.migrate(servers[0].environ, self.stdout.write)
         for server in servers:
             self.stdout.write(f"{server.role:<10} {server.region:<10} {server.url}")
         first, second = (server.url for server in servers)

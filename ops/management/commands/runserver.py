@@ -13,9 +13,8 @@ from django.core.servers import basehttp
 from django.db import OperationalError, connection, connections
 
 from ops import localrun
-from ops.localrun import MigrationFailed
-from ops.paths import SANDBOX
-from ops.sandbox import envfile, lifecycle
+from ops.localrun import CommandFailed
+from ops.sandbox import envfile
 from ops.sandbox.lifecycle import SandboxError
 from ops.sandbox.postgres import PostgresError
 from ops.sandbox.state import StateError
@@ -49,15 +48,13 @@ class Command(runserver.Command):
         super().handle(*args, **options)
 
     def _begin_again_with_a_sandbox(self) -> None:
-        self.stdout.write(
-            f"No DSQL_ENDPOINT is set: starting the sandbox in {SANDBOX} ..."
-        )
+        self.stdout.write("No DSQL_ENDPOINT is set: the sandbox is the target.")
+        topology = Topology.from_environment()
         try:
-            status = lifecycle.up(SANDBOX, topology=Topology.from_environment())
-            environ = envfile.variables(status)
-            localrun.migrate(environ, self.stdout.write)
-        except (MigrationFailed, SandboxError, StateError, PostgresError) as error:
+            status = localrun.begin(topology, self.stdout.write, env_file=False)
+        except (CommandFailed, SandboxError, StateError, PostgresError) as error:
             raise CommandError(str(error)) from error
+        environ = envfile.variables(status)
         # Settings were read without a target; the same command reads them anew.
         command = [sys.executable, *sys.argv]
         os.execve(sys.executable, command, {**os.environ, **environ})  # noqa: S606 - no shell

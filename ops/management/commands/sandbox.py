@@ -72,9 +72,10 @@ class Command(BaseCommand):
         self._say(format, f"Starting the sandbox in {SANDBOX} ...")
         status = lifecycle.up(
             SANDBOX,
+            topology=None,
             port=port,
-            topology=Topology.from_environment(),
             job_delay=job_delay,
+            prefix=Topology.from_environment().prefix,
         )
         self._say(format, envfile.write_if_none(ENV_FILE, status))
         self._show(status, format)
@@ -159,7 +160,9 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"{region.role:<10} {region.region:<10} {region.endpoint}"
             )
-        if status.regions:
+        if status.state == "running" and not status.regions:
+            self.stdout.write("clusters   none yet: manage.py dsql_provision")
+        if status.state != "absent":
             self.stdout.write(f"listens    {lifecycle.HOST}:{status.port}")
             self.stdout.write(f"CA         {status.sslrootcert}")
             self.stdout.write(f"data       {status.data}")

@@ -15,7 +15,7 @@ def status(tmp_path: Path) -> Status:
         Region("secondary", "us-east-2", "b" * 26),
     )
     keys = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "s"}
-    return Status("running", regions, 20_001, tmp_path, tmp_path / "data", keys)
+    return Status("running", regions, 20_001, tmp_path, tmp_path / "data", keys, {})
 
 
 @pytest.fixture
@@ -67,6 +67,8 @@ def test_the_file_of_an_earlier_sandbox_counts_as_another_target(
 ) -> None:
     envfile.write_if_none(path, status)
     assert "left alone" in envfile.write_if_none(path, replace(status, port=20_002))
+    other = replace(status, credentials={"AWS_ACCESS_KEY_ID": "AKIB"})
+    assert "left alone" in envfile.write_if_none(path, other)
 
 
 def test_removes_its_own_file_once(path: Path, status: Status) -> None:
@@ -80,3 +82,22 @@ def test_the_secondary_sees_the_primary_as_its_peer(status: Status) -> None:
     assert environ["AWS_REGION"] == "us-east-2"
     assert environ["DSQL_ENDPOINT"].startswith("bbb")
     assert environ["DSQL_PEER_ENDPOINT"].startswith("aaa")
+
+
+def test_the_endpoints_are_set_only_where_the_file_and_the_api_are_the_sandboxs(
+    path: Path, status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = status.environ()["AWS_ENDPOINT_URL_DSQL"]
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DSQL", url)
+    assert not envfile.point_at(path, {"DSQL_ENDPOINT": "new"})
+    envfile.write_if_none(path, replace(status, regions=()))
+    assert dotenv_values(path)["DSQL_ENDPOINT"] == ""
+    assert envfile.point_at(path, {"DSQL_ENDPOINT": "new", "AWS_REGION": "eu-west-1"})
+    values = dotenv_values(path)
+    assert (values["DSQL_ENDPOINT"], values["AWS_REGION"]) == ("new", "eu-west-1")
+    assert not envfile.point_at(path, {"DSQL_ENDPOINT": "new"})
+    monkeypatch.delenv("AWS_ENDPOINT_URL_DSQL")
+    assert not envfile.point_at(path, {"DSQL_ENDPOINT": "of AWS"})
+    path.write_text(f"AWS_ENDPOINT_URL_DSQL={url}\n")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DSQL", url)
+    assert not envfile.point_at(path, {"DSQL_ENDPOINT": "mine"})
