@@ -1,29 +1,40 @@
-"""The proof, and every way in which it must fail."""
+"""The proof, and every way in which it must fail: the data plane's checks."""
 
 import copy
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
 
-from ops.clusters import verify
+from ops.clusters import checks_across
+from ops.clusters.database import RUNTIME_ROLE, fetch, prepare
+from ops.clusters.verify import ACROSS, CONTROL, DATA
 from ops.sandbox import lifecycle
 from tests.checkout import free_ports
 from users.models import User
 
+ARNS = [
+    f"arn:aws:iam::123456789012:role/multi-region-app-{role}-runtime"
+    for role in ("primary", "secondary")
+]
+
+
+def admin(sql: str) -> None:
+    fetch("verified", sql)
+
 
 @pytest.fixture(scope="module")
 def schema(django_db_modify_db_settings: None, django_db_blocker: Any) -> Iterator[str]:
-    """A migrated schema, seen by the alias ``verified``.
+    """A prepared schema, seen by the alias ``verified``.
 
     Django's own tests allow no connection but the configured ones.
     """
@@ -32,28 +43,32 @@ def schema(django_db_modify_db_settings: None, django_db_blocker: Any) -> Iterat
     with django_db_blocker.unblock():
         creation = connections["verified"].creation
         name = creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+        said: list[str] = []
+        assert prepare("verified", ARNS, said.append, verbosity=0) == len(said) == 5
+        assert prepare("verified", ARNS, said.append, verbosity=0) == 0
         yield str(name)
         creation.destroy_test_db("postgres", verbosity=0)
+        for arn in ARNS:
+            admin(f"AWS IAM REVOKE {RUNTIME_ROLE} FROM '{arn}'")
+        admin(f"DROP ROLE {RUNTIME_ROLE}")
         connections["verified"].close()
     del connections["verified"]
     del connections.databases["verified"]
 
 
 @pytest.fixture(autouse=True)
-def both_endpoints(
-    settings: Any, sandbox: lifecycle.Status, schema: str, django_db_blocker: Any
+def prepared(
+    sandbox: lifecycle.Status,
+    schema: str,
+    django_db_blocker: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
     """Whatever the outcome: nothing it wrote or opened is left."""
-    settings.DSQL_PEER_ENDPOINT = sandbox.regions[1].endpoint
-    before = connections.databases["default"]["NAME"]
-    connections.databases["default"]["NAME"] = schema
-    try:
-        with django_db_blocker.unblock():
-            yield
-            assert not [name for name in connections if name.startswith("verify-")]
-            assert not User.objects.using("verified").exists()
-    finally:
-        connections.databases["default"]["NAME"] = before
+    monkeypatch.setitem(connections.databases["default"], "NAME", schema)
+    with django_db_blocker.unblock():
+        yield
+        assert not [name for name in connections if "@" in name]
+        assert not User.objects.using("verified").exists()
 
 
 def report(*arguments: str, code: int = 0) -> dict[str, Any]:
@@ -61,10 +76,10 @@ def report(*arguments: str, code: int = 0) -> dict[str, Any]:
     options = ("--rounds", "2", "--format", "json", *arguments)
     if code:
         with pytest.raises(SystemExit) as ended:
-            call_command("dsql_verify", *options, stdout=out)
+            call_command("dsql_verify", *options, stdout=out, stderr=io.StringIO())
         assert ended.value.code == code
     else:
-        call_command("dsql_verify", *options, stdout=out)
+        call_command("dsql_verify", *options, stdout=out, stderr=io.StringIO())
     return dict(json.loads(out.getvalue()))
 
 
@@ -72,43 +87,63 @@ def outcomes(found: dict[str, Any]) -> dict[tuple[str, str], str]:
     return {(c["target"], c["name"]): c["outcome"] for c in found["checks"]}
 
 
-def failure(found: dict[str, Any]) -> tuple[str, str]:
-    """The reason and the hint of the first failed check."""
-    check = next(c for c in found["checks"] if c["outcome"] == "failed")
-    return check["reason"], check["hint"]
+def failures(found: dict[str, Any]) -> set[tuple[str, str, str]]:
+    """The name, the reason and the hint of each failed check."""
+    failed = (c for c in found["checks"] if c["outcome"] == "fail")
+    return {(c["name"], c["reason"], c["hint"]) for c in failed}
 
 
 def test_two_well_regions_are_proved_with_numbers() -> None:
     found = report()
-    names = ("login", "migrations", "indexes")
-    assert outcomes(found) == {
-        **{("us-east-1", name): "ok" for name in names},
-        **{("us-east-2", name): "ok" for name in names},
-        ("both", "replication"): "ok",
-        ("us-east-1", "failover"): "ok",
-        ("us-east-2", "failover"): "ok",
-    }
+    expected = {
+        (region, name): "pass"
+        for region in ("us-east-1", "us-east-2")
+        for name in (*CONTROL, *DATA)
+    } | {("both", name): "pass" for name in ACROSS}
+    assert expected.items() <= outcomes(found).items()
+    assert set(outcomes(found).values()) == {"pass", "skip"}
     assert found["ok"] is True
-    numbers = found["replication"]
-    assert (numbers["rounds"], numbers["stale"]) == (4, 0)
-    for kind in ("write_ms", "read_ms"):
-        assert 0 < numbers[kind]["p50"] <= numbers[kind]["p95"]
+    reasons = {c["name"]: c["reason"] for c in found["checks"]}
+    assert reasons["replication"].startswith("4 writes, each read in the other Region")
+    assert "the other was repeated 1 time(s)" in reasons["conflict"]
+    for kind in ("write", "read"):
+        numbers = found["latency_ms"][kind]
+        assert 0 < numbers["p50"] <= numbers["p95"]
 
 
 def test_text_says_the_target_first_and_one_line_per_check() -> None:
     out = io.StringIO()
-    call_command("dsql_verify", "--rounds", "1", stdout=out, no_color=True)
+    call_command("dsql_verify", "--only", "login,rights", stdout=out, no_color=True)
     lines = out.getvalue().splitlines()
-    assert lines[0].startswith("Target: the sandbox at 127.0.0.1, us-east-1 and us-ea")
-    assert [line.split()[0] for line in lines[1:10]] == ["ok"] * 9
-    assert lines[10].startswith("2 writes, each read in the other Region at once: 0 st")
+    assert lines[0].startswith("Target: the dsql API at http://127.0.0.1:")
+    assert [line.split()[:3] for line in lines[1:5]] == [
+        ["pass", region, name]
+        for region in ("us-east-1", "us-east-2")
+        for name in ("login", "rights")
+    ]
+    assert lines[5] == "4 pass"
 
 
 def test_a_way_out_that_leads_nowhere_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify.failover, "serving_without", lambda *_: None)
-    reason, hint = failure(report(code=1))
+    monkeypatch.setattr(checks_across, "serving_without", lambda *_: None)
+    ((name, reason, hint),) = failures(report("--only", "failover", code=1))
+    assert name == "failover"
     assert "was to be avoided, but served" in reason
     assert "be reached from here, by the same role?" in hint
+
+
+def test_the_page_holds_every_check_and_loads_nothing(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    found = report("--html", str(page))
+    text = page.read_text()
+    for check in found["checks"]:
+        assert f"<td>{check['name']}</td>" in text
+    assert "<svg" in text
+    assert "write: 4 calls" in text
+    for outside in ("http://", "https://", "src=", "href=", "@import", "<script"):
+        assert outside not in text
+    with pytest.raises(CommandError, match="--html"):
+        report("--html", str(tmp_path / "none" / "report.html"))
 
 
 def test_an_endpoint_that_is_down_fails_both_logins(
@@ -117,29 +152,15 @@ def test_an_endpoint_that_is_down_fails_both_logins(
     with monkeypatch.context() as patch:
         patch.setenv("PGPORT", str(free_ports(1)[0]))
         found = report(code=1)
-    assert outcomes(found) == {
-        ("us-east-1", "login"): "failed",
-        ("us-east-2", "login"): "failed",
-        ("both", "replication"): "skipped",
-    }
-    reason, hint = failure(found)
-    assert "onnection refused" in reason
-    assert hint == "Is the sandbox up? manage.py sandbox up"
-
-
-def test_one_lost_endpoint_leaves_the_other_proved(settings: Any) -> None:
-    settings.DSQL_PEER_ENDPOINT = "a" * 26 + ".dsql.us-east-2.on.aws"
-    found = outcomes(report(code=1))
-    assert found["us-east-1", "indexes"] == "ok"
-    assert found["us-east-2", "login"] == "failed"
-    assert found["both", "replication"] == "skipped"
-
-
-def test_one_endpoint_alone_proves_nothing(settings: Any) -> None:
-    settings.DSQL_PEER_ENDPOINT = ""
-    reason, hint = failure(report(code=1))
-    assert reason == "Only one endpoint is known."
-    assert "DSQL_PEER_ENDPOINT" in hint
+    seen = outcomes(found)
+    for region in ("us-east-1", "us-east-2"):
+        assert seen[region, "login"] == "fail"
+        assert seen[region, "rights"] == "skip"
+    assert seen["both", "replication"] == "skip"
+    for name, reason, hint in failures(found):
+        assert name == "login"
+        assert "onnection refused" in reason
+        assert hint == "Is the sandbox up? manage.py sandbox up"
 
 
 def test_an_unapplied_migration_is_named() -> None:
@@ -150,10 +171,10 @@ def test_an_unapplied_migration_is_named() -> None:
         found = report(code=1)
     finally:
         applied.save(using="verified", force_insert=True)
-    assert failure(found) == (
-        "Not applied: users.0001_initial",
-        "Run manage.py migrate.",
-    )
+    assert failures(found) == {
+        ("migrations", "Not applied: users.0001_initial.", "manage.py dsql_database")
+    }
+    assert outcomes(found)["both", "replication"] == "skip"
 
 
 @contextmanager
@@ -171,28 +192,119 @@ def test_an_invalid_index_is_named(
     superuser: psycopg.Connection[Any], schema: str
 ) -> None:
     with invalid(superuser, schema.removeprefix("postgres.") + ".users_user_newest"):
-        reason, hint = failure(report(code=1))
-    assert reason == "Not valid: users_user_newest"
-    assert "sys.jobs" in hint
+        found = report("--only", "indexes", code=1)
+    hint = "Wait for its job (sys.jobs), or drop it and migrate again."
+    assert failures(found) == {("indexes", "Not valid: users_user_newest.", hint)}
+
+
+def test_a_failed_job_is_named(superuser: psycopg.Connection[Any]) -> None:
+    superuser.execute(
+        "INSERT INTO sandbox.jobs (job_id, status, details, job_type, start_time, update_time) "
+        "VALUES ('a', 'failed', 'duplicate keys', 'INDEX_BUILD', now(), now())"
+    )
+    try:
+        found = report("--only", "jobs", code=1)
+    finally:
+        superuser.execute("DELETE FROM sandbox.jobs WHERE job_id = 'a'")
+    assert {name_reason[:2] for name_reason in failures(found)} == {
+        ("jobs", "INDEX_BUILD a failed: duplicate keys.")
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "back", "says"),
+    [
+        ("ALTER ROLE app CREATEROLE", "ALTER ROLE app NOCREATEROLE", "CREATEROLE"),
+        (
+            "GRANT TRUNCATE ON users_user TO app",
+            "REVOKE TRUNCATE ON users_user FROM app",
+            "too many rights: TRUNCATE on users_user.",
+        ),
+        (
+            "GRANT CREATE ON SCHEMA {schema} TO app",
+            "REVOKE CREATE ON SCHEMA {schema} FROM app",
+            "too many rights: CREATE on schema {schema}.",
+        ),
+        (
+            "REVOKE UPDATE, DELETE ON users_user FROM app",
+            None,
+            "app lacks DELETE on users_user, UPDATE on users_user.",
+        ),
+        ("ALTER ROLE app NOLOGIN", "ALTER ROLE app LOGIN", "app lacks LOGIN."),
+    ],
+)
+def test_wrong_rights_of_the_runtime_role_are_named(
+    schema: str, change: str, back: str | None, says: str
+) -> None:
+    name = schema.removeprefix("postgres.")
+    admin(change.format(schema=name))
+    try:
+        found = report("--only", "rights", code=1)
+    finally:
+        if back is not None:
+            admin(back.format(schema=name))
+        prepare("verified", ARNS, lambda _: None, verbosity=0)
+    for check, reason, _ in failures(found):
+        assert check == "rights"
+        assert says.format(schema=name) in reason
+    assert outcomes(report("--only", "rights"))["us-east-1", "rights"] == "pass"
+
+
+def test_a_missing_mapping_is_named_for_its_region() -> None:
+    admin(f"AWS IAM REVOKE app FROM '{ARNS[1]}'")
+    try:
+        found = report("--only", "mapping", code=1)
+    finally:
+        prepare("verified", ARNS, lambda _: None, verbosity=0)
+    assert outcomes(found) == {
+        ("us-east-1", "mapping"): "pass",
+        ("us-east-2", "mapping"): "fail",
+    }
+    ((_, reason, _),) = failures(found)
+    assert reason == f"app is not granted to {ARNS[1]}."
+    other = "arn:aws:iam::123456789012:role/other"
+    found = report("--only", "mapping", "--role-arn", other, code=1)
+    assert {reason for _, reason, _ in failures(found)} == {
+        f"app is not granted to {other}."
+    }
 
 
 def test_a_stale_read_fails_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "_read", lambda *_: ("before", 0.1))
-    found = report(code=1)
-    assert found["replication"]["stale"] == 4
-    assert failure(found)[0] == "4 of 4 reads missed the write before."
+    monkeypatch.setattr(checks_across, "_name", lambda *_: "before")
+    found = report("--only", "replication", code=1)
+    assert failures(found) == {
+        ("replication", "4 of 4 reads missed the write before.", "")
+    }
+
+
+def test_a_lost_change_fails_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_retry(work: Callable[[], Any], **_: Any) -> None:
+        """The other Region's change is forgotten."""
+
+    monkeypatch.setattr(checks_across, "run_transaction", without_retry)
+    found = report("--only", "conflict", code=1)
+    assert failures(found) == {
+        ("conflict", "Of two increments 1 happened: a change was lost.", "")
+    }
+
+
+def test_ctrl_c_leaves_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checks_across, "_name", interrupt)
+    with pytest.raises(CommandError, match="Interrupted") as caught:
+        report("--only", "replication")
+    assert caught.value.returncode == 130
+
+
+@pytest.mark.parametrize("only", ["", "login,nonsense"])
+def test_an_unknown_check_is_refused_with_the_names(only: str) -> None:
+    with pytest.raises(CommandError, match=r"no check is called .*; there are status"):
+        call_command("dsql_verify", f"--only={only}")
 
 
 @pytest.mark.parametrize("rounds", ["0", "-1", "ten", "10001", "1.5"])
 def test_rounds_out_of_range_are_refused(rounds: str) -> None:
     with pytest.raises(CommandError, match="is not a whole number from 1 to 10000"):
         call_command("dsql_verify", f"--rounds={rounds}")
-
-
-def test_no_endpoint_is_an_error_with_the_remedy(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setitem(connections.databases["default"], "HOST", "")
-        with pytest.raises(ImproperlyConfigured, match="run `make run`"):
-            call_command("dsql_verify")
