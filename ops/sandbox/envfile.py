@@ -29,10 +29,9 @@ def write_if_none(path: Path, status: Status) -> str:
     if not path.exists():
         write_private(path, f"{MARK}\n{render(variables(status))}")
         return f"Wrote {path.name}: manage.py uses the sandbox from now on."
-    if (
-        f"AWS_ACCESS_KEY_ID={status.credentials['AWS_ACCESS_KEY_ID']}\n"
-        in path.read_text()
-    ):
+    key = status.credentials["AWS_ACCESS_KEY_ID"]
+    own = {f"PGPORT={status.port}", f"AWS_ACCESS_KEY_ID={key}"}
+    if own <= set(path.read_text().splitlines()):
         return f"{path.name} points at this sandbox."
     return (
         f"{path.name} names another target and was left alone. To use the sandbox: "

@@ -46,7 +46,7 @@ class State:
             return None
         try:
             kept = json.loads(path.read_text())
-            operator, *others = (
+            operator, first, second = (
                 Key(**entry | {"actions": tuple(entry["actions"])})
                 for entry in kept["keys"]
             )
@@ -56,7 +56,7 @@ class State:
             raise StateError(
                 f"{path} cannot be read ({error!r}): run `manage.py sandbox reset`."
             ) from error
-        return cls((operator, *others), port, timing, delay)
+        return cls((operator, first, second), port, timing, delay)
 
     def save(self, root: Path) -> None:
         write_private(root / "sandbox.json", json.dumps(asdict(self), indent=2))
@@ -93,8 +93,9 @@ def free_port() -> int:
 
 def write_private(path: Path, content: str) -> None:
     """Replace the file at once; only its owner may read it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT, 0o600), "w") as out:
+    # A name of its own: two starters may write the same file at once.
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with os.fdopen(os.open(partial, flags, 0o600), "w") as out:
         out.write(content)
     partial.replace(path)

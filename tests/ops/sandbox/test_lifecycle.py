@@ -35,7 +35,7 @@ def test_a_state_that_cannot_be_read_is_one_line_with_the_way_out(
 
 
 def test_the_state_survives_its_file(tmp_path: Path) -> None:
-    state = State.new(20_001, ("DbConnect",), Timing(create=0.7))
+    state = State.new(20_001, ("DbConnect",), Timing(create=0.7), "app")
     state.save(tmp_path)
     assert State.load(tmp_path) == state
     assert (tmp_path / "sandbox.json").stat().st_mode & 0o777 == 0o600

@@ -61,9 +61,13 @@ def prepared(
     sandbox: lifecycle.Status,
     schema: str,
     django_db_blocker: Any,
+    superuser: psycopg.Connection[Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
     """Whatever the outcome: nothing it wrote or opened is left."""
+    superuser.execute(
+        "DELETE FROM sandbox.jobs WHERE status = 'failed'"
+    )  # other tests'
     monkeypatch.setitem(connections.databases["default"], "NAME", schema)
     with django_db_blocker.unblock():
         yield
