@@ -48,7 +48,7 @@ def provision(scope: Scope) -> dict[str, Any]:
         _allow(
             "ManageClusters", anywhere,
             "dsql:CreateCluster", "dsql:DeleteCluster", "dsql:GetCluster", "dsql:ListClusters",
-            "dsql:ListTagsForResource", "dsql:TagResource", "dsql:UpdateCluster",
+            "dsql:TagResource", "dsql:UpdateCluster",
         ),
         _allow("MigrateAndVerify", scope.clusters, "dsql:DbConnectAdmin"),
         {

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, connections
 
 from config.dsql.retry import run_statement, run_transaction
 from config.dsql.tokens import region_of
@@ -47,49 +47,63 @@ def conflict(pair: Pair) -> str:
     """Both Regions change one row at once: one wins, the other's retry adds its change."""
     first, second = pair
     with _user(first, name="0") as key:
-        other = _Increment(second, key)
+        own, other = _Increment(first, key), _Increment(second, key)
+        # Once the other's snapshot is taken too, whichever commits last has a conflict.
+        own.before_commit = other.begin
         try:
-            with transaction.atomic(using=first):
-                _set_name(first, key, str(int(_name(first, key)) + 1))
-                other.thread.start()
-                other.begun.wait(WAIT_SECONDS)
+            own.run()
         finally:
-            if other.thread.is_alive():
-                other.thread.join(WAIT_SECONDS)
+            other.join()
         total = int(_name(first, key))
-    if other.error is not None:
-        raise CheckFailed(f"The loser's retry failed: {other.error}")
+    if error := own.error or other.error:
+        raise CheckFailed(f"The loser's retry failed: {error}")
     if total != 2:
         raise CheckFailed(f"Of two increments {total} happened: a change was lost.")
-    if not other.retries:
+    retries = own.retries + other.retries
+    if not retries:
         raise CheckFailed("Both committed without a conflict: isolation does not hold.")
-    return f"one won, the other was repeated {other.retries} time(s); both changes are there"
+    return f"one won, the other was repeated {retries} time(s); both changes are there"
 
 
 class _Increment:
-    """Adds one to the name in a transaction of the other Region, in a thread."""
+    """Adds one to the name, in a transaction that is repeated on a conflict."""
 
     def __init__(self, alias: str, key: uuid.UUID) -> None:
         self.alias, self.key = alias, key
-        self.begun = threading.Event()
-        self.thread = threading.Thread(target=self._run)
+        self.before_commit: Callable[[], None] = lambda: None
         self.retries = 0
         self.error: DatabaseError | None = None
+        self._begun = threading.Event()
+        self._thread = threading.Thread(target=self._run_in_thread)
 
-    def _run(self) -> None:
+    def begin(self) -> None:
+        """Start in a thread; returns when the first attempt has its snapshot."""
+        if not self._begun.is_set():
+            self._thread.start()
+            self._begun.wait(WAIT_SECONDS)
+
+    def join(self) -> None:
+        if self._thread.ident is not None:
+            self._thread.join(WAIT_SECONDS)
+
+    def run(self) -> None:
         try:
             run_transaction(self._work, using=self.alias, on_retry=self._count)
         except DatabaseError as error:
             self.error = error
+
+    def _run_in_thread(self) -> None:
+        try:
+            self.run()
         finally:
-            self.begun.set()
+            self._begun.set()
             connections[self.alias].close()  # this thread's own
 
     def _work(self) -> None:
         value = int(_name(self.alias, self.key))
-        # The snapshot is taken: from here on the other commit is a conflict.
-        self.begun.set()
+        self._begun.set()
         _set_name(self.alias, self.key, str(value + 1))
+        self.before_commit()
 
     def _count(self, *_: Any) -> None:
         self.retries += 1
