@@ -1,6 +1,5 @@
 """A control plane on a loopback port, without its daemon; time is the test's."""
 
-import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ import boto3
 from botocore.config import Config
 
 from ops.sandbox.clusters import Cluster, Timing
-from ops.sandbox.control import ACTIONS, FAULTS, Control, Faults
+from ops.sandbox.control import ACTIONS, Control, api_fault
 from ops.sandbox.control_server import ControlServer
+from ops.sandbox.faults import Fault, Faults
 from ops.sandbox.tokens import Key
 
 EAST, OHIO, OREGON = "us-east-1", "us-east-2", "us-west-2"
@@ -31,6 +31,7 @@ class World:
     port: int
     now: float = 1_000_000.0
     timing: Timing = TIMING
+    faults: Faults = field(default_factory=Faults)
     keys: dict[str, Key] = field(default_factory=dict)
     clients: dict[tuple[str, str], Any] = field(default_factory=dict)
     cleared: int = 0
@@ -49,13 +50,13 @@ class World:
             self.timing,
             clock=lambda: self.now,
             clear=self._clear,
-            fault=Faults(self.folder / FAULTS).take,
+            fault=lambda action, region: api_fault(self.faults, action, region),
         )
 
     def reset(self) -> None:
         """Begin again without a cluster, a client token or a fault."""
-        for name in ("clusters.json", FAULTS):
-            (self.folder / name).unlink(missing_ok=True)
+        (self.folder / "clusters.json").unlink(missing_ok=True)
+        self.faults.clear()
         self.restart()
 
     def _clear(self) -> None:
@@ -86,8 +87,9 @@ class World:
         self.control.settle()
         return list(self.control.fleet)
 
-    def fault(self, **faults: dict[str, int]) -> None:
-        (self.folder / FAULTS).write_text(json.dumps(faults))
+    def fault(self, kind: str, action: str = "", *, region: str = "") -> None:
+        """Let it go wrong once."""
+        self.faults.add(Fault(kind, region=region, client=action, times=1))
 
     def status(self, found: dict[str, Any]) -> str:
         region = found["arn"].split(":")[3]

@@ -17,6 +17,7 @@ from typing import Any
 
 from ops.sandbox.clusters import ACCOUNT, DELETION, SERVING, Cluster, Fleet, Timing
 from ops.sandbox.contract import ApiError, invalid
+from ops.sandbox.faults import Faults
 from ops.sandbox.state import write_private
 from ops.sandbox.tokens import Key
 
@@ -30,36 +31,21 @@ PAGE = 100
 MAX_TAGS = 200
 # Clusters per account and Region: AWS user guide, "Quotas".
 MAX_SINGLE_REGION, MAX_MULTI_REGION = 20, 5
-CLUSTERS, FAULTS = (
-    "clusters.json",
-    "control-faults.json",
-)  # files in the sandbox's folder
+CLUSTERS = "clusters.json"  # in the sandbox's folder
+FAILED = "FAILED"
 Params = dict[str, Any]
 Answer = dict[str, Any]
 
 
-class Faults:
-    """Faults that another process wrote down: ``{code: {action: how many more}}``.
-
-    ``AccessDeniedException`` and ``ThrottlingException`` are answered to the action;
-    under ``FAILED`` stand Regions, whose next created clusters fail.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def take(self, action: str, region: str) -> ApiError | None:
-        """The fault for this call, which is used up by it."""
-        if not self._path.exists():
-            return None
-        kept = json.loads(self._path.read_text())
-        for code, left in kept.items():
-            name = region if code == "FAILED" else action
-            if left.get(name, 0) > 0 and (code == "FAILED") == (action == "FAILED"):
-                left[name] -= 1
-                write_private(self._path, json.dumps(kept))
-                return ApiError(code, "Rate exceeded", {"retryAfterSeconds": 1})
+def api_fault(faults: Faults, action: str, region: str) -> ApiError | None:
+    """The fault in force that strikes this action; ``FAILED`` asks for that of a creation."""
+    kinds = ("api-failed",) if action == FAILED else ("api-denied", "api-throttled")
+    struck = faults.strike(kinds, region, "" if action == FAILED else action)
+    if struck is None:
         return None
+    denied = struck.kind == "api-denied"
+    code = "AccessDeniedException" if denied else "ThrottlingException"
+    return ApiError(code, "Rate exceeded", {"retryAfterSeconds": 1})
 
 
 class Control:
@@ -147,7 +133,7 @@ class Control:
             kms_key=_kms_key(params.get("kmsEncryptionKey"), region),
             metric_groups=_metric_groups(params) or [],
         )
-        if fault := self._fault("FAILED", region):
+        if fault := self._fault(FAILED, region):
             logger.info("the new cluster fails: %s", fault)
             cluster.failed = True
         self.fleet.clusters[cluster.identifier] = cluster

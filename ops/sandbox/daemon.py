@@ -17,7 +17,7 @@ from typing import IO
 import psycopg
 
 from ops.sandbox.certificates import Authority
-from ops.sandbox.control import CLUSTERS, FAULTS, Control, Faults
+from ops.sandbox.control import CLUSTERS, Control, api_fault
 from ops.sandbox.control_server import ControlServer
 from ops.sandbox.faultline import Switchboard, socket_path
 from ops.sandbox.jobs import Worker
@@ -78,7 +78,7 @@ async def serve(root: Path) -> None:
             state.timing,
             clock=time.time,
             clear=postgres.clear,
-            fault=Faults(root / FAULTS).take,
+            fault=lambda action, region: api_fault(server.faults, action, region),
         )
         backend = Backend(
             cache(authority.context),

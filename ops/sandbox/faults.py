@@ -51,6 +51,9 @@ KINDS: Mapping[str, str] = {
     "cut-after-statement": "cut when it was executed, before its answer",
     "cut-after-commit": "cut when a change was committed, before the answer",
     **{name: f"refuse logins: {fatal.message}" for name, fatal in FATALS.items()},
+    "api-denied": "the dsql API answers AccessDenied; --client names the action",
+    "api-throttled": "the dsql API answers Throttling; --client names the action",
+    "api-failed": "clusters created in the Region fail",
 }
 TIMED = {"connect-delay", "statement-delay", "session-end"}
 COUNTED = {"cut-before-statement", "cut-after-statement"}

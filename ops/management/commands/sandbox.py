@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ops.paths import ENV_FILE, SANDBOX
 from ops.sandbox import envfile, faults, lifecycle
+from ops.sandbox.clusters import REGIONS
 from ops.sandbox.faultline import Switch
 from ops.sandbox.faults import Fault, FaultError
 from ops.sandbox.lifecycle import SandboxError, Status
@@ -48,7 +49,9 @@ class Command(BaseCommand):
         )
         add.add_argument("kind", choices=tuple(faults.KINDS), metavar="KIND")
         add.add_argument("--region", default="", help="a Region or role; default: both")
-        add.add_argument("--client", default="", help="only this application_name")
+        add.add_argument(
+            "--client", default="", help="only this application_name, or API action"
+        )
         add.add_argument("--times", type=int, help="how often; default: until cleared")
         add.add_argument(
             "--rate", type=float, default=1.0, help="probability each time"
@@ -126,6 +129,8 @@ class Command(BaseCommand):
     @staticmethod
     def _region(name: str) -> str:
         regions = lifecycle.status(SANDBOX).regions
+        if name in REGIONS:
+            return name
         found = next((r.region for r in regions if name in {r.role, r.region}), None)
         if name and found is None:
             known = ", ".join(f"{r.role} ({r.region})" for r in regions)

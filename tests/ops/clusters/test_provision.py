@@ -312,7 +312,7 @@ def test_refuses_duplicates_swapped_regions_and_members_elsewhere(
 
 
 def test_a_failed_member_is_an_error_with_the_way_out(world: World) -> None:
-    world.fault(FAILED={OHIO: 1})
+    world.fault("api-failed", region=OHIO)
     said = failure(provision)
     assert "(FAILED): AWS gives no reason" in said
     assert "manage.py dsql_destroy" in said
@@ -338,7 +338,7 @@ def test_a_set_that_is_being_deleted_is_left_to_its_end(world: World) -> None:
 def test_each_denied_action_is_named_and_what_was_done(
     world: World, action: str
 ) -> None:
-    world.fault(AccessDeniedException={action: 1})
+    world.fault("api-denied", action)
     said = failure(provision)
     assert f"Allow dsql:{action} to this user or role" in said
     if action in {"AddPeerCluster", "UpdateCluster", "GetCluster"}:
@@ -352,7 +352,7 @@ def test_throttled_calls_are_tried_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("botocore.retries.standard.time.sleep", lambda _: None)
-    world.fault(ThrottlingException={"CreateCluster": 1})
+    world.fault("api-throttled", "CreateCluster")
     provision()
     assert_whole(world)
 

@@ -89,7 +89,7 @@ def test_missing_protection_and_tags(world: World) -> None:
 
 def test_an_account_that_cannot_be_read_is_one_error(world: World) -> None:
     provision()
-    world.fault(AccessDeniedException={"ListClusters": 1})
+    world.fault("api-denied", "ListClusters")
     with pytest.raises(CommandError, match="Allow dsql:ListClusters"):
         call_command("dsql_verify")
     destroy()

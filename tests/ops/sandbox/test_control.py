@@ -19,7 +19,7 @@ from botocore.validate import ParamValidator
 from config.dsql.tokens import Endpoint, sign
 from ops.sandbox import lifecycle
 from ops.sandbox.clusters import Timing
-from ops.sandbox.control import ACTIONS, FAULTS
+from ops.sandbox.control import ACTIONS
 from ops.sandbox.tokens import Key
 from tests import control
 from tests.control import ALL, EAST, OHIO, OREGON, TIMING, World
@@ -330,12 +330,9 @@ def test_operations_of_other_kinds_say_that_they_are_not_served(world: World) ->
 
 def test_faults_are_used_up(world: World) -> None:
     client = world.client()
-    faults = {
-        "ThrottlingException": {"ListClusters": 1},
-        "AccessDeniedException": {"GetCluster": 1},
-        "FAILED": {EAST: 1},
-    }
-    (world.folder / FAULTS).write_text(json.dumps(faults))
+    world.fault("api-throttled", "ListClusters")
+    world.fault("api-denied", "GetCluster", region=EAST)
+    world.fault("api-failed", region=EAST)
     error = refused(client.list_clusters)
     assert error["Error"]["Code"] == "ThrottlingException"
     assert error["retryAfterSeconds"] == 1
