@@ -69,6 +69,8 @@ class Applier:
             params["metricGroups"] = [{"metricGroup": "STATEMENT_STATISTICS"}]
         cluster = self._create_once(step, params)
         self.say(f"        {cluster}")
+        if cluster.status == "FAILED":
+            raise _failed(cluster)
         self.known[step.role] = cluster
 
     def _create_once(self, step: Step, params: dict[str, Any]) -> Cluster:
@@ -179,9 +181,7 @@ class Applier:
                     f"this command. To make a new one: {again}"
                 )
             if found.status == "FAILED":
-                raise ApplyError(
-                    f"{found}: {failure(found)} Remove it, then provision again: {REMOVE}"
-                )
+                raise _failed(found)
             if found.status in LEAVING:
                 raise ApplyError(
                     f"{found} is being deleted, not by this command. Let that end, then: {again}"
@@ -276,6 +276,12 @@ def _conflicts(call: Callable[..., Any], **params: Any) -> bool:
                 raise
             return True
     return False
+
+
+def _failed(cluster: Cluster) -> ApplyError:
+    return ApplyError(
+        f"{cluster}: {failure(cluster)} Remove it, then provision again: {REMOVE}"
+    )
 
 
 def client_token(

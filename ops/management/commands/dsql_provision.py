@@ -93,7 +93,7 @@ class Command(ClusterCommand):
                     (
                         "Interrupted." if interrupted else str(error),
                         *_account(applier, wanted),
-                        f"To go on from there: {plan.AGAIN}",
+                        f"To go on: {plan.AGAIN}",
                     )
                 ),
                 returncode=130 if interrupted else 1,
@@ -126,7 +126,7 @@ def _account(applier: Applier, wanted: Plan) -> list[str]:
     return [
         *(f"Done:     {step}" for step in applier.done),
         *(f"Not done: {step}" for step in left),
-        *(["All steps are done, but a cluster is not ready yet."] if not left else []),
+        *(["All steps are done, but a cluster is not ready."] if not left else []),
     ]
 
 

@@ -343,7 +343,7 @@ def test_each_denied_action_is_named_and_what_was_done(
     assert f"Allow dsql:{action} to this user or role" in said
     if action in {"AddPeerCluster", "UpdateCluster", "GetCluster"}:
         assert "Not done: " in said
-        assert "To go on from there: manage.py dsql_provision" in said
+        assert "To go on: manage.py dsql_provision" in said
     provision()
     assert_whole(world)
 
@@ -385,7 +385,7 @@ def test_a_wait_that_takes_too_long_says_how_to_resume(world: World) -> None:
     world.control.fleet.timing = Timing(create=10_000)
     said = failure(provision, "--timeout", "60")
     assert "is still CREATING after 60 s" in said
-    assert "All steps are done, but a cluster is not ready yet." in said
+    assert "All steps are done, but a cluster is not ready." in said
     world.now += 10_000
     provision()
     assert_whole(world)
