@@ -154,14 +154,17 @@ def up(
         replace(kept, job_delay=job_delay).save(root)
     if found.state == "running":
         return found
-    if not _locked(root):
-        state = State.load(root)
-        if state is None:
-            save(root / CLUSTERS, *_initial(topology))
-            state = State.new(port, OPERATOR, timing or Timing(), prefix)
-        delay = state.job_delay if job_delay is None else job_delay
-        replace(state, port=port or state.port, job_delay=delay).save(root)
-        _spawn(root)
+    # Of two starters one makes the state and the other finds it.
+    with (root / "starting").open("a") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        if not _locked(root):
+            state = State.load(root)
+            if state is None:
+                save(root / CLUSTERS, *_initial(topology))
+                state = State.new(port, OPERATOR, timing or Timing(), prefix)
+            delay = state.job_delay if job_delay is None else job_delay
+            replace(state, port=port or state.port, job_delay=delay).save(root)
+            _spawn(root)
     return _await(root)
 
 

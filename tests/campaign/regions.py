@@ -94,7 +94,7 @@ def serving(status: lifecycle.Status) -> Iterator[Regions]:
         def say(line: str) -> None:
             print(line, file=log)
 
-        localrun.migrate(servers[0].environ, say)
+        localrun.manage("migrate", servers[0].environ, say)
         with localrun.running(servers, say):
             for server in servers:
                 _await(Client(server.port))
