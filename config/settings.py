@@ -6,10 +6,14 @@ from config import env
 
 DEBUG = env.flag("DJANGO_DEBUG")
 SECRET_KEY = env.text("DJANGO_SECRET_KEY")
+SECRET_KEY_FALLBACKS = env.words("DJANGO_SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
 
 INSTALLED_APPS = ["users"]
-MIDDLEWARE = ["config.api.middleware.APIMiddleware"]
+MIDDLEWARE = [
+    "config.telemetry.TelemetryMiddleware",
+    "config.api.middleware.APIMiddleware",
+]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = False
@@ -30,14 +34,27 @@ DATABASES: dict[str, dict[str, Any]] = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"format": "%(levelname)s %(name)s %(message)s"},
+        "json": {"()": "config.telemetry.JSONFormatter"},
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": env.one_of("LOG_FORMAT", ("line", "json"), "line"),
+        }
+    },
     "loggers": {
         "django": {"handlers": []},  # to root, not to absent administrators
         "botocore": {"level": "WARNING"},  # names its credential source at INFO
+        "zappa": {"level": "WARNING"},  # its access log has addresses and queries
     },
     "root": {"handlers": ["console"], "level": env.log_level("LOG_LEVEL", "INFO")},
 }
+# CloudWatch metrics in the log lines, under this namespace; none without it.
+METRICS_NAMESPACE = env.text("METRICS_NAMESPACE")
+# A trace of every connection and statement for X-Ray, besides Lambda's own.
+XRAY_SUBSEGMENTS = env.flag("XRAY_SUBSEGMENTS")
 
 USE_TZ = True
 TIME_ZONE = "UTC"

@@ -5,6 +5,7 @@ import random
 import select
 import time
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -20,6 +21,7 @@ from config.dsql.endpoints import RETURN_SECONDS, Endpoints, endpoints
 from config.dsql.features import DatabaseFeatures
 from config.dsql.operations import DatabaseOperations
 from config.dsql.schema import DatabaseSchemaEditor
+from config.dsql.signals import connected
 from config.dsql.tokens import TOKENS, Endpoint, region_of
 
 AMAZON_ROOTS = Path(__file__).with_name("amazon-roots.pem")
@@ -127,9 +129,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return open_one({**params, "host": endpoint.host, "password": token})
 
         self._dial = dial
+        started = monotonic()
         endpoint, connection = self.endpoints.connect(dial)
+        seconds = monotonic() - started
         at_peer = endpoint != self.endpoints.own
         self.peer_region = endpoint.region if at_peer else None
+        connected.send(
+            sender=type(self), host=endpoint.host, seconds=seconds, at_peer=at_peer
+        )
         return connection
 
     @staticmethod

@@ -10,6 +10,7 @@ from typing import TypeVar
 from django.db import Error, OperationalError, connections, transaction
 
 from config.dsql.conflicts import ConnectionLost, OutcomeUnknown, is_conflict
+from config.dsql.signals import conflict_retried
 
 Result = TypeVar("Result")
 OnRetry = Callable[[int, float, BaseException], None]
@@ -129,6 +130,7 @@ def _repeat(
                 lost, delay = True, 0.0
             elif is_conflict(error):
                 delay = _next(delays, number, error)
+                conflict_retried.send(sender=repeat, attempt=number)
             else:
                 raise
             if on_retry is not None:

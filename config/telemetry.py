@@ -1,0 +1,205 @@
+"""What the operator sees of a request: one line with its ids, its time and its metrics.
+
+Nothing here names a person: no path (ids are in it), query, body, address or header.
+"""
+
+import json
+import logging
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+
+from config.dsql.signals import conflict_retried, connected
+from config.tracing import traced
+
+logger = logging.getLogger(__name__)
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# W3C Trace Context, "traceparent Header": version, trace id, parent id, flags.
+TRACEPARENT = re.compile(
+    r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}"
+)
+# X-Ray developer guide, "Tracing header".
+XRAY_ROOT = re.compile(r"(?:^|;)\s*Root=(1-[0-9a-f]{8}-[0-9a-f]{24})")
+METRICS = {
+    "Requests": "Count", "Latency": "Milliseconds", "ColdStarts": "Count",
+    "ConnectTime": "Milliseconds", "ConflictsRetried": "Count", "Failovers": "Count",
+}  # fmt: skip
+EMAIL = re.compile(r"[^\s@'\"(=<]+@[^\s@'\")>]+")
+# PostgreSQL puts the offending row there.
+DETAIL = re.compile(r"^(DETAIL|CONTEXT): .*$", re.MULTILINE)
+
+
+@dataclass(slots=True)
+class Measures:
+    """One request's ids and counts; before the first request, the start-up's."""
+
+    request_id: str = ""
+    trace_id: str = ""
+    xray_id: str = ""
+    cold_start: bool = False
+    connect_ms: float = 0.0
+    conflicts: int = 0
+    failovers: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def ids(self) -> dict[str, str]:
+        named = {
+            "request_id": self.request_id,
+            "trace_id": self.trace_id,
+            "xray_trace_id": self.xray_id,
+        }
+        return {name: value for name, value in named.items() if value}
+
+
+# Lambda serves one request at a time; a development server has one context a thread.
+_start_up = Measures(cold_start=True)
+_current: ContextVar[Measures] = ContextVar("measures", default=_start_up)
+
+
+def request_id() -> str:
+    """The id of the request being served, or "" outside of one."""
+    return _current.get().request_id
+
+
+class TelemetryMiddleware:
+    """Give each request its ids, echo X-Request-Id, and log its line."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        measures = _begin(request)
+        token = _current.set(measures)
+        try:
+            with traced():
+                response = self.get_response(request)
+            response["X-Request-Id"] = measures.request_id
+            _log(request, response.status_code, measures)
+        finally:
+            _current.reset(token)
+        return response
+
+
+def _begin(request: HttpRequest) -> Measures:
+    """New measures; the first request also answers for what start-up spent."""
+    measures = Measures(_request_id(request), *_trace_ids(request))
+    if _start_up.cold_start:
+        measures.cold_start, _start_up.cold_start = True, False
+        measures.connect_ms = _start_up.connect_ms
+        measures.failovers = _start_up.failovers
+    return measures
+
+
+def _request_id(request: HttpRequest) -> str:
+    """The caller's X-Request-Id if it is one, else Lambda's, else a new one."""
+    sent = request.headers.get("X-Request-Id", "")
+    if REQUEST_ID.fullmatch(sent):
+        return sent
+    invocation = getattr(request.META.get("lambda.context"), "aws_request_id", None)
+    return str(invocation or uuid.uuid4())
+
+
+def _trace_ids(request: HttpRequest) -> tuple[str, str]:
+    """The W3C trace id and the X-Ray one; "" for what was not sent or is malformed."""
+    parent = TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    # Lambda's own variable names the segment in which this invocation runs.
+    header = os.environ.get("_X_AMZN_TRACE_ID") or request.headers.get(
+        "X-Amzn-Trace-Id", ""
+    )
+    root = XRAY_ROOT.search(header)
+    return parent[1] if parent else "", root[1] if root else ""
+
+
+def _log(request: HttpRequest, status: int, measures: Measures) -> None:
+    match = request.resolver_match
+    latency = (time.perf_counter() - measures.started) * 1000
+    fields: dict[str, Any] = {
+        "Region": os.environ.get("AWS_REGION", ""),
+        "Route": f"/{match.route}" if match else "unmatched",
+        "method": request.method,
+        "status": status,
+        "Requests": 1,
+        "Latency": round(latency, 2),
+        "ColdStarts": int(measures.cold_start),
+        "ConnectTime": round(measures.connect_ms, 2),
+        "ConflictsRetried": measures.conflicts,
+        "Failovers": measures.failovers,
+    }
+    if settings.METRICS_NAMESPACE:
+        fields["_aws"] = _emf(settings.METRICS_NAMESPACE, fields)
+    logger.info(
+        "%s %s %s", request.method, fields["Route"], status, extra={"fields": fields}
+    )
+
+
+def _emf(namespace: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """CloudWatch user guide, "Specification: Embedded metric format".
+
+    A connection's time counts only for the requests that opened one.
+    """
+    metrics = [
+        {"Name": name, "Unit": unit}
+        for name, unit in METRICS.items()
+        if name != "ConnectTime" or fields[name]
+    ]
+    return {
+        "Timestamp": int(time.time() * 1000),
+        "CloudWatchMetrics": [
+            {
+                "Namespace": namespace,
+                "Dimensions": [["Region"], ["Region", "Route"]],
+                "Metrics": metrics,
+            }
+        ],
+    }
+
+
+def _on_connected(*, seconds: float, at_peer: bool, **_: Any) -> None:
+    measures = _current.get()
+    measures.connect_ms += seconds * 1000
+    measures.failovers += at_peer
+
+
+def _on_conflict(**_: Any) -> None:
+    _current.get().conflicts += 1
+
+
+connected.connect(_on_connected)
+conflict_retried.connect(_on_conflict)
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line, with the ids of the request it belongs to."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": _utc(record.created),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": masked(record.getMessage()),
+            **_current.get().ids,
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["exception"] = masked(self.formatException(record.exc_info))
+        return json.dumps(line, default=str)
+
+
+def _utc(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def masked(text: str) -> str:
+    """The text without e-mail addresses and without the rows PostgreSQL quotes."""
+    return EMAIL.sub("<e-mail>", DETAIL.sub(r"\1: <left out>", text))

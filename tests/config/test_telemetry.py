@@ -1,0 +1,147 @@
+import json
+import logging
+from typing import Any
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
+
+from config import telemetry
+from config.dsql.signals import conflict_retried, connected
+from config.telemetry import JSONFormatter, TelemetryMiddleware, masked
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+FACTORY = RequestFactory()
+
+
+def serve(
+    caplog: pytest.LogCaptureFixture, view: Any, **headers: str
+) -> dict[str, Any]:
+    """The log line of one request, as it is written."""
+    with caplog.at_level(logging.INFO, logger="config.telemetry"):
+        TelemetryMiddleware(view)(FACTORY.get("/users", headers=headers))
+    record = caplog.records[-1]
+    return record.__dict__["fields"]
+
+
+def ok(request: Any) -> HttpResponse:
+    return HttpResponse()
+
+
+@pytest.fixture(autouse=True)
+def warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry._start_up, "cold_start", False)
+
+
+def test_a_callers_request_id_is_echoed_and_logged(client: Client) -> None:
+    answer = client.get("/health/live", headers={"X-Request-Id": "order-17.a"})
+    assert answer["X-Request-Id"] == "order-17.a"
+
+
+@pytest.mark.parametrize("sent", ["", "a b", "x" * 65, 'a"b'])
+def test_an_id_that_is_none_is_replaced(client: Client, sent: str) -> None:
+    answer = client.get("/health/live", headers={"X-Request-Id": sent})
+    assert answer["X-Request-Id"] not in {"", sent}
+
+
+def test_lambdas_own_id_names_the_request_where_the_caller_gave_none() -> None:
+    context = type("Context", (), {"aws_request_id": "lambda-id"})()
+    request = FACTORY.get("/", **{"lambda.context": context})
+    assert TelemetryMiddleware(ok)(request)["X-Request-Id"] == "lambda-id"
+
+
+def test_both_trace_headers_are_read(caplog: pytest.LogCaptureFixture) -> None:
+    seen: dict[str, str] = {}
+
+    def view(request: Any) -> HttpResponse:
+        seen.update(telemetry._current.get().ids)
+        return HttpResponse()
+
+    serve(
+        caplog,
+        view,
+        traceparent=f"00-{TRACE}-00f067aa0ba902b7-01",
+        **{"X-Amzn-Trace-Id": "Self=1-a;Root=1-67891233-abcdef012345678912345678"},
+    )
+    assert seen["trace_id"] == TRACE
+    assert seen["xray_trace_id"] == "1-67891233-abcdef012345678912345678"
+
+
+@pytest.mark.parametrize(
+    "parent", ["junk", f"00-{'0' * 32}-00f067aa0ba902b7-01", f"00-{TRACE.upper()}-a-01"]
+)
+def test_a_malformed_traceparent_is_not_logged(parent: str) -> None:
+    request = FACTORY.get("/", headers={"traceparent": parent})
+    assert telemetry._trace_ids(request)[0] == ""
+
+
+def test_connections_and_conflicts_count_for_the_request_they_happened_in(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def view(request: Any) -> HttpResponse:
+        connected.send(sender=None, host="peer", seconds=0.25, at_peer=True)
+        conflict_retried.send(sender=None, attempt=1)
+        conflict_retried.send(sender=None, attempt=2)
+        return HttpResponse()
+
+    found = serve(caplog, view)
+    assert found["ConnectTime"] == 250.0
+    assert (found["ConflictsRetried"], found["Failovers"]) == (2, 1)
+    assert serve(caplog, ok)["ConflictsRetried"] == 0
+
+
+def test_the_first_request_answers_for_the_cold_start(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = telemetry.Measures(cold_start=True)
+    monkeypatch.setattr(telemetry, "_start_up", start)
+    start.connect_ms = 12.5
+    first, second = serve(caplog, ok), serve(caplog, ok)
+    assert (first["ColdStarts"], first["ConnectTime"]) == (1, 12.5)
+    assert (second["ColdStarts"], second["ConnectTime"]) == (0, 0.0)
+
+
+def test_metrics_are_embedded_under_the_namespace(
+    caplog: pytest.LogCaptureFixture, settings: Any
+) -> None:
+    assert "_aws" not in serve(caplog, ok)
+    settings.METRICS_NAMESPACE = "multi-region-app"
+    found = serve(caplog, ok)
+    (directive,) = found["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == "multi-region-app"
+    assert directive["Dimensions"] == [["Region"], ["Region", "Route"]]
+    for metric in directive["Metrics"]:
+        assert isinstance(found[metric["Name"]], int | float)
+
+
+def test_the_route_is_the_pattern_without_the_ids(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="config.telemetry"):
+        client.get("/health/live?token=abc")
+        client.get("/nothing/ada@example.com")
+    routes = [
+        r.__dict__["fields"]["Route"] for r in caplog.records if "fields" in r.__dict__
+    ]
+    assert routes == ["/health/live", "unmatched"]
+
+
+def test_a_line_is_one_json_object_without_people_in_it() -> None:
+    error = ValueError(
+        "duplicate key\nDETAIL:  Key (lower(email))=(ada@example.com) already exists.\nend"
+    )
+    record = logging.LogRecord(
+        "config.api", logging.ERROR, "f", 1, "Mail to %s failed", ("ada@example.com",),
+        (ValueError, error, None),
+    )  # fmt: skip
+    text = JSONFormatter().format(record)
+    line = json.loads(text)
+    assert "\n" not in text
+    assert "example.com" not in text
+    assert line["level"] == "ERROR"
+    assert line["message"] == "Mail to <e-mail> failed"
+    assert "DETAIL: <left out>" in line["exception"]
+
+
+def test_masking_leaves_other_text_alone() -> None:
+    assert masked("GET /users 200 in 1.5 ms") == "GET /users 200 in 1.5 ms"
