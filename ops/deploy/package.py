@@ -1,0 +1,308 @@
+"""The Lambda package: project and locked dependencies, the same bytes from the same commit.
+
+Zappa's own archive is taken from the active virtual environment, whatever that holds,
+with bytecode that Python takes for stale (its entries are dated 1980). So this builds
+the archive anew and takes only Zappa's settings file from the old one.
+"""
+
+import fnmatch
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ops.paths import PACKAGES, PROJECT
+
+SHIPPED = ("config", "users")
+GENERATED = "zappa_settings.py"  # Zappa's settings of one stage
+# What Zappa's handler imports beside the API's own dependencies.
+HANDLER = ("boto3", "durationpy", "markupsafe", "s3transfer", "werkzeug", "zappa")
+TASK_ROOT = "/var/task"
+BUDGET = 20 * 2**20  # bytes; AWS refuses 50 MiB, cold starts suffer long before
+NOT_SERVED = (
+    "config/settings_ops.py", "config/settings_local.py",
+    "bin/*", "*/tests/*", "*.po", "*.mo", "*.pyi", "*.pyx", "*.pxd", "*.c", "*.h",
+    "*/static/*", "*/__pycache__/*",
+    # Service models: DSQL tokens are signed locally, no AWS API is called.
+    "botocore/data/*/*", "boto3/data/*", "boto3/examples/*",
+    "django/contrib/gis/*", "django/*/locale/*.txt",
+    "zappa/cli.py", "zappa/core.py", "zappa/letsencrypt.py",
+    # Of the metadata only METADATA is read; these name this machine's paths.
+    "*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED",
+    "*.dist-info/direct_url.json",
+)  # fmt: skip
+FORBIDDEN = (
+    ("*/.env*", "an environment file"), (".env*", "an environment file"),
+    ("ops/*", "operators' code"), ("tests/*", "a test"), ("*/tests/*", "a test"),
+    ("*/test_*.py", "a test"), ("*/conftest.py", "a test"),
+    ("*.sqlite3", "a database"), (".git/*", "version control"),
+    ("zappa_settings.json", "deployment settings"),
+)  # fmt: skip
+FOREIGN = (".dll", ".dylib", ".exe", ".pyd")
+SECRETS = re.compile(
+    rb"-----BEGIN [A-Z ]*PRIVATE KEY-----|\b(?:AKIA|ASIA)[A-Z2-7]{16}\b"
+)
+SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DJANGO_SECRET_KEY")
+ELF_MACHINES = {"x86_64": 62, "arm64": 183}  # e_machine, ELF specification
+WHEEL_MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}
+# glibc of the runtimes' systems: Amazon Linux 2 to Python 3.11, 2023 from 3.12 on.
+MANYLINUX_2, MANYLINUX_2023 = ("2014",), ("2014", "_2_28", "_2_34")
+
+
+class PackageError(Exception):
+    """The package cannot be built, or must not be deployed; says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the function runs on: Lambda's runtime and architecture names."""
+
+    runtime: str
+    architecture: str
+
+    def __post_init__(self) -> None:
+        here = "python{}.{}".format(*sys.version_info)
+        if self.runtime != here:
+            raise PackageError(
+                f"The function's runtime is {self.runtime} but this is {here}, whose bytecode "
+                f"it cannot use: remove `runtime` from zappa_settings.json or run {self.runtime}."
+            )
+
+    @property
+    def pip_options(self) -> list[str]:
+        versions = MANYLINUX_2 if sys.version_info < (3, 12) else MANYLINUX_2023
+        machine = WHEEL_MACHINES[self.architecture]
+        platforms = [f"--platform=manylinux{version}_{machine}" for version in versions]
+        version = self.runtime.removeprefix("python")
+        return [*platforms, f"--python-version={version}", "--implementation=cp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """What was built. Sizes in bytes; the digest leaves out Zappa's settings file."""
+
+    path: Path
+    files: int
+    zipped: int
+    unzipped: int
+    digest: str
+
+    def __str__(self) -> str:
+        return (
+            f"Package {self.path.name}: {self.zipped / 2**20:.1f} MiB zipped, "
+            f"{self.unzipped / 1e6:.1f} MB unzipped, {self.files} files, "
+            f"sha256 {self.digest[:16]} without {GENERATED}"
+        )
+
+
+def build(archive: Path, target: Target, say: Callable[[str], None]) -> Package:
+    """Replace Zappa's archive at that path. Raises PackageError."""
+    with zipfile.ZipFile(archive) as zappas:
+        generated = zappas.read(GENERATED)
+    site = dependencies(target, say)
+    with tempfile.TemporaryDirectory() as scratch:
+        project = Path(scratch)
+        _copy_project(project)
+        (project / GENERATED).write_bytes(generated)
+        _check_secrets(project)
+        _compile(project)
+        entries = {**dict(_files(site)), **dict(_files(project))}
+        check(entries, target.architecture)
+        _write(archive, entries)
+        package = _measure(archive, entries)
+        if package.zipped > BUDGET:
+            raise PackageError(
+                f"{package} is over the budget of {BUDGET / 2**20:.0f} MiB. Largest: "
+                f"{_largest(entries)}."
+            )
+    return package
+
+
+def dependencies(target: Target, say: Callable[[str], None]) -> Path:
+    """A folder with the locked dependencies for Lambda, compiled; kept between builds.
+
+    They never come from the active environment, which holds other things.
+    """
+    wanted = requirements()
+    recipe = [wanted, str(target), sys.version, Path(__file__).read_text()]
+    site = PACKAGES / hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:16]
+    if site.exists():
+        return site
+    say(f"Installing the locked dependencies for Lambda's {target.runtime} ...")
+    PACKAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=PACKAGES) as scratch:
+        partial = Path(scratch, "site")
+        _pip_install(wanted, partial, target)
+        for name, path in list(_files(partial)):
+            if _matches(name, NOT_SERVED):
+                path.unlink()
+        _compile(partial)
+        partial.rename(site)
+    return site
+
+
+def requirements() -> str:
+    """The runtime lock, and from the deployment lock what Zappa's handler needs."""
+    folder = PROJECT / "requirements"
+    pinned = _blocks((folder / "deploy.txt").read_text())
+    handler = [pinned[name] for name in HANDLER]
+    return (folder / "runtime.txt").read_text() + "".join(handler)
+
+
+def check(entries: Mapping[str, Path], architecture: str) -> None:
+    """Refuse what must never reach Lambda. Raises PackageError naming each file."""
+    wrong = [
+        f"{name} is {reason}" for name in entries for reason in _refusals(name)
+    ] + [
+        f"{name} is not a Linux {architecture} binary"
+        for name, path in entries.items()
+        if _is_binary(name) and not _runs_on(path, architecture)
+    ]
+    if wrong:
+        raise PackageError(
+            f"The package must not be deployed: {'; '.join(sorted(wrong))}."
+        )
+
+
+def _refusals(name: str) -> Iterator[str]:
+    own = name.split("/", 1)[0] in (*SHIPPED, "ops", "tests") or "/" not in name
+    for pattern, reason in FORBIDDEN:
+        # Dependencies may name a module test_something; the project's are tests.
+        if fnmatch.fnmatchcase(name, pattern) and (own or reason != "a test"):
+            yield reason
+
+
+def _check_secrets(project: Path) -> None:
+    values = [os.environ.get(name, "").encode() for name in SECRET_VARIABLES]
+    secrets = [value for value in values if len(value) >= 16]
+    for name, path in _files(project):
+        content = path.read_bytes()
+        if SECRETS.search(content) or any(value in content for value in secrets):
+            raise PackageError(
+                f"{name} holds a secret: take it out and give it as a variable."
+            )
+
+
+def _is_binary(name: str) -> bool:
+    return name.endswith(FOREIGN) or ".so" in PurePosixPath(name).suffixes
+
+
+def _runs_on(path: Path, architecture: str) -> bool:
+    with path.open("rb") as binary:
+        header = binary.read(20)
+    if path.suffix in FOREIGN or header[:4] != b"\x7fELF":
+        return False
+    tagged = re.search(r"\.cpython-(\d+)", path.name)
+    version = "{}{}".format(*sys.version_info)
+    machine = int.from_bytes(header[18:20], "little")
+    return machine == ELF_MACHINES[architecture] and (
+        tagged is None or tagged[1] == version
+    )
+
+
+def _copy_project(target: Path) -> None:
+    for folder in SHIPPED:
+        for name, path in _files(PROJECT / folder):
+            inside = f"{folder}/{name}"
+            if not _matches(inside, NOT_SERVED):
+                copy = target / inside
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
+
+
+def _pip_install(wanted: str, site: Path, target: Target) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as lock:
+        lock.write(wanted)
+        lock.flush()
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "pip", "install", "--quiet", "--no-input"),
+                *("--disable-pip-version-check", "--no-compile", "--no-deps"),
+                *("--only-binary=:all:", "--require-hashes", "--target", str(site)),
+                *target.pip_options,
+                *("--requirement", lock.name),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise PackageError(
+            f"pip cannot install the locked dependencies for Lambda:\n{done.stderr.strip()}"
+        )
+
+
+def _compile(root: Path) -> None:
+    """Bytecode that is valid whatever the file's date (PEP 552, unchecked hash).
+
+    A process of its own: what an interpreter has loaded changes the bytes it writes.
+    """
+    done = subprocess.run(
+        [
+            *(sys.executable, "-I", "-m", "compileall", "-q", "-j1"),
+            *("--invalidation-mode", "unchecked-hash"),
+            *("-s", str(root), "-p", TASK_ROOT, str(root)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise PackageError(f"A module cannot be compiled:\n{done.stdout.strip()}")
+
+
+def _files(root: Path) -> Iterator[tuple[str, Path]]:
+    """Every file's path inside the folder, in a stable order."""
+    for path in sorted(root.rglob("*")):
+        if path.is_file():
+            yield path.relative_to(root).as_posix(), path
+
+
+def _write(archive: Path, entries: Mapping[str, Path]) -> None:
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as out:
+        for name in sorted(entries):
+            info = zipfile.ZipInfo(name)  # dated 1980-01-01: no clock in the bytes
+            info.create_system = 3  # Unix, so that the permissions count
+            info.external_attr = 0o644 << 16
+            info.compress_type = zipfile.ZIP_DEFLATED
+            out.writestr(info, entries[name].read_bytes())
+
+
+def _measure(archive: Path, entries: Mapping[str, Path]) -> Package:
+    digest, unzipped = hashlib.sha256(), 0
+    for name in sorted(entries):
+        content = entries[name].read_bytes()
+        unzipped += len(content)
+        if PurePosixPath(name).name.split(".", 1)[0] != GENERATED.removesuffix(".py"):
+            digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    return Package(
+        archive, len(entries), archive.stat().st_size, unzipped, digest.hexdigest()
+    )
+
+
+def _largest(entries: Mapping[str, Path]) -> str:
+    sizes: dict[str, int] = {}
+    for name, path in entries.items():
+        top = name.split("/", 1)[0]
+        sizes[top] = sizes.get(top, 0) + path.stat().st_size
+    ranked = sorted(sizes, key=lambda top: -sizes[top])[:3]
+    return ", ".join(f"{top} {sizes[top] / 1e6:.1f} MB unzipped" for top in ranked)
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _blocks(lock: str) -> dict[str, str]:
+    """A requirements file by package: the pin and its hashes."""
+    starts = re.split(r"^(?=\S)", lock, flags=re.MULTILINE)
+    return {
+        re.split(r"[=\[ ]", block, maxsplit=1)[0]: block for block in starts if block
+    }

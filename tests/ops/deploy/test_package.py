@@ -1,0 +1,174 @@
+import os
+import struct
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ops.deploy import package
+from ops.deploy.package import BUDGET, PackageError, Target, build, check
+
+HERE = Target("python{}.{}".format(*sys.version_info), "x86_64")
+
+
+def elf(machine: int) -> bytes:
+    return b"\x7fELF" + bytes(14) + struct.pack("<H", machine)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands for the installed dependencies, which come over the network."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "dependency.py").write_text("VALUE = 1\n")
+    monkeypatch.setattr(package, "dependencies", lambda *_: folder)
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "project"
+    for name in ("config", "users"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text("")
+    monkeypatch.setattr(package, "PROJECT", folder)
+    return folder
+
+
+def archive(path: Path, settings: str = "DEBUG=False\n") -> Path:
+    with zipfile.ZipFile(path, "w") as out:
+        out.writestr("zappa_settings.py", settings)
+        out.writestr("handler.py", "anything of Zappa's")
+    return path
+
+
+def entries(tmp_path: Path, files: dict[str, bytes]) -> dict[str, Path]:
+    made = {}
+    for number, (name, content) in enumerate(files.items()):
+        made[name] = tmp_path / f"{number}{Path(name).suffix}"
+        if ".cpython" in name:
+            made[name] = tmp_path / Path(name).name
+        made[name].write_bytes(content)
+    return made
+
+
+def test_what_is_built_is_the_project_the_dependencies_and_zappas_settings(
+    tmp_path: Path, site: Path, project: Path
+) -> None:
+    (project / "config" / "settings_ops.py").write_text("")
+    built = build(archive(tmp_path / "a.zip"), HERE, lambda _: None)
+    with zipfile.ZipFile(built.path) as found:
+        sources = {name for name in found.namelist() if name.endswith(".py")}
+    assert sources == {
+        "config/__init__.py", "users/__init__.py", "dependency.py", "zappa_settings.py",
+    }  # fmt: skip
+
+
+def test_bytecode_is_valid_whatever_the_files_dates(
+    tmp_path: Path, site: Path, project: Path
+) -> None:
+    built = build(archive(tmp_path / "a.zip"), HERE, lambda _: None)
+    with zipfile.ZipFile(built.path) as found:
+        compiled = [found.read(n) for n in found.namelist() if n.endswith(".pyc")]
+        dates = {info.date_time for info in found.infolist()}
+    assert len(compiled) == 3  # the dependencies are compiled when they are installed
+    # PEP 552: bit 0 of the flags is "hash-based", bit 1 "checked".
+    assert {struct.unpack_from("<L", content, 4)[0] for content in compiled} == {0b01}
+    assert dates == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_the_same_project_has_the_same_digest_whatever_zappas_settings(
+    tmp_path: Path, site: Path, project: Path
+) -> None:
+    one = build(archive(tmp_path / "1.zip", "STAGE='primary'"), HERE, lambda _: None)
+    two = build(archive(tmp_path / "2.zip", "STAGE='secondary'"), HERE, lambda _: None)
+    same = build(archive(tmp_path / "3.zip", "STAGE='primary'"), HERE, lambda _: None)
+    assert one.digest == two.digest
+    assert one.path.read_bytes() == same.path.read_bytes()
+    (project / "users" / "new.py").write_text("A = 1\n")
+    changed = build(archive(tmp_path / "4.zip"), HERE, lambda _: None)
+    assert changed.digest != one.digest
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("ops/aws.py", "operators' code"),
+        ("tests/test_a.py", "a test"),
+        ("users/tests/test_a.py", "a test"),
+        ("config/test_settings.py", "a test"),
+        (".env", "an environment file"),
+        ("config/.env.production", "an environment file"),
+        ("users/db.sqlite3", "a database"),
+    ],
+)
+def test_what_must_not_ship_is_named(tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(PackageError, match=f"{name} is {reason}"):
+        check(entries(tmp_path, {name: b""}), "x86_64")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a/_speedups.cpython-311-darwin.so", b"\xcf\xfa\xed\xfe" + bytes(20)),
+        ("a/lib.so.1", elf(183)),
+        ("a/lib.dylib", elf(62)),
+        ("a/_speedups.cpython-39-x86_64-linux-gnu.so", elf(62)),
+    ],
+)
+def test_a_binary_of_another_platform_is_refused(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    with pytest.raises(PackageError, match="is not a Linux x86_64 binary"):
+        check(entries(tmp_path, {name: content}), "x86_64")
+
+
+def test_a_binary_of_the_functions_platform_is_accepted(tmp_path: Path) -> None:
+    check(entries(tmp_path, {"a/lib.so.1": elf(62), "a/b.abi3.so": elf(62)}), "x86_64")
+    check(entries(tmp_path, {"a/lib.so.1": elf(183)}), "arm64")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "KEY = 'AKIAIOSFODNN7EXAMPLE'",
+        "KEY = '''-----BEGIN EC PRIVATE KEY-----'''",
+        "KEY = 'the secret of this shell'",
+    ],
+)
+def test_a_secret_in_the_project_stops_the_build(
+    tmp_path: Path,
+    site: Path,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+) -> None:
+    monkeypatch.setenv("DJANGO_SECRET_KEY", "the secret of this shell")
+    (project / "config" / "leak.py").write_text(text)
+    with pytest.raises(PackageError, match=r"config/leak\.py holds a secret"):
+        build(archive(tmp_path / "a.zip"), HERE, lambda _: None)
+
+
+def test_a_package_over_the_budget_names_the_largest(
+    tmp_path: Path, site: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site / "big").mkdir()
+    (site / "big" / "data.bin").write_bytes(os.urandom(BUDGET + 1))
+    with pytest.raises(
+        PackageError, match=r"over the budget of 20 MiB\. Largest: big 2\d"
+    ):
+        build(archive(tmp_path / "a.zip"), HERE, lambda _: None)
+
+
+def test_another_runtime_than_the_interpreter_is_refused() -> None:
+    with pytest.raises(PackageError, match=r"runtime is python3\.9 but this is"):
+        Target("python3.9", "x86_64")
+
+
+def test_the_dependencies_are_the_runtime_lock_and_zappas_handler() -> None:
+    wanted = package.requirements()
+    for name in ("django==", "psycopg-binary==", "zappa==", "werkzeug==", "boto3=="):
+        assert f"\n{name}" in f"\n{wanted}"
+    for name in ("pytest==", "moto==", "troposphere==", "ruff=="):
+        assert name not in wanted
