@@ -1,0 +1,31 @@
+"""What a deployment finds in the account: both clusters, ready and peered."""
+
+from ops.clusters import inventory
+from ops.clusters.inventory import READY, Cluster
+from ops.topology import Topology
+
+PROVISION = "Run `manage.py dsql_provision`."
+
+
+class NotReady(Exception):
+    """Something that a deployment needs is missing or half-made; says the next command."""
+
+
+def clusters(topology: Topology) -> dict[str, Cluster]:
+    """Each role's cluster. Raises NotReady or aws.AwsError."""
+    members = inventory.take(topology).members()
+    for role, region in topology.regions.items():
+        if role not in members:
+            raise NotReady(
+                f"{region}: there is not exactly one cluster of {topology.prefix!r} with the role "
+                f"{role}. {PROVISION}"
+            )
+        if members[role].status not in READY:
+            raise NotReady(f"{members[role]} is not ready. {PROVISION}")
+    arns = {cluster.arn for cluster in members.values()}
+    for cluster in members.values():
+        if not arns - {cluster.arn} <= set(cluster.peers):
+            raise NotReady(
+                f"{cluster} is not linked to the other Region's. {PROVISION}"
+            )
+    return members

@@ -1,0 +1,85 @@
+from typing import Any
+
+import pytest
+from cfnlint.api import lint_file
+from cfnlint.decode.cfn_yaml import load
+
+from ops.stacks.runtime import TEMPLATE
+
+# AWS offers no narrower resource for these: the service authorization reference.
+UNNAMED = {
+    "SendTraces": {"xray:PutTelemetryRecords", "xray:PutTraceSegments"},
+    "JoinVpc": {
+        "ec2:CreateNetworkInterface",
+        "ec2:DeleteNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+    },
+}
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.fixture(scope="module")
+def resources() -> dict[str, Any]:
+    return load(str(TEMPLATE))["Resources"]
+
+
+@pytest.fixture(scope="module")
+def statements(resources: dict[str, Any]) -> dict[str, Any]:
+    (policy,) = resources["FunctionRole"]["Properties"]["Policies"]
+    found = policy["PolicyDocument"]["Statement"]
+    # The conditional statement is the second member of its Fn::If.
+    return {
+        each["Sid"]: each
+        for entry in found
+        for each in [entry["Fn::If"][1] if "Fn::If" in entry else entry]
+    }
+
+
+def test_cfn_lint_finds_nothing() -> None:
+    assert lint_file(TEMPLATE) == []
+
+
+def test_the_role_allows_these_actions_and_no_others(
+    statements: dict[str, Any],
+) -> None:
+    allowed = {sid: set(as_list(each["Action"])) for sid, each in statements.items()}
+    assert allowed == {
+        "ConnectToTheDatabase": {"dsql:DbConnect"},
+        "WriteOwnLogs": {"logs:CreateLogStream", "logs:PutLogEvents"},
+        "BeInvokedByApiGateway": {"lambda:InvokeFunction"},
+        **UNNAMED,
+    }
+    assert all(each["Effect"] == "Allow" for each in statements.values())
+
+
+def test_only_what_cannot_be_named_is_allowed_on_everything(
+    statements: dict[str, Any],
+) -> None:
+    for sid, each in statements.items():
+        everything = "*" in as_list(each["Resource"])
+        assert everything == (sid in UNNAMED), sid
+
+
+def test_the_database_is_named_by_both_arns(statements: dict[str, Any]) -> None:
+    assert statements["ConnectToTheDatabase"]["Resource"] == [
+        {"Ref": "ClusterArn"}, {"Ref": "PeerClusterArn"},
+    ]  # fmt: skip
+
+
+def test_the_bucket_is_private_encrypted_and_empties_itself(
+    resources: dict[str, Any],
+) -> None:
+    bucket = resources["Artifacts"]["Properties"]
+    assert all(bucket["PublicAccessBlockConfiguration"].values())
+    assert bucket["BucketEncryption"]
+    assert bucket["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] == 7
+
+
+def test_logs_end(resources: dict[str, Any]) -> None:
+    for name in ("FunctionLogs", "AccessLogs"):
+        properties = resources[name]["Properties"]
+        assert properties["RetentionInDays"] == {"Ref": "LogRetentionDays"}
