@@ -1,0 +1,180 @@
+"""What Zappa leaves out of an API: the public stage, limits, logs, and errors as problems."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ops import aws
+
+RATE, BURST = 1000, 2000  # requests a second, and above that for a moment
+# No path (ids are in it), query, body, address or authorization: what, when, how it went.
+ACCESS_LOG = {
+    "requestId": "$context.requestId",
+    "extendedRequestId": "$context.extendedRequestId",
+    "xrayTraceId": "$context.xrayTraceId",
+    "time": "$context.requestTimeEpoch",
+    "stage": "$context.stage",
+    "method": "$context.httpMethod",
+    "resource": "$context.resourcePath",
+    "status": "$context.status",
+    "bytes": "$context.responseLength",
+    "latencyMs": "$context.responseLatency",
+    "integrationMs": "$context.integration.latency",
+    "integrationStatus": "$context.integration.status",
+    "error": "$context.error.responseType",
+}
+# The answers API Gateway gives itself: developer guide, "Gateway response types".
+ERRORS = {
+    "BAD_REQUEST_BODY": (400, "malformed", "Bad Request"),
+    "BAD_REQUEST_PARAMETERS": (400, "malformed", "Bad Request"),
+    "MISSING_AUTHENTICATION_TOKEN": (404, "not_found", "Not Found"),
+    "REQUEST_TOO_LARGE": (413, "too_large", "Content Too Large"),
+    "THROTTLED": (429, "throttled", "Too Many Requests"),
+    "QUOTA_EXCEEDED": (429, "throttled", "Too Many Requests"),
+    "INTEGRATION_FAILURE": (502, "unavailable", "Bad Gateway"),
+    "INTEGRATION_TIMEOUT": (504, "timeout", "Gateway Timeout"),
+    "DEFAULT_4XX": (None, "refused", "Request Refused"),
+    "DEFAULT_5XX": (None, "unavailable", "Service Unavailable"),
+}
+RETRIED = {"THROTTLED", "INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT", "DEFAULT_5XX"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How the stages of one API shall be."""
+
+    stages: tuple[str, ...]
+    access_logs: str  # the log group's ARN
+    tags: Mapping[str, str]
+    cors_origins: Sequence[str]
+
+
+class Gateway:
+    """One REST API. Everything here may be repeated; only what differs is changed."""
+
+    def __init__(self, region: str, api_id: str) -> None:
+        self.region, self.api = region, api_id
+        self.client = aws.client("apigateway", region)
+
+    def harden(self, made_by: str, wanted: Wanted) -> None:
+        """Bring every stage to the deployment that the stage ``made_by`` has just got."""
+        with aws.explained():
+            changed = self._put_errors(wanted.cors_origins)
+            if changed:
+                # An answer of API Gateway's own changes with a deployment, not before.
+                deployment = self.client.create_deployment(restApiId=self.api)["id"]
+            else:
+                deployment = self._stage(made_by)["deploymentId"]
+            for name in wanted.stages:
+                self._put_stage(name, deployment, wanted)
+
+    def url(self, stage: str) -> str:
+        return f"https://{self.api}.execute-api.{self.region}.amazonaws.com/{stage}"
+
+    @classmethod
+    def of(cls, region: str, function: str) -> "Gateway | None":
+        """The API that Zappa's stack of that function made."""
+        formation = aws.client("cloudformation", region)
+        try:
+            found = formation.describe_stack_resource(
+                StackName=function, LogicalResourceId="Api"
+            )
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return None
+            raise aws.AwsError(aws.explain(error)) from error
+        return cls(region, found["StackResourceDetail"]["PhysicalResourceId"])
+
+    def _put_errors(self, origins: Sequence[str]) -> bool:
+        listed = self.client.get_gateway_responses(restApiId=self.api, limit=500)
+        existing = {found["responseType"]: found for found in listed["items"]}
+        changed = False
+        for kind in ERRORS:
+            response = error_response(kind, origins)
+            now = existing.get(kind, {})
+            if any(now.get(key) != value for key, value in response.items()):
+                self.client.put_gateway_response(
+                    restApiId=self.api, responseType=kind, **response
+                )
+                changed = True
+        return changed
+
+    def _put_stage(self, name: str, deployment: str, wanted: Wanted) -> None:
+        if self._stage(name) is None:
+            self.client.create_stage(
+                restApiId=self.api,
+                stageName=name,
+                deploymentId=deployment,
+                tracingEnabled=True,
+                tags=dict(wanted.tags),
+            )
+        self.client.update_stage(
+            restApiId=self.api,
+            stageName=name,
+            patchOperations=[
+                {"op": "replace", "path": path, "value": value}
+                for path, value in stage_settings(deployment, wanted).items()
+            ],
+        )
+        self.client.tag_resource(
+            resourceArn=f"arn:aws:apigateway:{self.region}::/restapis/{self.api}/stages/{name}",
+            tags=dict(wanted.tags),
+        )
+
+    def _stage(self, name: str) -> Any:
+        try:
+            return self.client.get_stage(restApiId=self.api, stageName=name)
+        except ClientError as error:
+            if aws.code_of(error) == "NotFoundException":
+                return None
+            raise
+
+
+def stage_settings(deployment: str, wanted: Wanted) -> dict[str, str]:
+    """Patch paths of UpdateStage; ``/*/*`` stands for every method."""
+    return {
+        "/deploymentId": deployment,
+        "/tracingEnabled": "true",
+        "/accessLogSettings/destinationArn": wanted.access_logs,
+        "/accessLogSettings/format": json.dumps(ACCESS_LOG, separators=(",", ":")),
+        "/*/*/throttling/rateLimit": str(RATE),
+        "/*/*/throttling/burstLimit": str(BURST),
+        "/*/*/metrics/enabled": "true",
+        "/*/*/logging/dataTrace": "false",
+    }
+
+
+def error_response(kind: str, origins: Sequence[str]) -> dict[str, Any]:
+    """One gateway response as a problem (RFC 9457), with CORS for an allowed origin.
+
+    Its headers are constants, so only one origin can be named: with several allowed,
+    browsers see these rare errors without a body, never with a wrong permission.
+    """
+    status, code, title = ERRORS[kind]
+    body: dict[str, Any] = {
+        "type": f"/problems/{code.replace('_', '-')}",
+        "title": title,
+        "code": code,
+        "detail": "API Gateway answered; the request did not reach the application.",
+        "request_id": "$context.requestId",
+    }
+    headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
+    if status is not None:
+        body["status"] = status
+    if kind in RETRIED:
+        headers["Retry-After"] = "1"
+    if len(origins) == 1:
+        headers |= {"Access-Control-Allow-Origin": origins[0], "Vary": "Origin"}
+    response: dict[str, Any] = {
+        "responseParameters": {
+            f"gatewayresponse.header.{name}": f"'{value}'"
+            for name, value in headers.items()
+        },
+        "responseTemplates": {"application/json": json.dumps(body)},
+    }
+    if status is not None:
+        response["statusCode"] = str(status)
+    return response

@@ -1,0 +1,94 @@
+"""What Zappa is told: the settings of one stage, from the topology and the account."""
+
+import subprocess
+import sys
+from typing import Any
+
+from ops.clusters.database import RUNTIME_ROLE
+from ops.deploy import found
+from ops.deploy.found import NotReady
+from ops.deploy.options import Options
+from ops.paths import MANAGE, PROJECT
+from ops.stacks import secret
+from ops.stacks.runtime import RuntimeStack
+from ops.topology import PRIMARY, SECONDARY, Topology
+
+
+def local(topology: Topology, options: Options, stage: str) -> dict[str, Any]:
+    """What needs no account: enough for ``zappa package``, ``status`` and ``undeploy``."""
+    return {
+        "project_name": topology.prefix,
+        "aws_region": topology.regions[stage],
+        "memory_size": options.memory,
+        "timeout_seconds": options.timeout,
+        "lambda_description": f"{topology.prefix}: the users API, {stage} Region",
+        "apigateway_description": f"{topology.prefix}: the users API, {stage} Region",
+        "tags": topology.tags(stage),
+    }
+
+
+def deployed(topology: Topology, options: Options, stage: str) -> dict[str, Any]:
+    """All of it, as the account has it. Raises NotReady or SecretMissing."""
+    clusters = found.clusters(topology)
+    outputs = RuntimeStack(topology, stage).outputs()
+    if outputs is None:
+        raise NotReady(
+            f"{topology.regions[stage]}: there is no complete runtime stack. Run `manage.py "
+            f"stack deploy --stage {stage}`."
+        )
+    peer = SECONDARY if stage == PRIMARY else PRIMARY
+    variables = {
+        # The application is built while the function starts, not in the first request.
+        "INSTANTIATE_LAMBDA_HANDLER_ON_IMPORT": "1",
+        "DSQL_ENDPOINT": clusters[stage].endpoint,
+        "DSQL_PEER_ENDPOINT": clusters[peer].endpoint,
+        "DSQL_USER": RUNTIME_ROLE,
+        "ALLOWED_HOSTS": ",".join(allowed_hosts(topology, options, stage)),
+        "LOG_FORMAT": "json",
+        "METRICS_NAMESPACE": topology.prefix,
+        **options.passed,
+        **secret.read(topology, stage).variables(),
+    }
+    return {
+        **local(topology, options, stage),
+        "role_arn": outputs["RoleArn"],
+        "s3_bucket": outputs["BucketName"],
+        "aws_environment_variables": variables,
+    }
+
+
+def allowed_hosts(topology: Topology, options: Options, stage: str) -> tuple[str, ...]:
+    """The API's own host, whose first label is known only afterwards, and the operator's."""
+    return (
+        f".execute-api.{topology.regions[stage]}.amazonaws.com",
+        *options.allowed_hosts,
+    )
+
+
+def require_current_schema(topology: Topology, environ: dict[str, str]) -> None:
+    """Raise NotReady when the code has migrations that the database has not.
+
+    Old code serves a schema that is ahead of it; no code serves one that is behind.
+    """
+    cluster = found.clusters(topology)[PRIMARY]
+    done = subprocess.run(
+        [sys.executable, str(MANAGE), "migrate", "--check", "--no-color"],
+        cwd=PROJECT,
+        env={
+            **environ,
+            "DSQL_ENDPOINT": cluster.endpoint,
+            "DSQL_PEER_ENDPOINT": "",
+            "DSQL_USER": "admin",
+            "AWS_REGION": cluster.region,
+            "DJANGO_SECRET_KEY": environ.get("DJANGO_SECRET_KEY", "signs nothing here"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip()
+        raise NotReady(
+            f"The database lacks migrations of this code, or cannot be asked:\n{said}\n"
+            f"Run `manage.py dsql_database`, then deploy again."
+        )

@@ -1,0 +1,130 @@
+import json
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+
+from ops.deploy.gateway import ERRORS, Gateway, Wanted, error_response, stage_settings
+
+WANTED = Wanted(
+    ("prod", "primary"), "arn:aws:logs:us-east-1:1:log-group:g", {"Role": "primary"},
+    ["https://app.example"],
+)  # fmt: skip
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    return Gateway("us-east-1", "abc123")
+
+
+def configured(origins: list[str]) -> dict[str, Any]:
+    return {
+        "items": [{"responseType": k, **error_response(k, origins)} for k in ERRORS]
+    }
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_an_error_of_api_gateway_is_a_problem(kind: str) -> None:
+    found = error_response(kind, [])
+    body = json.loads(found["responseTemplates"]["application/json"])
+    headers = found["responseParameters"]
+    assert body["code"]
+    assert body.get("status") == (
+        int(found["statusCode"]) if "statusCode" in found else None
+    )
+    media_type = headers["gatewayresponse.header.Content-Type"]
+    assert media_type == "'application/problem+json'"
+    assert "gatewayresponse.header.Access-Control-Allow-Origin" not in headers
+
+
+@pytest.mark.parametrize(
+    ("origins", "named"),
+    [
+        (["https://app.example"], "'https://app.example'"),
+        (["https://a.example", "https://b.example"], None),
+    ],
+)
+def test_one_allowed_origin_may_read_the_error(
+    origins: list[str], named: str | None
+) -> None:
+    headers = error_response("THROTTLED", origins)["responseParameters"]
+    assert headers.get("gatewayresponse.header.Access-Control-Allow-Origin") == named
+
+
+def test_every_stage_is_limited_logged_and_traced() -> None:
+    found = stage_settings("dep", WANTED)
+    assert found["/*/*/throttling/rateLimit"] == "1000"
+    assert found["/*/*/throttling/burstLimit"] == "2000"
+    assert found["/tracingEnabled"] == "true"
+    assert found["/*/*/logging/dataTrace"] == "false"
+    logged = found["/accessLogSettings/format"]
+    for private in ("body", "authorizer", "sourceIp", "$context.path", "querystring"):
+        assert private not in logged
+
+
+def test_a_missing_stage_is_made_on_the_deployment_that_zappa_made(
+    gateway: Gateway,
+) -> None:
+    names = {"restApiId": "abc123"}
+    arn = "arn:aws:apigateway:us-east-1::/restapis/abc123/stages/"
+    operations = [
+        {"op": "replace", "path": path, "value": value}
+        for path, value in stage_settings("d1", WANTED).items()
+    ]
+    with Stubber(gateway.client) as stub:
+        stub.add_response(
+            "get_gateway_responses", configured(["https://app.example"]),
+            {**names, "limit": 500},
+        )  # fmt: skip
+        primary = {**names, "stageName": "primary"}
+        stub.add_response("get_stage", {"deploymentId": "d1"}, primary)
+        for name in WANTED.stages:
+            stage = {**names, "stageName": name}
+            if name == "prod":
+                stub.add_client_error("get_stage", "NotFoundException")
+                made = {
+                    **stage,
+                    "deploymentId": "d1",
+                    "tracingEnabled": True,
+                    "tags": {"Role": "primary"},
+                }
+                stub.add_response("create_stage", {}, made)
+            else:
+                stub.add_response("get_stage", {"deploymentId": "d1"}, stage)
+            stub.add_response(
+                "update_stage", {}, {**stage, "patchOperations": operations}
+            )
+            stub.add_response(
+                "tag_resource",
+                {},
+                {"resourceArn": arn + name, "tags": {"Role": "primary"}},
+            )
+        gateway.harden("primary", WANTED)
+        stub.assert_no_pending_responses()
+
+
+def test_changed_errors_come_with_a_deployment_of_their_own(gateway: Gateway) -> None:
+    wanted = Wanted(("primary",), "arn", {}, ["https://new.example"])
+    with Stubber(gateway.client) as stub:
+        stub.add_response("get_gateway_responses", configured(["https://old.example"]))
+        for _ in ERRORS:
+            stub.add_response("put_gateway_response", {})
+        stub.add_response("create_deployment", {"id": "d2"}, {"restApiId": "abc123"})
+        stub.add_response("get_stage", {"deploymentId": "d1"})
+        stub.add_response(
+            "update_stage",
+            {},
+            {
+                "restApiId": "abc123",
+                "stageName": "primary",
+                "patchOperations": [
+                    {"op": "replace", "path": path, "value": value}
+                    for path, value in stage_settings("d2", wanted).items()
+                ],
+            },
+        )
+        stub.add_response("tag_resource", {})
+        gateway.harden("primary", wanted)
+        stub.assert_no_pending_responses()
