@@ -1,0 +1,167 @@
+"""The whole life of a deployment: each step is a command that an operator could type."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ops import aws
+from ops.deploy import function
+from ops.deploy.gateway import Gateway
+from ops.deploy.options import Options
+from ops.paths import MANAGE, PROJECT
+from ops.topology import Topology
+
+SMOKE_ATTEMPTS, SMOKE_PAUSE = 15, 2.0  # a new stage answers after some seconds
+SMOKE_SECONDS = 35.0  # a cold start included
+Say = Callable[[str], None]
+
+
+class StepFailed(Exception):
+    """A step did not succeed; says which and what was done about it."""
+
+
+class Life:
+    """Deploys to and removes from both Regions of one topology."""
+
+    def __init__(
+        self, topology: Topology, options: Options, say: Say,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:  # fmt: skip
+        self.topology, self.options = topology, options
+        self.say, self.sleep = say, sleep
+
+    def deploy(self) -> None:
+        """Make or update everything. On a failure both functions are as they were.
+
+        Raises StepFailed.
+        """
+        _require_one_aws()
+        self._manage("dsql_provision")
+        for stage in self.topology.regions:
+            self._manage("stack", "deploy", "--stage", stage)
+        self._manage("dsql_database")
+        self._deploy_functions()
+        urls = [f"--api-url={role}={url}" for role, url in self._urls().items()]
+        self._manage("dsql_verify", *urls)
+
+    def destroy(self) -> None:
+        """Remove everything, the data included, and say what remains.
+
+        Raises StepFailed.
+        """
+        _require_one_aws()
+        stages = list(self.topology.regions)[::-1]
+        for stage in stages:
+            if self._state(stage) != function.ABSENT:
+                self._zappa("undeploy", stage, "--yes")
+        for stage in stages:
+            self._manage("stack", "delete", "--stage", stage, "--yes")
+        self._manage("dsql_destroy", "--yes", "--target", self.topology.prefix)
+        self._say_what_remains()
+
+    def _deploy_functions(self) -> None:
+        before: dict[str, int] = {}
+        try:
+            for stage in self.topology.regions:
+                before[stage] = function.version(*self._function(stage))
+                self._zappa("deploy", stage)
+                # The other Region is touched only when this one serves.
+                self._smoke(stage)
+        except StepFailed as failed:
+            for stage in reversed(before):
+                self._roll_back(stage, before[stage])
+            raise StepFailed(
+                f"{failed} Both Regions serve what they served before."
+            ) from failed
+
+    def _roll_back(self, stage: str, version: int) -> None:
+        region, name = self._function(stage)
+        if version == 0:
+            self.say(f"{region}: removing what this deployment made of {name} ...")
+            self._zappa("undeploy", stage, "--yes")
+        elif steps := function.version(region, name) - version:
+            self.say(f"{region}: putting back version {version} of {name} ...")
+            self._zappa("rollback", stage, "-n", str(steps))
+
+    def _smoke(self, stage: str) -> None:
+        """Wait until /health answers 200: started, connected, schema current."""
+        region, url = self.topology.regions[stage], f"{self._url(stage)}/health"
+        answer = ""
+        for attempt in range(SMOKE_ATTEMPTS):
+            if attempt:
+                self.sleep(SMOKE_PAUSE)
+            answer = _get(url)
+            if answer == "200":
+                self.say(f"{region}: {url} is 200")
+                return
+        raise StepFailed(f"{region}: {url} answers {answer}.")
+
+    def _urls(self) -> dict[str, str]:
+        return {stage: self._url(stage) for stage in self.topology.regions}
+
+    def _url(self, stage: str) -> str:
+        gateway = Gateway.of(*self._function(stage))
+        if gateway is None:
+            raise StepFailed(f"{self.topology.regions[stage]}: there is no API.")
+        return gateway.url(self.options.stage)
+
+    def _function(self, stage: str) -> tuple[str, str]:
+        return self.topology.regions[stage], f"{self.topology.prefix}-{stage}"
+
+    def _state(self, stage: str) -> str:
+        return function.state(*self._function(stage))
+
+    def _say_what_remains(self) -> None:
+        for region in self.topology.regions.values():
+            client = aws.client("resourcegroupstaggingapi", region)
+            tags = self.topology.common_tags.items()
+            filters = [{"Key": key, "Values": [value]} for key, value in tags]
+            with aws.explained():
+                pages = client.get_paginator("get_resources").paginate(
+                    TagFilters=filters
+                )
+                for found in (e for p in pages for e in p["ResourceTagMappingList"]):
+                    self.say(f"{region}: {found['ResourceARN']} still has the tags")
+        self.say(
+            "CloudWatch keeps metrics for 15 months and X-Ray traces for 30 days; neither can be "
+            "deleted nor costs anything."
+        )
+
+    def _manage(self, *arguments: str) -> None:
+        self._run([sys.executable, str(MANAGE), *arguments], "manage.py", arguments)
+
+    def _zappa(self, *arguments: str) -> None:
+        zappa = Path(sys.executable).with_name("zappa")
+        self._run([str(zappa), *arguments], "zappa", arguments)
+
+    def _run(self, command: Sequence[str], name: str, arguments: Sequence[str]) -> None:
+        line = " ".join([name, *arguments])
+        self.say(f"==> {line}")
+        if code := subprocess.run(command, cwd=PROJECT, check=False).returncode:
+            raise StepFailed(f"`{line}` ended with {code}; its output is above.")
+
+
+def _require_one_aws() -> None:
+    """A sandbox's .env leads only the dsql API elsewhere. Raises StepFailed."""
+    elsewhere = os.environ.get("AWS_ENDPOINT_URL_DSQL")
+    if elsewhere and not os.environ.get("AWS_ENDPOINT_URL"):
+        raise StepFailed(
+            f"AWS_ENDPOINT_URL_DSQL is {elsewhere}, while all other calls go to AWS: remove the "
+            f"sandbox's .env (manage.py sandbox reset) or set the variable to an empty text."
+        )
+
+
+def _get(url: str) -> str:
+    """The status of a GET as text, or why there was none."""
+    try:
+        with urllib.request.urlopen(url, timeout=SMOKE_SECONDS) as response:  # noqa: S310 - https, made by Gateway.url
+            return str(response.status)
+    except urllib.error.HTTPError as error:
+        return str(error.code)
+    except OSError as error:
+        return str(error)
