@@ -12,7 +12,7 @@ export DSQL_GOLDEN_DIR ?= $(abspath ../shared/reference/dsql-golden)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format bench lock clean
+.PHONY: help install run test check format bench rehearse deploy destroy lock clean
 
 help: ## Explain every target
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,15 @@ format: $(READY) ## Format the code and apply the safe lint fixes
 bench: $(READY) ## Run the measurements of tests/benchmarks (minutes; not part of the tests)
 	$(BIN)/python -m tests.benchmarks
 
+rehearse: $(READY) ## Deploy, use, update and destroy everything on this machine, without AWS (minutes)
+	DJANGO_SETTINGS_MODULE=config.settings_ops $(BIN)/python -m tests.rehearsal
+
+deploy: $(READY) ## Make or update everything in both Regions, after one confirmation
+	@$(BIN)/python manage.py deploy
+
+destroy: $(READY) ## Delete everything in both Regions with all data, after a typed confirmation
+	@$(BIN)/python manage.py destroy
+
 lock: ## Resolve pyproject.toml again into requirements/*.txt (needs uv)
 	uv pip compile pyproject.toml $(LOCK) -o requirements/runtime.txt
 	uv pip compile pyproject.toml $(LOCK) --group deploy -c requirements/runtime.txt -o requirements/deploy.txt
@@ -61,4 +70,4 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotat
 
 clean: ## Stop the sandbox; remove it, .venv and every cache
 	-@test -x $(BIN)/python && $(BIN)/python manage.py sandbox reset --yes
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .packages .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

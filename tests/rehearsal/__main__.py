@@ -1,0 +1,230 @@
+"""``make rehearse``: the whole life of a deployment, offline, from nothing to nothing.
+
+The lines are those of the README, typed into a shell; what they made is then used as its
+users would use it, and measured.
+"""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from ops.paths import PROJECT
+from ops.topology import Topology
+from tests.rehearsal import checks
+from tests.rehearsal.world import World
+
+WARM_CALLS = 200
+VENV = ".venv/bin"
+MANAGE, ZAPPA = f"{VENV}/python manage.py", f"{VENV}/zappa"
+
+
+class Failed(Exception):
+    """A line ended with an error, or a check did not hold."""
+
+
+@dataclass(slots=True)
+class Rehearsal:
+    """Types lines into the world's shell and keeps what is worth a row of the table."""
+
+    world: World
+    rows: list[tuple[str, str]] = field(default_factory=list)
+
+    def type(self, line: str, *, expect: int = 0, **environ: str) -> str:
+        """The line's output. Raises Failed when it ends with another code than expected."""
+        print(f"$ {line}", flush=True)
+        done = subprocess.run(
+            ["/bin/bash", "-c", line],
+            cwd=PROJECT, env={**self.world.environ, **environ}, text=True, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        shown = [row for row in done.stdout.splitlines() if row.strip()]
+        print("\n".join(f"    {row}" for row in shown[-6:]), flush=True)
+        if done.returncode != expect:
+            raise Failed(f"`{line}` ended with {done.returncode}:\n{done.stdout}")
+        return done.stdout
+
+    def check(self, what: str, holds: Callable[[], bool] | bool) -> None:
+        """Raises Failed naming the check that does not hold."""
+        try:
+            held = holds() if callable(holds) else holds
+        except (AssertionError, KeyError, ValueError, OSError) as error:
+            raise Failed(f"{what}: {error!r}") from error
+        print(f"  {'ok ' if held else 'NOT'} {what}", flush=True)
+        if not held:
+            raise Failed(what)
+
+
+def main() -> int:
+    started = time.monotonic()
+    topology = Topology.from_environment()
+    print(
+        "Starting the sandbox, moto and the Internet of the rehearsal ...", flush=True
+    )
+    world = World(topology)
+    on = Rehearsal(world)
+    try:
+        package(on)
+        deploy(on)
+        serve(on)
+        measure(on)
+        change(on)
+        destroy(on)
+    except Failed as failed:
+        print(f"rehearse: {failed}", file=sys.stderr)
+        return 1
+    finally:
+        world.close()
+    on.rows.append(("rehearsed in", f"{time.monotonic() - started:.0f} s"))
+    width = max(len(name) for name, _ in on.rows)
+    print()
+    for name, value in on.rows:
+        print(f"{name:<{width}}  {value}")
+    return 0
+
+
+def package(on: Rehearsal) -> None:
+    """Without credentials, and with the real Internet: the wheels come from the index."""
+    archive = on.world.root / "package.zip"
+    outside = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+    inside, on.world.environ = on.world.environ, outside
+    try:
+        said = on.type(f"{ZAPPA} package primary --output {archive}")
+    finally:
+        on.world.environ = inside
+    with zipfile.ZipFile(archive) as packed:
+        names = packed.namelist()
+        unzipped = sum(info.file_size for info in packed.infolist())
+    on.check(
+        "the package is at most 20 MiB", lambda: archive.stat().st_size <= 20 * 2**20
+    )
+    on.check(
+        "nothing of ops/ or tests/ is inside",
+        lambda: not any(name.startswith(("ops/", "tests/")) for name in names),
+    )
+    digest = re.search(r"sha256 (\w+)", said)
+    on.rows += [
+        ("zip, MiB", f"{archive.stat().st_size / 2**20:.1f}"),
+        ("unzipped, MB", f"{unzipped / 1e6:.1f} in {len(names)} files"),
+        ("digest", digest[1] if digest else "?"),
+    ]
+
+
+def deploy(on: Rehearsal) -> None:
+    primary, secondary = on.world.topology.regions
+    refused = on.type(f"{ZAPPA} deploy {primary}", expect=1)
+    on.check("deploying without clusters names the next command",
+             "dsql_provision" in refused)  # fmt: skip
+    on.type(f"{MANAGE} dsql_provision")
+    refused = on.type(f"{ZAPPA} deploy {primary}", expect=1)
+    on.check("deploying without migrations names the next command",
+             "dsql_database" in refused)  # fmt: skip
+    for stage in (primary, secondary):
+        planned = on.type(f"{MANAGE} stack plan --stage {stage}")
+        on.check("the plan says what would be made", "create FunctionRole" in planned)
+        on.type(f"{MANAGE} stack deploy --stage {stage}")
+        again = on.type(f"{MANAGE} stack deploy --stage {stage}")
+        on.check("a second stack deploy changes nothing", "as it should be" in again)
+    on.type(f"{MANAGE} dsql_database")
+    on.type(f"{ZAPPA} deploy {primary}")
+    # A continuous integration's variable must not split the deployment over two Regions.
+    wrong = on.world.topology.regions[primary]
+    said = on.type(f"{ZAPPA} deploy {secondary}", AWS_DEFAULT_REGION=wrong)
+    on.check(
+        "each Region has its own API and function", lambda: checks.placed(on.world)
+    )
+    # The line that the deployment has just printed.
+    verify = said.rpartition("manage.py dsql_verify")[2].splitlines()[0]
+    on.type(f"{MANAGE} dsql_verify{verify}")
+    on.rows.append(("created", "; ".join(checks.created(on.world))))
+
+
+def serve(on: Rehearsal) -> None:
+    """The three curl checks on the public stage, then what an API owes its callers."""
+    first, second = checks.urls(on.world, "prod")
+    health = on.type(f"curl -fsS {first}/health")
+    on.check("/health is ok", lambda: json.loads(health)["status"] == "ok")
+    created = on.type(
+        f"curl -fsS -X POST {first}/users -H 'Content-Type: application/json' "
+        f"""-d '{{"name": "Ada Löwe", "email": "ada@example.com"}}'"""
+    )
+    listed = on.type(f"curl -fsS {second}/users")
+    on.check(
+        "what one Region wrote, the other lists",
+        lambda: (
+            json.loads(created)["id"] in {u["id"] for u in json.loads(listed)["users"]}
+        ),
+    )
+    for what, holds in checks.of_the_api(on.world):
+        on.check(what, holds)
+
+
+def measure(on: Rehearsal) -> None:
+    """Cold starts in fresh environments, then a warm one."""
+    found = checks.cold_starts(on.world)
+    warm, rss = checks.warm(on.world, WARM_CALLS)
+    on.rows += [
+        ("cold init, CPU ms", f"{statistics.median(f.init for f in found) * 1000:.0f}"),
+        (
+            "first request, CPU ms",
+            f"{statistics.median(f.first for f in found) * 1000:.1f}",
+        ),
+        ("warm GET of a user, p50 ms", f"{statistics.median(warm) * 1000:.1f}"),
+        ("RSS, MB", f"{rss / 1e6:.0f}"),
+    ]
+
+
+def change(on: Rehearsal) -> None:
+    """Every deployment converges, whatever was before it."""
+    primary, secondary = on.world.topology.regions
+    on.type(f"{ZAPPA} update {primary}")
+    on.check("both stages serve after an update", lambda: checks.serves(on.world))
+    checks.spoil_stage(on.world, primary)
+    on.type(f"{ZAPPA} update {primary}")
+    on.check("an update puts the stage's settings back",
+             lambda: checks.hardened(on.world, primary))  # fmt: skip
+    on.check(
+        "and drops variables that are no longer set",
+        lambda: checks.without_left_overs(on.world, primary),
+    )
+    again = on.type(f"{ZAPPA} deploy {primary}")
+    on.check("a second deploy updates", "updating it" in again)
+    on.type(f"{ZAPPA} undeploy {secondary} --yes")
+    checks.leave_half_a_deployment(on.world, secondary)
+    again = on.type(f"{ZAPPA} deploy {secondary}")
+    on.check("a deploy after a failed one starts anew", "making it anew" in again)
+    on.check("both Regions serve", lambda: checks.serves(on.world))
+    for _ in range(2):
+        on.type(f"{MANAGE} stack rotate-key")
+        cursor = checks.next_page(on.world, primary)
+        for stage in (secondary, primary):
+            on.type(f"{ZAPPA} update {stage}")
+            on.check(
+                "a page link made before works",
+                partial(checks.follows, on.world, cursor),
+            )
+    on.type(f"{MANAGE} deploy --yes")
+    on.check("both Regions serve", lambda: checks.serves(on.world))
+
+
+def destroy(on: Rehearsal) -> None:
+    on.type(f"{MANAGE} destroy --yes")
+    left = checks.left(on.world)
+    on.check(f"nothing is left {left or ''}", lambda: not left)
+    leftovers = [
+        path.name for path in Path(PROJECT).glob(f"{on.world.topology.prefix}-*")
+    ]
+    on.check(f"no file is left {leftovers or ''}", lambda: not leftovers)
+    on.rows.append(("left", "nothing"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,359 @@
+"""What must hold of a deployment, seen from outside and in moto's state."""
+
+import json
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any
+
+from moto.apigateway.models import apigateway_backends
+from moto.awslambda.models import lambda_backends
+from moto.cloudformation.models import cloudformation_backends
+from moto.events.models import events_backends
+from moto.iam.models import iam_backends
+from moto.logs.models import logs_backends
+from moto.s3.models import s3_backends
+from moto.secretsmanager.models import secretsmanager_backends
+
+from ops.sandbox.control import CLUSTERS, load
+from tests.rehearsal.gateway import ACCOUNT, SOURCE_IP, proxy_event
+from tests.rehearsal.lambda_service import Function
+from tests.rehearsal.world import World
+
+ROUNDS = 3
+Holds = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Message
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStart:
+    """CPU seconds of one new environment."""
+
+    init: float
+    first: float
+
+
+def function_name(world: World, stage: str) -> str:
+    return f"{world.topology.prefix}-{stage}"
+
+
+def api(world: World, stage: str) -> Any:
+    """The newest API of that stage's Region; moto keeps those of deleted stacks."""
+    region = world.topology.regions[stage]
+    found = apigateway_backends[ACCOUNT][region].apis.values()
+    return max(found, key=lambda each: each.create_date)
+
+
+def urls(world: World, gateway_stage: str) -> list[str]:
+    return [
+        f"https://{api(world, stage).id}.execute-api.{region}.amazonaws.com/{gateway_stage}"
+        for stage, region in world.topology.regions.items()
+    ]
+
+
+def ask(
+    world: World, url: str, method: str = "GET", body: bytes | None = None,
+    **headers: str,
+) -> Answer:  # fmt: skip
+    context = ssl.create_default_context(cafile=world.internet.certificates.authority)
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({"https": world.internet.url}),
+        urllib.request.HTTPSHandler(context=context),
+    )
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(url, body, named, method=method)
+    try:
+        with opener.open(request, timeout=60) as answer:
+            return Answer(answer.status, answer.headers, answer.read())
+    except urllib.error.HTTPError as error:
+        return Answer(error.code, error.headers, error.read())
+
+
+def placed(world: World) -> bool:
+    """Every API, function and bucket lies in its stage's Region, and none elsewhere."""
+    for stage, region in world.topology.regions.items():
+        functions = [
+            f.function_name for f in lambda_backends[ACCOUNT][region].list_functions()
+        ]
+        apis = [a.name for a in apigateway_backends[ACCOUNT][region].apis.values()]
+        assert functions == [function_name(world, stage)], (region, functions)
+        assert apis == [function_name(world, stage)], (region, apis)
+    return True
+
+
+def created(world: World) -> Iterator[str]:
+    for stage, region in world.topology.regions.items():
+        stages = ", ".join(api(world, stage).stages)
+        yield f"{region}: cluster, function {function_name(world, stage)}, stages {stages}"
+    yield f"{len(iam_backends[ACCOUNT]['aws'].roles)} roles"
+    yield f"{sum(len(s.secrets) for s in _secrets(world))} copies of one secret"
+
+
+def serves(world: World) -> bool:
+    found = [
+        ask(world, f"{url}/health")
+        for gateway_stage in ("prod",)
+        for url in urls(world, gateway_stage)
+    ] + [
+        ask(world, f"{url}/health")
+        for stage, url in zip(world.topology.regions, urls(world, ""), strict=True)
+        for url in [url + stage]
+    ]
+    assert [each.status for each in found] == [200] * 4, [e.body for e in found]
+    return True
+
+
+def of_the_api(world: World) -> Iterator[tuple[str, Holds]]:
+    """What each caller may expect; every check names itself."""
+    first, second = urls(world, "prod")
+    own = urls(world, "")[0] + next(iter(world.topology.regions))
+    yield (
+        "an error of the application is a problem, as text",
+        lambda: _is_problem(ask(world, f"{first}/nothing"), 404),
+    )
+    yield (
+        "so is one of API Gateway's own",
+        lambda: _is_problem(
+            ask(world, f"{first.removesuffix('prod')}nostage/users"), 404
+        ),
+    )
+    yield (
+        "UTF-8 and quotes survive both ways",
+        lambda: _round_trip(world, first, second),
+    )
+    yield "a body that is not UTF-8 is refused as such", lambda: (
+        ask(
+            world, f"{first}/users", "POST", b'{"name": "\xff\xfe"}',
+            Content_Type="application/json",
+        ).status == 400
+    )  # fmt: skip
+    yield "links keep the stage prod", lambda: _links(world, first, "/prod")
+    yield "links keep Zappa's stage", lambda: _links(world, own, "/primary")
+    yield "links keep a domain and its base path", lambda: _custom_domain(world)
+    yield (
+        "the other Region serves its own name",
+        lambda: (
+            ask(world, f"{second}/health").json["region"]
+            == list(world.topology.regions.values())[1]
+        ),
+    )
+    yield (
+        "stages are limited, traced, logged and tagged",
+        lambda: all(hardened(world, stage) for stage in world.topology.regions),
+    )
+    yield (
+        "no line of the functions' logs names a person or a secret",
+        lambda: _logs_are_clean(world),
+    )
+
+
+def _is_problem(answer: Answer, status: int) -> bool:
+    assert answer.status == status, answer
+    assert answer.headers["Content-Type"] == "application/problem+json", answer.headers
+    assert answer.json["status"] == status, answer.body
+    return True
+
+
+def _round_trip(world: World, first: str, second: str) -> bool:
+    name = 'Žofie "Δ" 名前 🚀'
+    body = json.dumps({"name": name, "email": "utf8@example.com"}, ensure_ascii=False)
+    made = ask(
+        world, f"{first}/users", "POST", body.encode(), Content_Type="application/json"
+    )
+    assert made.status == 201, made.body
+    location = made.headers["Location"]
+    host = first.removesuffix("/prod")
+    assert location.startswith("/prod/users/"), location
+    assert ask(world, host + location).json["name"] == name
+    other = second.removesuffix("/prod") + location
+    return bool(ask(world, other).json["name"] == name)
+
+
+def _links(world: World, url: str, prefix: str) -> bool:
+    links = ask(world, f"{url}/").json["links"]
+    assert all(link.startswith(f"{prefix}/") for link in links.values()), links
+    page = ask(world, f"{url}/users?limit=1").json
+    assert page["next"].startswith(f"{prefix}/users?"), page
+    host = url.rpartition("/")[0]
+    return ask(world, host + page["next"]).status == 200
+
+
+def _custom_domain(world: World) -> bool:
+    """A mapping is API Gateway's: the function sees the domain's host and paths."""
+    region = world.topology.regions["primary"]
+    function = world.functions.get(region, function_name(world, "primary"))
+    for base in ("", "/v1"):
+        event = proxy_event(
+            "GET", "api.example.com", "prod", "/users", "limit=1", Message(), b""
+        )
+        event["path"] = event["requestContext"]["path"] = f"{base}/users"
+        event["headers"]["Host"] = "api.example.com"
+        event["multiValueHeaders"]["Host"] = ["api.example.com"]
+        answer = function.invoke(event)
+        assert answer["statusCode"] == 200, answer
+        link = json.loads(answer["body"])["next"]
+        assert link.startswith(f"{base}/users?"), link
+    return True
+
+
+def hardened(world: World, stage: str) -> bool:
+    for name in ("prod", stage):
+        found = api(world, stage).stages[name].to_json()
+        limits = found["methodSettings"]["*/*"]
+        assert limits["throttlingRateLimit"] == 1000, limits
+        assert limits["throttlingBurstLimit"] == 2000, limits
+        assert found["tracingEnabled"] is True, found
+        logs = found["accessLogSettings"]
+        assert logs["destinationArn"].endswith(function_name(world, stage)), logs
+        assert "requestId" in logs["format"], logs
+        assert found["tags"]["Role"] == stage, found
+    prod, own = (api(world, stage).stages[name] for name in ("prod", stage))
+    return bool(prod.deployment_id == own.deployment_id)
+
+
+def spoil_stage(world: World, stage: str) -> None:
+    """As somebody in the console would."""
+    found = api(world, stage).stages["prod"]
+    found.method_settings, found.access_log_settings = {}, None
+    region = world.topology.regions[stage]
+    function = lambda_backends[ACCOUNT][region].get_function(
+        function_name(world, stage)
+    )
+    function.environment_vars["LEFT_OVER"] = "1"
+
+
+def without_left_overs(world: World, stage: str) -> bool:
+    region = world.topology.regions[stage]
+    function = lambda_backends[ACCOUNT][region].get_function(
+        function_name(world, stage)
+    )
+    return "LEFT_OVER" not in function.environment_vars
+
+
+def leave_half_a_deployment(world: World, stage: str) -> None:
+    """A function without its API: what a deployment leaves that fails in the middle."""
+    region = world.topology.regions[stage]
+    working = world.topology.regions["primary"]
+    code = lambda_backends[ACCOUNT][working].get_function(
+        function_name(world, "primary")
+    )
+    lambda_backends[ACCOUNT][region].create_function(
+        {
+            "FunctionName": function_name(world, stage),
+            "Handler": code.handler,
+            "Role": code.role,
+            "Runtime": code.run_time,
+            "Code": {"ZipFile": code.code_bytes},
+            "Publish": True,
+        }
+    )
+
+
+def next_page(world: World, stage: str) -> str:
+    region = list(world.topology.regions).index(stage)
+    page = ask(world, f"{urls(world, 'prod')[region]}/users?limit=1").json
+    return str(page["next"])
+
+
+def follows(world: World, cursor: str) -> bool:
+    """Both Regions accept the link, whichever key they sign with at the moment."""
+    hosts = [url.removesuffix("/prod") for url in urls(world, "prod")]
+    found = [ask(world, host + cursor).status for host in hosts]
+    assert found == [200, 200], found
+    return True
+
+
+def cold_starts(world: World) -> list[ColdStart]:
+    """New environments of both Regions, asked for /health and a user."""
+    found = []
+    for _ in range(ROUNDS):
+        world.functions.close()
+        for region, name, user in _users(world):
+            function = world.functions.get(region, name)
+            function.invoke(_event("/health"))
+            before = function.cpu()
+            function.invoke(_event(user))
+            found.append(ColdStart(function.init_cpu, function.cpu() - before))
+    return found
+
+
+def warm(world: World, calls: int) -> tuple[list[float], int]:
+    """Seconds of each call, and the resident bytes after them."""
+    region, name, user = next(_users(world))
+    function: Function = world.functions.get(region, name)
+    spent = []
+    for _ in range(calls):
+        started = time.perf_counter()
+        function.invoke(_event(user))
+        spent.append(time.perf_counter() - started)
+    return spent, function.rss()
+
+
+def left(world: World) -> list[str]:
+    """Whatever of the deployment is still there."""
+    found = [f"role {name}" for name in iam_backends[ACCOUNT]["aws"].roles]
+    found += [f"bucket {name}" for name in s3_backends[ACCOUNT]["aws"].buckets]
+    for region in world.topology.regions.values():
+        functions = lambda_backends[ACCOUNT][region].list_functions()
+        found += [f"function {f.function_name} in {region}" for f in functions]
+        stacks = cloudformation_backends[ACCOUNT][region].stacks.values()
+        found += [f"stack {s.name} {s.status} in {region}" for s in stacks]
+        groups = logs_backends[ACCOUNT][region].groups
+        found += [f"log group {name} in {region}" for name in groups]
+        rules = events_backends[ACCOUNT][region].event_buses["default"].rules
+        found += [f"rule {name} in {region}" for name in rules]
+        role = apigateway_backends[ACCOUNT][region].account.cloudwatch_role_arn
+        found += [f"account role {role} in {region}"] if role else []
+    found += [f"secret {name}" for each in _secrets(world) for name in each.secrets]
+    kept = load(world.root / "sandbox" / CLUSTERS)["clusters"]
+    return found + [
+        f"cluster {cluster.identifier} in {cluster.region}"
+        for cluster in kept
+        if cluster.deleted is None
+    ]
+
+
+def _secrets(world: World) -> list[Any]:
+    regions = world.topology.regions.values()
+    return [secretsmanager_backends[ACCOUNT][region] for region in regions]
+
+
+def _users(world: World) -> Iterator[tuple[str, str, str]]:
+    """Region, function and the path of a user that exists."""
+    first = urls(world, "prod")[0]
+    user = ask(world, f"{first}/users?limit=1").json["users"][0]["id"]
+    for stage, region in world.topology.regions.items():
+        yield region, function_name(world, stage), f"/users/{user}"
+
+
+def _event(path: str) -> dict[str, Any]:
+    host = "warm.execute-api.us-east-1.amazonaws.com"
+    headers = Message()
+    headers["Host"] = host
+    event = proxy_event("GET", host, "prod", path, "", headers, b"")
+    event["headers"]["Host"] = host
+    return event
+
+
+def _logs_are_clean(world: World) -> bool:
+    texts = [f.log.read_text() for _, f in world.functions.running.values()]
+    keys = [key["AWS_SECRET_ACCESS_KEY"] for key in world.keys.values()]
+    for text in texts:
+        assert text.count('"Requests": 1') > 0, text
+        for private in ("example.com", SOURCE_IP, "Žofie", "X-Amz-Signature", *keys):
+            assert private not in text, private
+    return True

@@ -1,0 +1,248 @@
+"""The Internet of the rehearsal: an HTTPS proxy behind which the deployed APIs answer.
+
+Clients name the real hosts (``HTTPS_PROXY`` leads here), so URLs are typed as printed.
+What answers is read from moto: the API, its stages and gateway responses, the function
+behind its integration, that function's code, variables and role.
+"""
+
+import base64
+import json
+import re
+import ssl
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from moto.apigateway.models import apigateway_backends
+from moto.awslambda.models import lambda_backends
+from moto.iam.models import iam_backends
+
+from tests.rehearsal.certificates import Certificates
+from tests.rehearsal.lambda_service import Function, FunctionError, QuietServer
+
+ACCOUNT = "123456789012"
+SOURCE_IP = "192.0.2.44"
+API_HOST = re.compile(r"([a-z0-9]+)\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
+CODE_HOST = re.compile(r"awslambda-([a-z0-9-]+)-tasks\.s3\.")
+FUNCTION = re.compile(r":function:([\w-]+)")
+Answer = tuple[int, list[tuple[str, str]], bytes]
+
+
+class Functions:
+    """Execution environments by Region and name; a changed function gets a new one."""
+
+    def __init__(self, world: Callable[[str, str], Mapping[str, str]]) -> None:
+        self.world = world  # what AWS and the network give a function: keys, addresses
+        self.running: dict[tuple[str, str], tuple[str, Function]] = {}
+        self.lock = threading.Lock()
+
+    def get(self, region: str, name: str) -> Function:
+        found = lambda_backends[ACCOUNT][region].get_function(name)
+        variables = found.environment_vars
+        version = json.dumps([found.code_sha_256, variables, found.handler])
+        with self.lock:
+            known, function = self.running.get((region, name), ("", None))
+            if function is None or known != version:
+                if function is not None:
+                    function.close()
+                function = Function(
+                    found.code_bytes, found.handler,
+                    {**variables, **self.world(region, found.role)}, found.timeout,
+                )  # fmt: skip
+                self.running[region, name] = version, function
+            return function
+
+    def close(self) -> None:
+        for _, function in self.running.values():
+            function.close()
+        self.running.clear()
+
+
+class Internet:
+    """The proxy; ``url`` is for HTTPS_PROXY."""
+
+    def __init__(self, functions: Functions, folder: Path) -> None:
+        self.certificates = Certificates(folder)
+        self.functions = functions
+        self.server = QuietServer(("127.0.0.1", 0), _handler(self))
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    def answer(
+        self, host: str, method: str, target: str, headers: Any, body: bytes
+    ) -> Answer:
+        if code := CODE_HOST.match(host):
+            name, version = target.strip("/").split("/")
+            function = lambda_backends[ACCOUNT][code[1]].get_function(name, version)
+            return 200, [], function.code_bytes
+        api = API_HOST.fullmatch(host)
+        if api is None:
+            return 404, [], b"no such host"
+        rest_api = apigateway_backends[ACCOUNT][api[2]].apis[api[1]]
+        url = urlsplit(target)
+        _, stage, *rest = url.path.split("/")
+        if stage not in rest_api.stages:
+            return gateway_response(rest_api, "MISSING_AUTHENTICATION_TOKEN", 403)
+        name = _function_of(rest_api)
+        event = proxy_event(
+            method, host, stage, "/" + "/".join(rest), url.query, headers, body
+        )
+        if not _may_invoke(api[2], name):
+            return gateway_response(rest_api, "API_CONFIGURATION_ERROR", 500)
+        try:
+            return _of_lambda(self.functions.get(api[2], name).invoke(event))
+        except FunctionError as error:
+            print(f"    {name}: {error}")
+            return gateway_response(rest_api, "INTEGRATION_FAILURE", 502)
+
+
+def proxy_event(
+    method: str, host: str, stage: str, path: str, query: str, headers: Any, body: bytes
+) -> dict[str, Any]:
+    """API Gateway developer guide, "Input format of a Lambda function for proxy integration"."""
+    multi: dict[str, list[str]] = {}
+    for name, value in headers.items():
+        multi.setdefault(name, []).append(value)
+    sent = ", ".join(multi.pop("X-Forwarded-For", []))
+    multi["X-Forwarded-For"] = [f"{sent}, {SOURCE_IP}" if sent else SOURCE_IP]
+    multi["X-Forwarded-Proto"], multi["X-Forwarded-Port"] = ["https"], ["443"]
+    values = parse_qs(query, keep_blank_values=True)
+    return {
+        "resource": "/{proxy+}" if path != "/" else "/",
+        "path": unquote(path),
+        "httpMethod": method,
+        "headers": {name: found[-1] for name, found in multi.items()},
+        "multiValueHeaders": multi,
+        "queryStringParameters": {k: v[-1] for k, v in values.items()} or None,
+        "multiValueQueryStringParameters": values or None,
+        "pathParameters": {"proxy": path[1:]} if path != "/" else None,
+        "stageVariables": None,
+        "requestContext": {
+            "path": f"/{stage}{path}" if path != "/" else f"/{stage}/",
+            "stage": stage,
+            "httpMethod": method,
+            "domainName": host,
+            "requestId": str(uuid.uuid4()),
+            "requestTimeEpoch": int(time.time() * 1000),
+            "identity": {"sourceIp": SOURCE_IP, "userAgent": headers.get("User-Agent")},
+        },
+        # Zappa declares */* binary, so every body arrives encoded.
+        "body": base64.b64encode(body).decode() if body else None,
+        "isBase64Encoded": bool(body),
+    }
+
+
+def gateway_response(rest_api: Any, kind: str, status: int) -> Answer:
+    """What API Gateway answers itself, as the deployment configured it."""
+    known = rest_api.gateway_responses
+    default = f"DEFAULT_{status // 100}XX"
+    found = known.get(kind) or known.get(default)
+    if found is None:
+        body = json.dumps({"message": "Forbidden" if status == 403 else "error"})
+        return status, [("Content-Type", "application/json")], body.encode()
+    configured = found.to_json()
+    parameters = configured.get("responseParameters") or {}
+    headers = [(k.rpartition(".")[2], v.strip("'")) for k, v in parameters.items()]
+    template = configured["responseTemplates"]["application/json"]
+    body = template.replace("$context.requestId", str(uuid.uuid4()))
+    return int(configured.get("statusCode") or status), headers, body.encode()
+
+
+def _of_lambda(answer: Mapping[str, Any]) -> Answer:
+    body = answer.get("body") or ""
+    raw = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
+    headers = [
+        (name, value)
+        for name, values in answer["multiValueHeaders"].items()
+        for value in values
+    ]
+    return answer["statusCode"], headers, raw
+
+
+def _function_of(rest_api: Any) -> str:
+    for resource in rest_api.resources.values():
+        for method in resource.resource_methods.values():
+            if method.method_integration is not None:
+                found = FUNCTION.search(method.method_integration.uri)
+                assert found, method.method_integration.uri
+                return found[1]
+    raise LookupError("the API has no integration")
+
+
+def _may_invoke(region: str, name: str) -> bool:
+    """The integration takes the function's role: API Gateway must be trusted by it, and
+    it must be allowed to invoke that function. AWS answers 500 otherwise."""
+    function = lambda_backends[ACCOUNT][region].get_function(name)
+    role = iam_backends[ACCOUNT]["aws"].get_role(function.role.rpartition("/")[2])
+    trust = role.assume_role_policy_document
+    trusted = "apigateway.amazonaws.com" in (
+        trust if isinstance(trust, str) else json.dumps(trust)
+    )
+    statements = [
+        statement
+        for policy in role.policies.values()
+        for statement in (json.loads(policy) if isinstance(policy, str) else policy)[
+            "Statement"
+        ]
+    ]
+    arn = function.function_arn
+    return trusted and any(
+        "lambda:InvokeFunction" in statement["Action"] and arn in statement["Resource"]
+        for statement in statements
+    )
+
+
+def _handler(internet: Internet) -> type[BaseHTTPRequestHandler]:
+    class Proxy(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 60
+        wbufsize = -1
+
+        def do_CONNECT(self) -> None:
+            self.host = self.path.rpartition(":")[0]
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.flush()
+            context = internet.certificates.context(self.host)
+            try:
+                self.connection = context.wrap_socket(self.connection, server_side=True)
+            except (ssl.SSLError, ConnectionError):
+                self.close_connection = True
+                return
+            self.rfile = self.connection.makefile("rb")
+            self.wfile = self.connection.makefile("wb")
+            self.close_connection = False
+
+        def _serve(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            status, headers, body = internet.answer(
+                self.host,
+                self.command,
+                self.path,
+                self.headers,
+                self.rfile.read(length),
+            )
+            self.send_response(status)
+            for name, value in headers:
+                if name.lower() != "content-length":
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _serve
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    return Proxy

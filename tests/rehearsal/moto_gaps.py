@@ -1,0 +1,192 @@
+"""What moto 5.2 lacks of the AWS APIs that a deployment uses, added for the rehearsal only."""
+
+import json
+import secrets
+import string
+from typing import Any
+
+from moto.apigateway.models import apigateway_backends
+from moto.awslambda import urls as lambda_urls
+from moto.awslambda.models import LambdaFunction, LambdaStorage
+from moto.awslambda.responses import LambdaResponse
+from moto.cloudformation.models import ChangeSet, Stack
+from moto.core.common_models import CloudFormationModel
+from moto.secretsmanager.models import secretsmanager_backends
+
+DIGITS = string.ascii_letters + string.digits
+URLS = r"{0}/(?P<api_version>[^/]+)/functions/(?P<function_name>[\w_:%-]+)/urls/?$"
+
+
+class _Common:
+    """What the resource types below share; moto finds direct subclasses of its model."""
+
+    def __init__(self, identifier: str) -> None:
+        self.physical_resource_id = identifier
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return ""
+
+    @classmethod
+    def has_cfn_attr(cls, attr: str) -> bool:
+        return attr == "Arn"
+
+    @classmethod
+    def update_from_cloudformation_json(
+        cls, original_resource: Any, new_resource_name: str, cloudformation_json: Any,
+        account_id: str, region_name: str,
+    ) -> Any:  # fmt: skip
+        return original_resource
+
+    @classmethod
+    def delete_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, account_id: str,
+        region_name: str,
+    ) -> None:  # fmt: skip
+        pass
+
+    def is_created(self) -> bool:
+        return True
+
+
+class Secret(_Common, CloudFormationModel):
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::SecretsManager::Secret"
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, account_id: str,
+        region_name: str, **kwargs: Any,
+    ) -> Any:  # fmt: skip
+        wanted = cloudformation_json["Properties"]
+        generate = wanted["GenerateSecretString"]
+        content = json.loads(generate["SecretStringTemplate"])
+        length = int(generate["PasswordLength"])
+        content[generate["GenerateStringKey"]] = "".join(
+            secrets.choice(DIGITS) for _ in range(length)
+        )
+        made = json.loads(
+            secretsmanager_backends[account_id][region_name].create_secret(
+                name=f"{resource_name}-{secrets.token_hex(6)}",
+                secret_string=json.dumps(content),
+                secret_binary=None,
+                description=wanted["Description"],
+                tags=wanted["Tags"],
+                kms_key_id=None,
+                client_request_token=None,
+                replica_regions=wanted["ReplicaRegions"],
+                force_overwrite=False,
+            )
+        )
+        return cls(made["ARN"])
+
+    @classmethod
+    def delete_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, account_id: str,
+        region_name: str,
+    ) -> None:  # fmt: skip
+        backends = secretsmanager_backends[account_id]
+        own = backends[region_name].secrets
+        (name,) = [n for n, s in own.items() if resource_name in {n, s.arn}]
+        for replica in own[name].replicas:
+            others = backends[replica.region].secrets
+            for key in [k for k, found in others.items() if found is replica]:
+                dict.pop(others, key)
+        dict.pop(own, name)
+
+
+class GatewayAccount(_Common, CloudFormationModel):
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::ApiGateway::Account"
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, account_id: str,
+        region_name: str, **kwargs: Any,
+    ) -> Any:  # fmt: skip
+        role = cloudformation_json["Properties"]["CloudWatchRoleArn"]
+        backend = apigateway_backends[account_id][region_name]
+        backend.account.cloudwatch_role_arn = role
+        return cls(f"{resource_name}-account")
+
+
+class BucketPolicy(_Common, CloudFormationModel):
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::S3::BucketPolicy"
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, account_id: str,
+        region_name: str, **kwargs: Any,
+    ) -> Any:  # fmt: skip
+        # Not put on the bucket: moto does not read conditions, and would deny everything.
+        return cls(f"{resource_name}-policy")
+
+
+def _apply(self: ChangeSet) -> None:
+    """As create_stack and update_stack do it: with conditions, outputs and tags."""
+    stack: Stack = self.stack
+    if self.change_set_type == "CREATE":
+        stack.__init__(  # type: ignore[misc] # the stack was made without a template
+            stack.stack_id, stack.name, self.template, self.parameters,
+            stack.account_id, stack.region_name, stack.notification_arns, self.tags,
+            stack.role_arn,
+        )  # fmt: skip
+        stack.create_resources()
+    else:
+        stack.update(self.template, stack.role_arn, self.parameters, self.tags)
+
+
+def _list_function_url_configs(self: LambdaResponse) -> str:
+    return json.dumps({"FunctionUrlConfigs": []})
+
+
+def _code_location(self: LambdaFunction) -> dict[str, Any]:
+    """moto answers "s3://" for a function whose code came by upload."""
+    host = f"awslambda-{self.region}-tasks.s3.{self.region}.amazonaws.com"
+    location = f"https://{host}/{self.function_name}/{self.version}"
+    return {"Location": location, "RepositoryType": "S3"}
+
+
+def _mend_versions() -> None:
+    """moto numbers a version by how many there are: twice the same once one is pruned."""
+    publish, delete = LambdaStorage.publish_version, LambdaStorage.del_function
+
+    def publish_version(
+        self: LambdaStorage, name_or_arn: str, description: str = ""
+    ) -> LambdaFunction | None:
+        made = publish(self, name_or_arn, description)
+        if made is not None:
+            *before, last = self._functions[made.function_name]["versions"]
+            if last is made and before:
+                made.set_version(int(before[-1].version) + 1)
+                self._arns[made.function_arn] = made
+        return made
+
+    def del_function(
+        self: LambdaStorage, name_or_arn: str, qualifier: str | None = None
+    ) -> None:
+        for kept in self._functions.values():
+            for function in (*kept["versions"], kept["latest"]):
+                self._arns[function.function_arn] = function
+        delete(self, name_or_arn, qualifier)
+
+    LambdaStorage.publish_version = publish_version  # type: ignore[method-assign]
+    LambdaStorage.del_function = del_function  # type: ignore[method-assign]
+
+
+def mend() -> None:
+    ChangeSet.apply = _apply  # type: ignore[method-assign]
+    LambdaResponse.list_function_url_configs = _list_function_url_configs  # type: ignore[attr-defined]
+    lambda_urls.url_paths[URLS] = LambdaResponse.dispatch
+    _mend_versions()
+    found = LambdaFunction.get_code
+
+    def get_code(self: LambdaFunction) -> dict[str, Any]:
+        code: dict[str, Any] = found(self)
+        return {**code, "Code": _code_location(self)}
+
+    LambdaFunction.get_code = get_code  # type: ignore[method-assign]
