@@ -15,7 +15,15 @@ from django.core.management import call_command
 from ops.sandbox import lifecycle
 from tests.benchmarks.figures import Figure, table
 
-MEASUREMENTS = ("connect", "rss", "sandbox", "pages", "failover", "increments")
+MEASUREMENTS = (
+    "connect",
+    "rss",
+    "sandbox",
+    "pages",
+    "failover",
+    "increments",
+    "coldstart",
+)
 
 
 def main() -> int:
