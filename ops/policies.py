@@ -105,7 +105,8 @@ def deploy(scope: Scope) -> dict[str, Any]:
         _allow("ValidateTemplates", ["*"], "cloudformation:ValidateTemplate"),
         _allow(
             "ManageOwnRoles", roles,
-            "iam:CreateRole", "iam:DeleteRole", "iam:DeleteRolePolicy", "iam:GetRole",
+            "iam:AttachRolePolicy", "iam:CreateRole", "iam:DeleteRole",
+            "iam:DeleteRolePolicy", "iam:DetachRolePolicy", "iam:GetRole",
             "iam:GetRolePolicy", "iam:PassRole", "iam:PutRolePolicy", "iam:TagRole",
             "iam:UntagRole", "iam:UpdateAssumeRolePolicy",
         ),
@@ -122,7 +123,8 @@ def deploy(scope: Scope) -> dict[str, Any]:
         ),
         _allow(
             "KeepPackages", [*buckets, *(f"{name}/*" for name in buckets)],
-            "s3:CreateBucket", "s3:DeleteBucket", "s3:DeleteObject", "s3:GetBucketLocation",
+            "s3:CreateBucket", "s3:DeleteBucket", "s3:DeleteBucketPolicy", "s3:DeleteObject",
+            "s3:GetBucketLocation", "s3:GetBucketPolicy", "s3:PutBucketOwnershipControls",
             "s3:GetObject", "s3:ListBucket", "s3:PutBucketPublicAccessBlock",
             "s3:PutBucketPolicy", "s3:PutBucketTagging", "s3:PutEncryptionConfiguration",
             "s3:PutLifecycleConfiguration", "s3:PutObject",
@@ -141,7 +143,11 @@ def deploy(scope: Scope) -> dict[str, Any]:
             "logs:ListTagsForResource", "logs:PutRetentionPolicy", "logs:TagResource",
         ),
         # These know no resource to name here.
-        _allow("ListLogs", ["*"], "logs:DescribeLogGroups", "sts:GetCallerIdentity"),
+        _allow(
+            "LookAround", ["*"],
+            "logs:DescribeLogGroups", "secretsmanager:GetRandomPassword",
+            "secretsmanager:ListSecrets", "sts:GetCallerIdentity", "tag:GetResources",
+        ),
     )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ class Secret(_Common, CloudFormationModel):
         )
         made = json.loads(
             secretsmanager_backends[account_id][region_name].create_secret(
-                name=f"{resource_name}-{secrets.token_hex(6)}",
+                name=wanted["Name"],
                 secret_string=json.dumps(content),
                 secret_binary=None,
                 description=wanted["Description"],
