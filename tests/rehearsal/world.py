@@ -14,6 +14,7 @@ from ops.topology import Topology
 from tests.rehearsal.gateway import Functions, Internet
 from tests.rehearsal.moto_gaps import mend
 
+ORIGIN = "https://app.example"
 # What would lead a command elsewhere, or answer for what the rehearsal is to show.
 HIDDEN = ("AWS_", "DSQL_", "DJANGO_", "PG", "LAMBDA_", "API_GATEWAY_", "LOG_")
 
@@ -36,7 +37,8 @@ class World:
         self.moto.start()
         self.functions = Functions(self._of_function)
         self.internet = Internet(self.functions, self.root)
-        self.environ = {**_kept(), **self._aws(), **self._network()}
+        chosen = {"CORS_ALLOWED_ORIGINS": ORIGIN}
+        self.environ = {**_kept(), **self._aws(), **self._network(), **chosen}
 
     def close(self) -> None:
         self.functions.close()
