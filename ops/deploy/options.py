@@ -13,7 +13,10 @@ from config import env as environment
 from ops.paths import PROJECT
 
 # Set for both functions where they are set for the operator.
-PASSED = ("CORS_ALLOWED_ORIGINS", "LOG_LEVEL", "XRAY_SUBSEGMENTS")
+PASSED = (
+    "API_AUTH", "API_RATE_LIMIT", "CORS_ALLOWED_ORIGINS", "LOG_LEVEL", "OIDC_ALGORITHMS",
+    "OIDC_AUDIENCE", "OIDC_ISSUER", "OIDC_JWKS_URL", "REQUIRE_IF_MATCH", "XRAY_SUBSEGMENTS",
+)  # fmt: skip
 STAGE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 

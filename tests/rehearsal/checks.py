@@ -22,7 +22,7 @@ from moto.secretsmanager.models import secretsmanager_backends
 from ops.sandbox.control import CLUSTERS, load
 from tests.rehearsal.gateway import ACCOUNT, SOURCE_IP, proxy_event
 from tests.rehearsal.lambda_service import Function
-from tests.rehearsal.world import World
+from tests.rehearsal.world import ORIGIN, World
 
 ROUNDS = 3
 Holds = Callable[[], bool]
@@ -129,6 +129,16 @@ def of_the_api(world: World) -> Iterator[tuple[str, Holds]]:
         "so is one of API Gateway's own",
         lambda: _is_problem(
             ask(world, f"{first.removesuffix('prod')}nostage/users"), 404
+        ),
+    )
+    nostage = f"{first.removesuffix('prod')}nostage/users"
+    yield (
+        "which the allowed origin may read, and no other",
+        lambda: (
+            ask(world, nostage, Origin="https://other.example").headers[
+                "Access-Control-Allow-Origin"
+            ]
+            == ORIGIN
         ),
     )
     yield (
