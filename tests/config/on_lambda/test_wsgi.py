@@ -2,6 +2,8 @@ import json
 from typing import Any
 
 import pytest
+from django.core.signals import request_started
+from django.db import close_old_connections
 from django.test import override_settings
 from zappa.wsgi import create_wsgi_request
 
@@ -38,9 +40,14 @@ def get(asked: dict[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     environ = create_wsgi_request(asked, script_name="/primary")
     environ |= {"lambda.event": asked, "wsgi.url_scheme": "https"}
     status: list[str] = []
-    with override_settings(ALLOWED_HOSTS=["*"]):
-        chunks = application(environ, lambda line, *_: status.append(line))
-        return status[0], json.loads(b"".join(chunks)), environ
+    # As Django's test client: the database is none of these tests' business.
+    request_started.disconnect(close_old_connections)
+    try:
+        with override_settings(ALLOWED_HOSTS=["*"]):
+            chunks = application(environ, lambda line, *_: status.append(line))
+            return status[0], json.loads(b"".join(chunks)), environ
+    finally:
+        request_started.connect(close_old_connections)
 
 
 @pytest.mark.parametrize(
