@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from django.conf import settings
 
+from ops import aws
 from ops.paths import PROJECT
 from ops.sandbox import lifecycle
 from ops.sandbox.faultline import Switch
@@ -31,6 +32,13 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lifecycle.Stat
         os.environ.clear()
         os.environ.update(outer)
         lifecycle.reset(root)
+
+
+@pytest.fixture(autouse=True)
+def no_aws_session_stays() -> Iterator[None]:
+    """A session keeps the credentials of the test that made it."""
+    yield
+    aws._session.cache_clear()
 
 
 @pytest.fixture
