@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+from google.protobuf.message import DecodeError
 from postgast import PgQueryError, parse
 
 from ops.sandbox.rules.model import Kind, Refusal, Statement
@@ -36,7 +37,7 @@ def _plain(key: str) -> Statement | None:
         return None
     try:
         parse(found[0].sql)
-    except PgQueryError:
+    except (PgQueryError, DecodeError):
         return None
     return found[0]
 
@@ -54,6 +55,11 @@ def _one(sql: str) -> Statement:
         tree = parse(plain)
     except PgQueryError:
         return Statement(plain, Kind.READ)
+    except DecodeError:
+        # Nested deeper than the tree's encoding goes: only the first word is known.
+        word = plain.split(maxsplit=1)[0].lower()
+        writes = word in ("insert", "update", "delete")
+        return Statement(plain, Kind.WRITE if writes else Kind.READ)
     return verdict(plain, tree.stmts[0].stmt, is_async=is_async)
 
 
