@@ -3,4 +3,5 @@
 from config.settings import *  # noqa: F403 - the same settings, one app more
 from config.settings import INSTALLED_APPS as SERVED_APPS
 
-INSTALLED_APPS = [*SERVED_APPS, "ops"]
+# config.dsql brings loaddata and clearsessions that commit batch by batch.
+INSTALLED_APPS = ["config.dsql", *SERVED_APPS, "ops"]

@@ -11,17 +11,22 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.db import InterfaceError, OperationalError
 from django.db.backends.postgresql import base
+from django.utils.functional import cached_property
 from psycopg import pq
 
+from config.dsql.checks import DatabaseValidation
 from config.dsql.client import DatabaseClient
 from config.dsql.conflicts import ConnectionLost, OutcomeUnknown
 from config.dsql.creation import DATABASE, DatabaseCreation, schema_of
 from config.dsql.cursors import CursorDebugWrapper, CursorWrapper
 from config.dsql.endpoints import RETURN_SECONDS, Endpoints, endpoints
 from config.dsql.features import DatabaseFeatures
+from config.dsql.introspection import DatabaseIntrospection
 from config.dsql.operations import DatabaseOperations
 from config.dsql.schema import DatabaseSchemaEditor
 from config.dsql.signals import connected
+from config.dsql.split import Splitter
+from config.dsql.statements import Cursor, ErrorWrapper
 from config.dsql.tokens import TOKENS, Endpoint, region_of
 
 AMAZON_ROOTS = Path(__file__).with_name("amazon-roots.pem")
@@ -44,7 +49,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
     ops_class = DatabaseOperations
     client_class = DatabaseClient
     creation_class = DatabaseCreation
+    introspection_class = DatabaseIntrospection
     SchemaEditorClass = DatabaseSchemaEditor
+    validation_class = DatabaseValidation
+    migrating = False  # between pre_migrate and post_migrate
+    editor: DatabaseSchemaEditor | None = None  # the one that keeps the journal
+    splitter: Splitter | None = None  # set by split_transactions()
     # Columns of identity type must be bigint and name a CACHE of 1 or at least 65536:
     # AWS user guide, "Sequences and identity columns".
     data_types = {
@@ -79,6 +89,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             path = f"-c search_path={schema}"
             params["options"] = f"{params.get('options', '')} {path}".strip()
         params["user"] = params.get("user") or "admin"
+        if params["cursor_factory"] is base.Cursor:
+            params["cursor_factory"] = Cursor
         params["region"] = self._region(params)
         params["peer_host"] = self._peer(params)
         if "PGSSLROOTCERT" not in os.environ:
@@ -149,6 +161,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
             Endpoint(peer, region_of(peer) or "", user) if peer else None,
             float(params.pop("return_seconds", RETURN_SECONDS)),
         )
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        cursor = super().create_cursor(name)
+        cursor.database = self
+        return cursor
+
+    def chunked_cursor(self) -> Any:
+        """A plain cursor: DECLARE CURSOR is refused, rows are fetched at once."""
+        return self.cursor()
+
+    @cached_property
+    def wrap_database_errors(self) -> ErrorWrapper:
+        return ErrorWrapper(self)
 
     def connect(self) -> None:
         super().connect()
@@ -240,7 +265,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _commit(self):
         try:
-            super()._commit()  # type: ignore[misc]  # not in the stubs
+            super()._commit()
         except (OperationalError, InterfaceError) as error:
             if self.connection is not None and self.connection.closed:
                 raise OutcomeUnknown(f"Connection lost at COMMIT: {error}") from error

@@ -1,16 +1,21 @@
 """SQL that differs from PostgreSQL's outside the schema."""
 
 from django.db import IntegrityError, OperationalError
+from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.backends.postgresql import operations
 
+from config.dsql.catalog import Catalog
+from config.dsql.columns import BATCH, ROW_LIMIT, Rows
 from config.dsql.conflicts import sqlstates
 from config.dsql.retry import run_statement
 
-PROGRAM_LIMIT_EXCEEDED = "54000"
-BATCH = 1000  # rows; DSQL takes 3,000 changed rows per transaction, cascades included
+FOREIGN_KEY_VIOLATION = "23503"
 
 
 class DatabaseOperations(operations.DatabaseOperations):
+    compiler_module = "config.dsql.compiler"
+    # One statement at a time: DSQL takes one DDL statement per transaction.
+    prepare_sql_script = BaseDatabaseOperations.prepare_sql_script
     # Identity columns are bigint whatever the field's class.
     integer_field_ranges = {
         **operations.DatabaseOperations.integer_field_ranges,
@@ -18,8 +23,43 @@ class DatabaseOperations(operations.DatabaseOperations):
         "SmallAutoField": (-9223372036854775808, 9223372036854775807),
     }
 
+    cast_data_types = dict.fromkeys(
+        ("AutoField", "BigAutoField", "SmallAutoField"), "bigint"
+    )
+
+    def storage_type(self, field):
+        """The type of the field's column; None when it has none.
+
+        Django makes a foreign key to an AutoField an integer, but identity columns are
+        bigint and DSQL wants both sides of a foreign key to be of one type.
+        """
+        target = field
+        while target.is_relation and getattr(target, "foreign_related_fields", None):
+            target = target.target_field
+        own = field.db_type(self.connection)
+        if own is not None and target.get_internal_type() in self.cast_data_types:
+            return "bigint"
+        return own
+
     def set_time_zone_sql(self):
         return "SET TIME ZONE %s"
+
+    def bulk_batch_size(self, fields, objs):
+        """Rows per INSERT: as many as there are, unless transactions are being split."""
+        splitter = self.connection.splitter
+        return len(objs) if splitter is None else min(len(objs), splitter.rows)
+
+    # Addresses are kept as text: DSQL stores no inet.
+
+    def adapt_ipaddressfield_value(self, value):
+        return value or None
+
+    def lookup_cast(self, lookup_type, internal_type=None):
+        if internal_type in ("IPAddressField", "GenericIPAddressField"):
+            internal_type = "CharField"
+        return super().lookup_cast(lookup_type, internal_type)
+
+    # Flush
 
     def sql_flush(self, style, tables, *, reset_sequences=False, allow_cascade=False):
         """One DELETE per table: DSQL has no TRUNCATE."""
@@ -38,38 +78,75 @@ class DatabaseOperations(operations.DatabaseOperations):
         return [*deletes, *self.sequence_reset_by_name_sql(style, sequences)]
 
     def execute_sql_flush(self, sql_list):
-        """Each statement for itself, referencing tables before referenced ones.
+        """Run the statements of sql_flush.
 
-        A table that others still refer to waits for the next round; a table with more
-        rows than a transaction takes is emptied in batches.
+        1. All in one transaction and one round trip: Django's foreign keys are checked at
+           its end.
+        2. If they have more rows than a transaction takes, or keys that are checked at
+           once: table by table in batches, referencing tables before referenced ones.
+        3. If tables refer to each other in a circle: set what may be NULL to NULL first.
         """
-        waiting = list(sql_list)
-        while waiting:
-            refused, error = [], None
-            for sql in waiting:
-                try:
-                    self._flush(sql)
-                except IntegrityError as refusal:
-                    refused.append(sql)
-                    error = refusal
-            if error is not None and len(refused) == len(waiting):
-                raise error
-            waiting = refused
-
-    def _flush(self, sql):
-        alias = self.connection.alias
+        if not sql_list:
+            return
         try:
-            run_statement(lambda: self._execute(sql), using=alias)
-        except OperationalError as error:
-            if PROGRAM_LIMIT_EXCEEDED not in sqlstates(error):
+            self._run("; ".join(sql.rstrip(";") for sql in sql_list))
+        except (IntegrityError, OperationalError) as error:
+            if not sqlstates(error) & {ROW_LIMIT, FOREIGN_KEY_VIOLATION}:
                 raise
-            table = sql.split(" ", 2)[2]  # after DELETE FROM
-            # "ctid" names a row whatever the table's key is.
-            batch = f"{sql} WHERE ctid IN (SELECT ctid FROM {table} LIMIT {BATCH})"  # noqa: S608 - quoted by sql_flush
-            while run_statement(lambda: self._execute(batch), using=alias):
-                pass
+            deletes = [sql for sql in sql_list if "DELETE" in sql]
+            # After DELETE FROM stands the quoted name.
+            tables = [sql.split(" ", 2)[2][1:-1].replace('""', '"') for sql in deletes]
+            self._empty(tables)
+            for sql in sql_list[len(deletes) :]:
+                self._run(sql)
 
-    def _execute(self, sql):
+    def _empty(self, tables):
+        tables, error = self._empty_in_rounds(tables)
+        if tables:
+            for table in tables:
+                self._cut_loose(table)
+            tables, error = self._empty_in_rounds(tables)
+        if tables:
+            raise error
+
+    def _empty_in_rounds(self, tables):
+        """Empty what nothing refers to, until no table gives way; those that are left."""
+        while tables:
+            refused, error = [], None
+            for table in tables:
+                try:
+                    self._delete_in_batches(table)
+                except IntegrityError as refusal:
+                    refused.append(table)
+                    error = refusal
+            if len(refused) == len(tables):
+                return tables, error
+            tables = refused
+        return [], None
+
+    def _delete_in_batches(self, table):
+        columns = Catalog(self.connection).primary_key(table)
+        # "ctid" names a row of a table that has no key.
+        key = ", ".join(map(self.quote_name, columns)) or "ctid"
+        name = self.quote_name(table)
+        batch = f"DELETE FROM {name} WHERE ({key}) IN (SELECT {key} FROM {name} LIMIT {BATCH})"
+        while self._run(batch):
+            pass
+
+    def _cut_loose(self, table):
+        catalog = Catalog(self.connection)
         with self.connection.cursor() as cursor:
-            cursor.execute(sql)
-            return cursor.rowcount
+            references = self.connection.introspection.get_relations(cursor, table)
+        rows = Rows(catalog, table, catalog.primary_key(table))
+        for column, found in catalog.columns(table).items():
+            if column in references and not found.not_null:
+                name = self.quote_name(column)
+                rows.update(f"{name} = NULL", f"{name} IS NOT NULL")
+
+    def _run(self, sql):
+        def work():
+            with self.connection.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.rowcount
+
+        return run_statement(work, using=self.connection.alias)

@@ -1,103 +1,90 @@
-"""DDL as DSQL takes it: one statement per transaction, indexes built in the background."""
+"""DDL as DSQL takes it: one statement per transaction, indexes built in the background.
+
+No operation can be rolled back, so each can be run again: a statement whose effect the
+catalog already shows is skipped, one that finds something else fails. ``migrate`` also
+keeps a journal of the steps that have ended (journal.py). A migration that was killed is
+continued by the next ``migrate``.
+
+The layers lie in ddl/: statements, tables, indexes, constraints, fields, alterations.
+"""
 
 import logging
 import re
-import time
 
-from django.db import IntegrityError, OperationalError
 from django.db.backends.postgresql import schema
 
-from config.dsql.retry import run_statement
+from config.dsql.ddl.alterations import Alterations
+from config.dsql.ddl.statements import step
+from config.dsql.ddl.tables import CreateTable
 
 logger = logging.getLogger(__name__)
-ASYNC_INDEX = re.compile(
-    r'CREATE (?:UNIQUE )?INDEX ASYNC (?:IF NOT EXISTS )?("(?:[^"]|"")+"|\w+) ON'
+NAME = r'("(?:[^"]|"")+"|\w+)'
+RAW_INDEX = re.compile(
+    rf"\s*CREATE (?:UNIQUE )?INDEX ASYNC (?:IF NOT EXISTS )?{NAME} ON {NAME}",
+    re.IGNORECASE,
 )
-FIRST_POLL, SLOWEST_POLL = 0.05, 2.0  # seconds between two looks at a job
-REPORT_EVERY = 10.0  # seconds between two lines about a job that still runs
-ENDED = {"completed", "failed", "cancelled"}
+EXTENSION = re.compile(r"\s*(CREATE|DROP) EXTENSION\b", re.IGNORECASE)
 
 
-class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
+class DatabaseSchemaEditor(Alterations):
+    # Adding a constraint to a table takes NOT VALID, then a validation job.
+    sql_create_fk = schema.DatabaseSchemaEditor.sql_create_fk + " NOT VALID"
+    sql_create_check = schema.DatabaseSchemaEditor.sql_create_check + " NOT VALID"
+    sql_delete_fk = schema.DatabaseSchemaEditor.sql_delete_constraint
+    sql_delete_column = "ALTER TABLE %(table)s DROP COLUMN IF EXISTS %(column)s CASCADE"
+    sql_delete_index_concurrently = schema.DatabaseSchemaEditor.sql_delete_index
+    sql_validate = "ALTER TABLE ASYNC %(table)s VALIDATE CONSTRAINT %(name)s"
+    sql_use_index = (
+        "ALTER TABLE %(table)s ADD CONSTRAINT %(name)s UNIQUE "
+        "USING INDEX %(name)s%(deferrable)s"
+    )
     sql_create_index = (
         "CREATE INDEX ASYNC %(name)s ON %(table)s (%(columns)s)%(include)s%(condition)s"
     )
+    sql_create_index_concurrently = sql_create_index
     sql_create_unique_index = (
         "CREATE UNIQUE INDEX ASYNC %(name)s ON %(table)s "
         "(%(columns)s)%(include)s%(nulls_distinct)s%(condition)s"
     )
-    sleep = staticmethod(time.sleep)
-    clock = staticmethod(time.monotonic)
 
+    create_model = step(schema.DatabaseSchemaEditor.create_model)
+    add_index = step(schema.DatabaseSchemaEditor.add_index)
+    remove_index = step(schema.DatabaseSchemaEditor.remove_index)
+    rename_index = step(schema.DatabaseSchemaEditor.rename_index)
+    add_constraint = step(schema.DatabaseSchemaEditor.add_constraint)
+    remove_constraint = step(schema.DatabaseSchemaEditor.remove_constraint)
+    alter_field = step(schema.DatabaseSchemaEditor.alter_field)
+    alter_db_table_comment = step(schema.DatabaseSchemaEditor.alter_db_table_comment)
+
+    @step
     def execute(self, sql, params=()):
         """Run one statement in its own transaction; wait for the job it starts.
 
-        Raises IntegrityError when a unique index could not be built.
+        Raises IntegrityError when a unique index could not be built or a constraint does
+        not hold.
         """
-        if self.collect_sql:
-            super().execute(sql, params)
-            return
-        text = str(sql)
-        if params is not None:
-            text = self.connection.ops.compose_sql(text, params)
-        job = run_statement(lambda: self._run(text), using=self.connection.alias)
-        if job is not None:
-            self._await_job(job, text)
+        handler = self._handlers().get(getattr(sql, "template", None))
+        if handler is not None:
+            handler(sql)
+        elif isinstance(sql, CreateTable):
+            self._create_table(sql, params)
+        elif found := RAW_INDEX.match(str(sql)):
+            self.build_index(
+                self._composed(sql, params), *map(self._unquoted, found.groups())
+            )
+        elif EXTENSION.match(str(sql)):
+            # What needs the extension will be refused; much that names one does not.
+            logger.warning("DSQL has no extensions; not run: %s", sql)
+            self.note(f"DSQL has no extensions: {sql}")
+        else:
+            self._execute(sql, params)
 
-    def _run(self, text):
-        """The id of the job that DSQL answers to statements with ASYNC, or None."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(text)
-            columns = [column.name for column in cursor.description or ()]
-            return cursor.fetchone()[0] if columns == ["job_id"] else None
-
-    def _await_job(self, job, text):
-        started = reported = self.clock()
-        delay = FIRST_POLL
-        while (state := self._job(job))[0] not in ENDED:
-            if self.clock() - reported >= REPORT_EVERY:
-                reported = self.clock()
-                logger.warning(
-                    "Still %s for %.0f s: %s", state[0], reported - started, text
-                )
-            self.sleep(delay)
-            delay = min(delay * 2, SLOWEST_POLL)
-        self._verify(state, text)
-
-    def _job(self, job):
-        query = "SELECT status, details FROM sys.jobs WHERE job_id = %s"
-        row = self._one(query, [job])
-        # Old jobs are purged; then only the outcome can be looked at.
-        return row or ("completed", "")
-
-    def _verify(self, state, text):
-        status, details = state
-        found = ASYNC_INDEX.match(text)
-        if found is None:
-            if status != "completed":
-                raise OperationalError(f"Job {status}: {details or text}")
-            return
-        name = found[1]
-        valid = self._one(
-            "SELECT indisvalid FROM pg_catalog.pg_index WHERE indexrelid = to_regclass(%s)",
-            [name],
-        )
-        if valid == (True,):
-            return
-        # DSQL keeps an invalid index; without it the migration can be run again.
-        run_statement(
-            lambda: self._run(f"DROP INDEX IF EXISTS {name}"),
-            using=self.connection.alias,
-        )
-        raise IntegrityError(
-            f"Index {name} could not be built ({details or status}) and was dropped. "
-            f"Correct the rows, then migrate again. Statement: {text}"
-        )
-
-    def _one(self, query, params):
-        def work():
-            with self.connection.cursor() as cursor:
-                cursor.execute(query, params)
-                return cursor.fetchone()
-
-        return run_statement(work, using=self.connection.alias)
+    def _handlers(self):
+        return {
+            self.sql_create_unique: self._add_unique,
+            self.sql_create_fk: self._add_constraint,
+            self.sql_create_check: self._add_constraint,
+            self.sql_create_index: self._add_index,
+            self.sql_create_unique_index: self._add_index,
+            self.sql_delete_constraint: self._drop_constraint,
+        }

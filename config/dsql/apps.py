@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class DSQLConfig(AppConfig):
+    """Optional: commands of Django's that must not work in one transaction."""
+
+    name = "config.dsql"
+    label = "dsql"

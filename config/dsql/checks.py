@@ -1,0 +1,199 @@
+"""System checks: what models and migrations ask for that DSQL refuses or does otherwise.
+
+Run by ``manage.py check --database default`` and before every ``migrate``.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.core.checks import CheckMessage, Error
+from django.core.checks import Warning as CheckWarning
+from django.db import Error as DatabaseError
+from django.db import models, router
+from django.db.backends.base.validation import BaseDatabaseValidation
+
+from config.dsql.catalog import Catalog
+from config.dsql.ddl.indexes import HARMLESS_OPCLASSES
+
+# AWS user guide, "Supported data types": what it leaves out.
+REFUSED_TYPES = {
+    "bit", "box", "cidr", "circle", "citext", "hstore", "inet", "line", "lseg", "macaddr",
+    "money", "path", "point", "polygon", "tsquery", "tsvector", "xml", "int4range",
+    "int8range", "numrange", "tsrange", "tstzrange", "daterange",
+}  # fmt: skip
+# "Cluster quotas and database limits".
+MAX_KEY_COLUMNS, MAX_COLUMNS, MAX_INDEXES = 8, 255, 24
+
+
+class DatabaseValidation(BaseDatabaseValidation):
+    def check_field(self, field: Any, **kwargs: Any) -> list[CheckMessage]:
+        found: list[CheckMessage] = []
+        kind = (field.db_type(self.connection) or "").partition("(")[0].strip()
+        if kind.endswith("]") or kind in REFUSED_TYPES:
+            found.append(
+                Error(
+                    f"DSQL cannot store the type {kind}.",
+                    hint="Use JSONField for arrays and maps, two columns for a range, "
+                    "TextField for other text.",
+                    obj=field,
+                    id="dsql.E001",
+                )
+            )
+        collation = field.db_parameters(self.connection).get("collation")
+        if collation not in (None, "C"):
+            found.append(
+                Error(
+                    f"DSQL has the collation C only, not {collation!r}.",
+                    hint="Remove db_collation; compare with Lower() or Upper().",
+                    obj=field,
+                    id="dsql.E002",
+                )
+            )
+        if kind in ("json", "jsonb") and (field.db_index or field.unique):
+            found.append(self._json(field))
+        if field.db_tablespace:
+            found.append(self._tablespace(field))
+        return found
+
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        found: list[CheckMessage] = []
+        for model in apps.get_models():
+            if router.allow_migrate_model(self.connection.alias, model):
+                found += self._model(model)
+        return [*found, *self._migrations(), *self._invalid_indexes()]
+
+    def _model(self, model: Any) -> Iterator[CheckMessage]:
+        if not model._meta.managed or model._meta.proxy:
+            return
+        for index in model._meta.indexes:
+            yield from self._index(model, index)
+        for constraint in model._meta.constraints:
+            yield from self._constraint(model, constraint)
+        yield from self._limits(model)
+
+    def _index(self, model: Any, index: models.Index) -> Iterator[CheckMessage]:
+        if index.suffix not in ("idx", "btree"):
+            yield Error(
+                f"DSQL has one kind of index; {index.name} is a {type(index).__name__}.",
+                hint="Use django.db.models.Index or remove it.",
+                obj=model,
+                id="dsql.E003",
+            )
+        yield from self._keys(model, index.name, index.fields, index.opclasses)
+        if any(order for _, order in index.fields_orders):
+            yield CheckWarning(
+                f"The descending order of index {index.name} is dropped.",
+                hint="DSQL reads an index both ways; columns of mixed order are sorted.",
+                obj=model,
+                id="dsql.W001",
+            )
+
+    def _constraint(self, model: Any, constraint: Any) -> Iterator[CheckMessage]:
+        if isinstance(constraint, models.UniqueConstraint):
+            opclasses = getattr(constraint, "opclasses", ())
+            yield from self._keys(model, constraint.name, constraint.fields, opclasses)
+        elif not isinstance(constraint, models.CheckConstraint):
+            yield Error(
+                f"DSQL has no {type(constraint).__name__} ({constraint.name}).",
+                hint="Guard the rule in a transaction that locks a row: SELECT … FOR UPDATE.",
+                obj=model,
+                id="dsql.E004",
+            )
+
+    def _keys(
+        self, model: Any, name: str, fields: Any, opclasses: Any
+    ) -> Iterator[CheckMessage]:
+        refused = {opclass.lower() for opclass in opclasses} - HARMLESS_OPCLASSES
+        if refused:
+            yield Error(
+                f"DSQL has no operator classes: {', '.join(sorted(refused))} in {name}.",
+                hint="Remove the operator class or the index.",
+                obj=model,
+                id="dsql.E005",
+            )
+        if len(fields) > MAX_KEY_COLUMNS:
+            yield Error(
+                f"{name} has {len(fields)} key columns; DSQL takes {MAX_KEY_COLUMNS}.",
+                hint="Leave columns out, or move them to include.",
+                obj=model,
+                id="dsql.E006",
+            )
+        for field in fields:
+            kind = model._meta.get_field(field.lstrip("-")).db_type(self.connection)
+            if kind in ("json", "jsonb"):
+                yield self._json(model._meta.get_field(field.lstrip("-")))
+
+    def _limits(self, model: Any) -> Iterator[CheckMessage]:
+        columns = len(model._meta.local_concrete_fields)
+        indexes = 1 + len(model._meta.indexes) + len(model._meta.unique_together)
+        indexes += sum(
+            f.db_index or f.unique for f in model._meta.local_concrete_fields
+        )
+        for count, limit, what in (
+            (columns, MAX_COLUMNS, "columns"),
+            (indexes, MAX_INDEXES, "indexes"),
+        ):
+            if count > limit:
+                yield Error(
+                    f"The table has {count} {what}; DSQL takes {limit}.",
+                    hint="Split the model in two with a OneToOneField.",
+                    obj=model,
+                    id="dsql.E007",
+                )
+
+    @staticmethod
+    def _json(field: Any) -> CheckMessage:
+        return Error(
+            "DSQL cannot index JSON.",
+            hint="Index an expression of it, such as KeyTextTransform().",
+            obj=field,
+            id="dsql.E008",
+        )
+
+    @staticmethod
+    def _tablespace(field: Any) -> CheckMessage:
+        return CheckWarning(
+            "DSQL has no tablespaces; db_tablespace does nothing.",
+            obj=field,
+            id="dsql.W002",
+        )
+
+    def _migrations(self) -> Iterator[CheckMessage]:
+        """Operations of migrations to come that DSQL can never run."""
+        # Not needed to serve: a cold start does without them.
+        from django.db.migrations import AddField
+        from django.db.migrations.loader import MigrationLoader
+        from django.db.migrations.recorder import MigrationRecorder
+
+        loader = MigrationLoader(self.connection, load=False)
+        loader.load_disk()
+        try:
+            applied = MigrationRecorder(self.connection).applied_migrations()
+        except DatabaseError:
+            return  # the connection is somebody else's to complain about
+        for key, migration in loader.disk_migrations.items():
+            if key in applied:
+                continue
+            for operation in migration.operations:
+                if isinstance(operation, AddField) and (
+                    operation.field.generated or operation.field.primary_key
+                ):
+                    yield Error(
+                        f"{'.'.join(key)} adds {operation.model_name}.{operation.name}, "
+                        f"a generated or primary key column, to a table.",
+                        hint="DSQL makes these with the table only: CreateModel.",
+                        id="dsql.E009",
+                    )
+
+    def _invalid_indexes(self) -> Iterator[CheckMessage]:
+        try:
+            found = Catalog(self.connection).invalid_indexes()
+        except DatabaseError:
+            return
+        for name, table in found:
+            yield CheckWarning(
+                f"Index {name} of {table} is not valid: its build failed or still runs.",
+                hint="If no job in sys.jobs builds it: DROP INDEX, then migrate again.",
+                id="dsql.W003",
+            )

@@ -1,0 +1,69 @@
+"""Statements on rows; UPDATE and DELETE go in batches inside ``split_transactions``."""
+
+from django.db.backends.postgresql import compiler
+from django.db.models.sql.constants import ROW_COUNT
+from django.db.models.sql.query import Query
+from django.db.models.sql.where import WhereNode
+
+SQLCompiler = compiler.SQLCompiler
+SQLAggregateCompiler = compiler.SQLAggregateCompiler
+
+
+class SQLInsertCompiler(compiler.SQLInsertCompiler):
+    def assemble_as_sql(self, fields, value_rows):
+        rows, params = super().assemble_as_sql(fields, value_rows)
+        if isinstance(rows, compiler.InsertUnnest):
+            ops = self.connection.ops
+            types = [ops.storage_type(field).split("(")[0] for field in fields]
+            rows = compiler.InsertUnnest([f"(%s)::{name}[]" for name in types])
+        return rows, params
+
+
+class SQLDeleteCompiler(compiler.SQLDeleteCompiler):
+    def execute_sql(self, result_type, *args, **kwargs):
+        splitter = self.connection.splitter
+        if splitter is None or result_type != ROW_COUNT:
+            return super().execute_sql(result_type, *args, **kwargs)
+        sql, params = self.as_sql()
+        table = self.quote_name_unless_alias(self.query.get_meta().db_table)
+        key = ", ".join(
+            self.connection.ops.quote_name(field.column)
+            for field in self.query.get_meta().pk_fields
+        )
+        condition = sql.removeprefix(f"DELETE FROM {table}")
+        batch = (
+            f"DELETE FROM {table} WHERE ({key}) IN "
+            f"(SELECT {key} FROM {table}{condition} LIMIT {splitter.rows})"
+        )
+        total = 0
+        with self.connection.cursor() as cursor:
+            while True:
+                cursor.execute(batch, params)
+                total += cursor.rowcount
+                if cursor.rowcount < splitter.rows:
+                    return total
+
+
+class SQLUpdateCompiler(compiler.SQLUpdateCompiler):
+    def execute_sql(self, result_type):
+        splitter = self.connection.splitter
+        if splitter is None or result_type != ROW_COUNT:
+            return super().execute_sql(result_type)
+        return sum(
+            super(SQLUpdateCompiler, part).execute_sql(result_type)
+            for part in self._parts(splitter.rows)
+        )
+
+    def _parts(self, rows):
+        """This update for so many rows at a time, chosen before the first is written."""
+        chosen = self.query.chain(klass=Query)
+        chosen.clear_ordering(force=True)
+        chosen.clear_select_clause()
+        chosen.add_fields(["pk"])
+        found = chosen.get_compiler(self.using).results_iter()
+        keys = [tuple(key) if len(key) > 1 else key[0] for key in found]
+        for start in range(0, len(keys), rows):
+            part = self.query.clone()
+            part.where = WhereNode()
+            part.add_filter("pk__in", keys[start : start + rows])
+            yield part.get_compiler(self.using)

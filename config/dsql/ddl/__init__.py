@@ -1,0 +1,1 @@
+"""The rooms of the schema editor, each a layer on the one before."""

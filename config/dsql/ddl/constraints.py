@@ -1,0 +1,122 @@
+"""Constraints of tables that exist."""
+
+from django.db import IntegrityError, ProgrammingError
+from django.db.backends.ddl_references import Statement
+
+from config.dsql.ddl.indexes import Indexes
+from config.dsql.ddl.statements import (
+    DUPLICATE_OBJECT,
+    UNDEFINED_OBJECT,
+    JobFailed,
+    step,
+)
+
+
+class Constraints(Indexes):
+    def _add_unique(self, statement):
+        """UNIQUE for an existing table.
+
+        1. Build a unique index of the constraint's name and wait until it is valid.
+        2. Make it the constraint's.
+        """
+        parts, table = statement.parts, statement.parts["table"].table
+        name = self._unquoted(parts["name"])
+        if not self.collect_sql and self.catalog.constraint(table, name) is not None:
+            self._refuse_other_keys(statement, name)
+            return
+        index = Statement(
+            self.sql_create_unique_index, **{**parts, "include": "", "condition": ""}
+        )
+        self.build_index(str(index), name, table, index)
+        self._execute(self.sql_use_index % parts)
+
+    def _refuse_other_keys(self, statement, name):
+        """A constraint of the name with other columns is not the one that is wanted."""
+        found = self.catalog.index(statement.parts["table"].table, name)
+        wanted = {
+            self._unquoted(c.strip())
+            for c in str(statement.parts["columns"]).split(",")
+        }
+        if found is None or {self._unquoted(key or "") for key in found.keys} != wanted:
+            raise ProgrammingError(
+                f"A constraint {name} exists already, and it is not: {statement}"
+            )
+
+    def _add_constraint(self, statement):
+        """CHECK or FOREIGN KEY for an existing table.
+
+        1. Add it NOT VALID: from here it holds for what is written.
+        2. Validate it in a job, and wait.
+        3. If rows break it, drop it and raise IntegrityError.
+        """
+        table, name = (
+            statement.parts["table"].table,
+            self._unquoted(str(statement.parts["name"])),
+        )
+        self._unless_done(
+            str(statement),
+            {DUPLICATE_OBJECT},
+            lambda: self.catalog.constraint(table, name) is not None,
+        )
+        self.validate(table, name)
+
+    def validate(self, table, name):
+        """Validate a constraint, unless it is; drop it when the rows break it."""
+        parts = {"table": self.quote_name(table), "name": self.quote_name(name)}
+        if not self.collect_sql:
+            found = self.catalog.constraint(table, name)
+            if found is not None and found.valid:
+                return
+        try:
+            self._execute(self.sql_validate % parts)
+        except (IntegrityError, JobFailed) as error:
+            found = self.catalog.constraint(table, name)
+            if found is not None and not found.valid:
+                self._execute(self.sql_delete_constraint % parts)
+            raise IntegrityError(
+                f"Constraint {name} does not hold and was dropped: {error}"
+            ) from error
+        self.note("wait for the job: CALL sys.wait_for_job('<job_id>')")
+
+    def _drop_constraint(self, statement):
+        table, name = (
+            statement.parts["table"].table,
+            self._unquoted(statement.parts["name"]),
+        )
+        self._unless_done(
+            str(statement),
+            {UNDEFINED_OBJECT},
+            lambda: self.catalog.constraint(table, name) is None,
+        )
+
+    @step
+    def alter_unique_together(self, model, old_unique_together, new_unique_together):
+        olds = self._still_there(
+            model,
+            old_unique_together,
+            new_unique_together,
+            unique=True,
+            primary_key=False,
+        )
+        super().alter_unique_together(model, olds, new_unique_together)
+
+    @step
+    def alter_index_together(self, model, old_index_together, new_index_together):
+        olds = self._still_there(
+            model, old_index_together, new_index_together, index=True
+        )
+        super().alter_index_together(model, olds, new_index_together)
+
+    def _still_there(self, model, olds, news, **kind):
+        """``olds`` without those an interrupted run has removed."""
+        if self.collect_sql:
+            return olds
+        news = {tuple(fields) for fields in news}
+        return [
+            fields
+            for fields in olds
+            if tuple(fields) in news
+            or self._constraint_names(
+                model, [model._meta.get_field(field).column for field in fields], **kind
+            )
+        ]

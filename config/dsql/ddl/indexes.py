@@ -1,0 +1,195 @@
+"""Indexes: built in the background, without order and operator class."""
+
+import logging
+
+from django.db import DatabaseError, IntegrityError, NotSupportedError
+from django.db.backends.ddl_references import Columns
+from django.db.models.expressions import OrderBy
+from django.db.models.functions import Collate
+
+from config.dsql.conflicts import sqlstates
+from config.dsql.ddl.statements import (
+    DUPLICATE_TABLE,
+)
+from config.dsql.ddl.tables import Tables
+
+logger = logging.getLogger(__name__)
+# Operator classes that order and compare as the default does under the C collation.
+HARMLESS_OPCLASSES = {
+    "", "varchar_pattern_ops", "text_pattern_ops", "bpchar_pattern_ops", "varchar_ops",
+    "text_ops", "bpchar_ops", "int2_ops", "int4_ops", "int8_ops", "numeric_ops",
+    "float4_ops", "float8_ops", "date_ops", "time_ops", "timestamp_ops",
+    "timestamptz_ops", "interval_ops", "uuid_ops", "bool_ops", "bytea_ops",
+}  # fmt: skip
+
+
+class KeyOrder(OrderBy):
+    """An index key without ASC or DESC, which DSQL refuses: it scans both ways."""
+
+    template = "%(expression)s"
+
+
+class Indexes(Tables):
+    def _add_index(self, statement):
+        text, name = str(statement), self._unquoted(statement.parts["name"])
+        table = statement.parts["table"].table
+        if self._builds is None or statement.template != self.sql_create_index:
+            self.build_index(text, name, table, statement)
+        elif (job := self._start_index(text, name, table)) is not None:
+            self._builds.append((job, statement, name, table))
+
+    def build_index(self, text, name, table, statement=None):
+        """Build an index and wait for it; nothing to do when it is there and valid."""
+        job = self._start_index(text, name, table)
+        if job is not None:
+            self._await_index(job, statement or text, name, table)
+
+    def _start_index(self, text, name, table):
+        """The job that builds the index; None when there is nothing to wait for.
+
+        1. Submit the statement.
+        2. If the name is taken, by another table or an index of another kind: error.
+        3. If it is a valid index, it is done.
+        4. If a job still builds it, wait for that job.
+        5. Otherwise an earlier build failed: drop what it left and start again.
+        """
+        if self.collect_sql:
+            super().execute(text, None)
+            self.note("wait for the job: CALL sys.wait_for_job('<job_id>')")
+            return None
+        if self.connection.in_atomic_block:
+            self._execute(text)
+        try:
+            return self._run(text)
+        except DatabaseError as error:
+            if DUPLICATE_TABLE not in sqlstates(error):
+                self._explain(error, text)
+                raise
+            found = self.catalog.index(table, name)
+            unique = text.startswith("CREATE UNIQUE")
+            if found is None or (found.table, found.unique) != (
+                self._relation(table),
+                unique,
+            ):
+                raise
+        if found.valid:
+            return None
+        job = self.catalog.active_job(found)
+        if job is None:
+            self._execute(f"DROP INDEX IF EXISTS {self.quote_name(name)}")
+            job = self._run(text)
+        return job
+
+    def _await_index(self, job, statement, name, table):
+        status, details = self._await_job(job, str(statement))
+        found = self.catalog.index(table, name)
+        if found is not None and found.valid:
+            return
+        # DSQL keeps an invalid index; without it the migration can be run again.
+        self._execute(f"DROP INDEX IF EXISTS {self.quote_name(name)}")
+        raise IntegrityError(
+            f"Index {name} could not be built ({details or status}) and was dropped."
+            f"{self._duplicates(statement)} Correct the rows, then migrate again. "
+            f"Statement: {statement}"
+        )
+
+    def _duplicates(self, statement):
+        """Some of the keys that stand twice, as a sentence."""
+        parts = getattr(statement, "parts", None)
+        if parts is None or "UNIQUE" not in statement.template:
+            return ""
+        columns, condition = parts["columns"], parts.get("condition", "")
+        found = self.catalog.rows(
+            f"SELECT {columns}, count(*) FROM {parts['table']}{condition} "
+            f"GROUP BY {columns} HAVING count(*) > 1 LIMIT 3"
+        )
+        shown = "; ".join(f"{key} ({count} times)" for *key, count in found)
+        return f" Duplicates: {shown}." if shown else ""
+
+    def _explain(self, error, text):
+        if isinstance(error, IntegrityError):
+            logger.warning(
+                "The index cannot be built, duplicates stand in its way: %s", text
+            )
+
+    def _create_index_sql(
+        self, model, *, using="", expressions=None, opclasses=(), **kwargs
+    ):
+        """Raises NotSupportedError for an index that DSQL cannot replace with its own."""
+        method = using.replace("USING", "").strip()
+        if method not in ("", "btree"):
+            raise NotSupportedError(
+                f"DSQL has one kind of index and no {method} indexes; remove it from "
+                f"{model._meta.label} or use django.db.models.Index."
+            )
+        return super()._create_index_sql(
+            model,
+            expressions=self._keys(model, expressions),
+            opclasses=self._opclasses(model, opclasses),
+            **kwargs,
+        )
+
+    def _create_unique_sql(
+        self, model, fields, *args, expressions=None, opclasses=None, **kwargs
+    ):
+        return super()._create_unique_sql(
+            model,
+            fields,
+            *args,
+            expressions=self._keys(model, expressions),
+            opclasses=self._opclasses(model, opclasses or ()),
+            **kwargs,
+        )
+
+    @staticmethod
+    def _opclasses(model, opclasses):
+        refused = {name.lower() for name in opclasses} - HARMLESS_OPCLASSES
+        if refused:
+            raise NotSupportedError(
+                f"DSQL has no operator classes; {', '.join(sorted(refused))} of an index of "
+                f"{model._meta.label} would change what it answers. Remove it."
+            )
+        return ()
+
+    def _keys(self, model, expressions):
+        """Index expressions without order, collation and operator class."""
+        if not expressions:
+            return expressions
+        keys = expressions.copy()
+        keys.set_source_expressions(
+            [self._key(model, key) for key in keys.get_source_expressions()]
+        )
+        return keys
+
+    def _key(self, model, key):
+        key, (inner, *rest) = key.copy(), key.get_source_expressions()
+        inner = inner.copy()
+        if isinstance(inner, OrderBy):
+            first, last = inner.nulls_first, inner.nulls_last
+            if inner.descending:  # read backwards, so NULLs lie at the other end
+                first, last = last, first
+            inner = KeyOrder(inner.expression, nulls_first=first, nulls_last=last)
+        for wrapper in inner.flatten():
+            if isinstance(wrapper, Collate) and wrapper.collation != "C":
+                raise NotSupportedError(
+                    f"DSQL has the collation C only; remove {wrapper.collation} from an "
+                    f"index of {model._meta.label}."
+                )
+            if type(wrapper).__name__ == "OpClass":
+                self._opclasses(model, [wrapper.extra["name"]])
+        key.set_source_expressions([self._bare(inner), *rest])
+        return key
+
+    def _bare(self, expression):
+        """Without Collate and OpClass, which were found to change nothing."""
+        if isinstance(expression, Collate) or type(expression).__name__ == "OpClass":
+            return self._bare(expression.get_source_expressions()[0])
+        if isinstance(expression, KeyOrder):
+            expression.expression = self._bare(expression.expression)
+        return expression
+
+    def _index_columns(self, table, columns, col_suffixes, opclasses):
+        return Columns(table, columns, self.quote_name)
+
+    def _create_like_index_sql(self, model, field):
+        """None: under the C collation every index serves LIKE."""

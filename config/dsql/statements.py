@@ -1,0 +1,54 @@
+"""What the backend changes in single statements and their errors."""
+
+import re
+from typing import Any
+
+from django.db import transaction
+from django.db.backends.postgresql.base import Cursor as PostgresCursor
+from django.db.utils import DatabaseErrorWrapper
+
+# CREATE INDEX as other databases take it: built before the statement ends.
+SYNCHRONOUS_INDEX = re.compile(
+    r"\s*(CREATE (?:UNIQUE )?INDEX)(?: CONCURRENTLY)? (?!ASYNC\b)", re.IGNORECASE
+)
+ROW_LIMIT = "transaction row limit exceeded"
+WAY_OUT = (
+    " DSQL takes 3,000 changed rows per transaction, rows that foreign keys cascade to "
+    "included. Change fewer rows at a time, or use config.dsql.split.split_transactions(), "
+    "which commits batch by batch."
+)
+
+
+class Cursor(PostgresCursor):
+    """Builds the indexes of raw SQL as DSQL does: in the background, awaited.
+
+    Inside an atomic block the index is built after its commit, because DSQL takes one
+    DDL statement per transaction and none beside DML.
+    """
+
+    database: Any = None
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        found = SYNCHRONOUS_INDEX.match(query) if isinstance(query, str) else None
+        if found is None or self.database is None:
+            return super().execute(query, params, **options)
+        text = f"{found[1]} ASYNC {query[found.end() :]}"
+
+        def build() -> None:
+            with self.database.schema_editor() as editor:
+                editor.execute(text, params)
+
+        if self.database.in_atomic_block:
+            transaction.on_commit(build, using=self.database.alias)
+        else:
+            build()
+        return self
+
+
+class ErrorWrapper(DatabaseErrorWrapper):
+    """Lets the error at the row limit name the way out."""
+
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        if exc_value is not None and ROW_LIMIT in str(exc_value):
+            exc_value.args = (f"{exc_value.args[0]}.{WAY_OUT}", *exc_value.args[1:])
+        super().__exit__(exc_type, exc_value, traceback)
