@@ -1,4 +1,4 @@
-"""A TCP relay in front of the sandbox that counts round trips at the wire."""
+"""A TCP relay in front of the sandbox that counts round trips and cuts connections."""
 
 import os
 import selectors
@@ -11,11 +11,16 @@ from dataclasses import dataclass
 
 @dataclass
 class Wire:
-    """``round_trips``: how often the client spoke after the server had answered."""
+    """``round_trips``: how often the client spoke after the server had answered.
+
+    ``cut`` ends the connection that speaks next: "before" its message reaches the
+    server, or "after" the server has answered and before the client hears of it.
+    """
 
     port: int = 0
     round_trips: int = 0
     connections: int = 0
+    cut: str = ""
 
     def reset(self) -> None:
         self.round_trips = 0
@@ -89,6 +94,8 @@ def _forward(
     except OSError:
         data = b""
     peer = other[ready]
+    if _cuts(wire, ready in clients):
+        data = b""
     if not data:
         for end in (ready, peer):
             other.pop(end)
@@ -102,3 +109,10 @@ def _forward(
     else:
         answered.add(peer)
     peer.sendall(data)
+
+
+def _cuts(wire: Wire, from_client: bool) -> bool:
+    if (wire.cut, from_client) not in (("before", True), ("after", False)):
+        return False
+    wire.cut = ""
+    return True

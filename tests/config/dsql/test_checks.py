@@ -1,0 +1,75 @@
+from typing import Any
+
+import pytest
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.db import connection, models
+from django.db.models.functions import Lower
+from django.test.utils import isolate_apps
+
+pytestmark = pytest.mark.django_db
+
+
+def found(field: Any = None, **options: Any) -> set[str]:
+    """The ids of what is found about a model of one field and those options."""
+    with isolate_apps("users"):
+        meta = type("Meta", (), {"app_label": "users", **options})
+        body = {
+            "value": field or models.TextField(),
+            "Meta": meta,
+            "__module__": __name__,
+        }
+        made = type("Thing", (models.Model,), body)
+        messages = [
+            *connection.validation.check_field(made._meta.get_field("value")),
+            *connection.validation._model(made),
+        ]
+    assert all(message.hint for message in messages if message.is_serious())
+    return {message.id for message in messages}
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        (ArrayField(models.IntegerField()), {"dsql.E001"}),
+        (models.CharField(max_length=5, db_collation="de-x-icu"), {"dsql.E002"}),
+        (models.CharField(max_length=5, db_collation="C"), set()),
+        (models.JSONField(unique=True), {"dsql.E008"}),
+        (models.TextField(db_tablespace="fast"), {"dsql.W002"}),
+        (models.GenericIPAddressField(), set()),
+    ],
+)
+def test_fields(field: Any, expected: set[str]) -> None:
+    assert found(field) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"indexes": [GinIndex(fields=["value"], name="i")]}, {"dsql.E003"}),
+        ({"indexes": [models.Index(fields=["-value"], name="i")]}, {"dsql.W001"}),
+        ({"indexes": [models.Index(Lower("value"), name="i")]}, set()),
+        (
+            {
+                "indexes": [
+                    models.Index(fields=["value"], name="i", opclasses=["gin_trgm_ops"])
+                ]
+            },
+            {"dsql.E005"},
+        ),
+        (
+            {
+                "indexes": [
+                    models.Index(fields=["value"], name=f"i{n}") for n in range(24)
+                ]
+            },
+            {"dsql.E007"},
+        ),
+    ],
+)
+def test_models(options: dict[str, Any], expected: set[str]) -> None:
+    assert found(**options) == expected
+
+
+def test_the_product_has_nothing_to_find() -> None:
+    assert connection.validation.check() == []

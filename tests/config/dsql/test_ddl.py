@@ -1,0 +1,332 @@
+"""Changes of tables that exist, and what the schema editor refuses."""
+
+from typing import Any
+
+import pytest
+from django.db import (
+    DataError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+    models,
+)
+from django.db.models.functions import Collate, Lower
+from django.test.utils import isolate_apps
+
+from config.dsql.base import DatabaseWrapper
+from tests.config.dsql.conftest import run
+
+
+def model(name: str = "Item", **fields: Any) -> Any:
+    """A model of the table users_item with an integer key and the given fields."""
+    options = fields.pop("options", {})
+    meta = type("Meta", (), {"app_label": "users", "db_table": "users_item", **options})
+    key = models.BigIntegerField(primary_key=True)
+    return type(
+        name,
+        (models.Model,),
+        {"id": key, **fields, "Meta": meta, "__module__": __name__},
+    )
+
+
+def build(name: str, field: Any, options: dict[str, Any]) -> Any:
+    meta = type("Meta", (), {"app_label": "users", "db_table": "users_item", **options})
+    body = {
+        "id": models.BigIntegerField(primary_key=True),
+        "name": field,
+        "size": models.IntegerField(),
+        "Meta": meta,
+        "__module__": __name__,
+    }
+    return type(name, (models.Model,), body)
+
+
+@pytest.fixture(autouse=True)
+def isolated() -> Any:
+    with isolate_apps("users"):
+        yield
+
+
+def create(scratch: DatabaseWrapper, made: Any) -> None:
+    with scratch.schema_editor() as editor:
+        editor.create_model(made)
+
+
+def alter(scratch: DatabaseWrapper, before: Any, after: Any, name: str) -> None:
+    with scratch.schema_editor() as editor:
+        editor.alter_field(
+            before, before._meta.get_field(name), after._meta.get_field(name)
+        )
+
+
+def added(field: Any, to: Any, name: str) -> Any:
+    field.set_attributes_from_name(name)
+    field.model = to
+    return field
+
+
+def described(scratch: DatabaseWrapper) -> dict[str, Any]:
+    with scratch.cursor() as cursor:
+        return {
+            "columns": scratch.introspection.get_table_description(
+                cursor, "users_item"
+            ),
+            "constraints": scratch.introspection.get_constraints(cursor, "users_item"),
+        }
+
+
+def test_a_column_with_a_default_is_added_to_rows_and_is_not_null(
+    scratch: DatabaseWrapper,
+) -> None:
+    item = model()
+    create(scratch, item)
+    run(scratch, "INSERT INTO users_item SELECT generate_series(1, 2500)")
+    run(scratch, "INSERT INTO users_item SELECT generate_series(2501, 5000)")
+    field = added(models.PositiveIntegerField(default=7), item, "rank")
+    with scratch.schema_editor() as editor:
+        editor.add_field(item, field)
+    assert run(scratch, "SELECT rank, count(*) FROM users_item GROUP BY rank") == [
+        (7, 5000)
+    ]
+    rank = next(c for c in described(scratch)["columns"] if c.name == "rank")
+    assert (rank.null_ok, rank.default) == (False, None)
+    for wrong in ("NULL", "-1"):
+        with pytest.raises(IntegrityError):
+            run(scratch, f"INSERT INTO users_item VALUES (0, {wrong})")
+
+
+def test_a_not_null_column_without_default_is_refused_before_anything_changed(
+    scratch: DatabaseWrapper,
+) -> None:
+    item = model()
+    create(scratch, item)
+    run(scratch, "INSERT INTO users_item VALUES (1)")
+    field = added(models.IntegerField(), item, "rank")
+    with (
+        scratch.schema_editor() as editor,
+        pytest.raises(IntegrityError, match="give the field a default"),
+    ):
+        editor.add_field(item, field)
+    assert len(described(scratch)["columns"]) == 1
+
+
+def test_a_new_type_keeps_every_index_and_constraint(scratch: DatabaseWrapper) -> None:
+    options = {
+        "unique_together": [("name", "size")],
+        "indexes": [
+            models.Index(Lower("name"), name="item_lower"),
+            models.Index(
+                fields=["size"], name="item_part", condition=models.Q(name="x")
+            ),
+        ],
+        "constraints": [
+            models.CheckConstraint(condition=~models.Q(name=""), name="item_named"),
+            models.UniqueConstraint(
+                "name", name="item_some", condition=models.Q(size__gt=9)
+            ),
+        ],
+    }
+    short = models.CharField(max_length=5, unique=True)
+    long = models.CharField(max_length=50, unique=True)
+    before = build("Before", short, options)
+    after = build("After", long, options)
+    create(scratch, before)
+    run(
+        scratch,
+        "INSERT INTO users_item (id, name, size) VALUES (1, 'a', 1), (2, 'b', 20)",
+    )
+    was = described(scratch)["constraints"]
+    alter(scratch, before, after, "name")
+    found = described(scratch)
+    assert found["constraints"] == was
+    name = next(c for c in found["columns"] if c.name == "name")
+    assert (name.display_size, name.null_ok) == (50, False)
+    assert run(scratch, "SELECT id, name FROM users_item ORDER BY id") == [
+        (1, "a"),
+        (2, "b"),
+    ]
+    left = "SELECT attname FROM pg_attribute WHERE attrelid = 'users_item'::regclass AND attnum > 0 AND NOT attisdropped"
+    assert {n for (n,) in run(scratch, left)} == {"id", "name", "size"}
+
+
+def test_a_value_that_does_not_fit_leaves_the_column_as_it_was(
+    scratch: DatabaseWrapper,
+) -> None:
+    before = build("Before", models.CharField(max_length=50), {})
+    after = build("After", models.CharField(max_length=5), {})
+    create(scratch, before)
+    run(
+        scratch,
+        "INSERT INTO users_item (id, name, size) VALUES (1, 'too long for five', 1)",
+    )
+    was = described(scratch)
+    with pytest.raises(DataError):
+        alter(scratch, before, after, "name")
+    assert described(scratch) == was
+
+
+def test_duplicates_are_named_and_leave_no_index(scratch: DatabaseWrapper) -> None:
+    before = build("Before", models.CharField(max_length=50), {})
+    after = build("After", models.CharField(max_length=50, unique=True), {})
+    create(scratch, before)
+    run(
+        scratch,
+        "INSERT INTO users_item (id, name, size) VALUES (1, 'twice', 1), (2, 'twice', 1)",
+    )
+    was = described(scratch)
+    with pytest.raises(IntegrityError, match="twice"):
+        alter(scratch, before, after, "name")
+    assert described(scratch) == was
+
+
+def test_rows_that_break_a_constraint_leave_none(scratch: DatabaseWrapper) -> None:
+    item = build("Item", models.CharField(max_length=50), {})
+    create(scratch, item)
+    run(scratch, "INSERT INTO users_item (id, name, size) VALUES (1, 'a', -1)")
+    check = models.CheckConstraint(condition=models.Q(size__gt=0), name="item_size")
+    with scratch.schema_editor() as editor, pytest.raises(IntegrityError):
+        editor.add_constraint(item, check)
+    assert "item_size" not in described(scratch)["constraints"]
+
+
+def test_the_same_table_is_taken_over_and_another_is_an_error(
+    scratch: DatabaseWrapper,
+) -> None:
+    item = build("Item", models.CharField(max_length=50), {})
+    create(scratch, item)
+    create(scratch, item)
+    other = build("Other", models.CharField(max_length=60, null=True), {})
+    with pytest.raises(
+        ProgrammingError, match=r"name is character varying\(50\), not varchar\(60\)"
+    ):
+        create(scratch, other)
+
+
+def test_order_and_harmless_operator_classes_are_dropped(
+    scratch: DatabaseWrapper,
+) -> None:
+    indexes = [
+        models.Index(fields=["-size", "name"], name="item_order"),
+        models.Index(models.F("size").desc(nulls_last=True), name="item_nulls"),
+        models.Index(
+            fields=["name"], name="item_class", opclasses=["varchar_pattern_ops"]
+        ),
+        models.Index(Collate("name", "C"), name="item_c"),
+    ]
+    create(
+        scratch, build("Item", models.CharField(max_length=50), {"indexes": indexes})
+    )
+    query = "SELECT indexdef FROM pg_indexes WHERE tablename = 'users_item'"
+    found = " ".join(text for (text,) in run(scratch, query))
+    assert "DESC" not in found
+    assert "(size NULLS FIRST)" in found  # read backwards: last
+    assert found.count("CREATE INDEX") == 4
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (
+            models.Index(fields=["name"], name="i", opclasses=["gin_trgm_ops"]),
+            "operator classes",
+        ),
+        (models.Index(Collate("name", "de-x-icu"), name="i"), "collation C only"),
+    ],
+)
+def test_an_index_that_would_answer_otherwise_is_refused(
+    scratch: DatabaseWrapper, index: models.Index, message: str
+) -> None:
+    item = build("Item", models.CharField(max_length=50), {})
+    create(scratch, item)
+    with (
+        scratch.schema_editor() as editor,
+        pytest.raises(NotSupportedError, match=message),
+    ):
+        editor.add_index(item, index)
+
+
+def test_what_cannot_be_done_changes_nothing(scratch: DatabaseWrapper) -> None:
+    item = build("Item", models.CharField(max_length=50), {})
+    create(scratch, item)
+    run(scratch, "CREATE VIEW names AS SELECT name FROM users_item")
+    was = described(scratch)
+    longer = build("Longer", models.CharField(max_length=60), {})
+    generated = added(
+        models.GeneratedField(
+            expression=models.F("size"),
+            output_field=models.IntegerField(),
+            db_persist=True,
+        ),
+        item,
+        "twin",
+    )
+    with scratch.schema_editor() as editor:
+        with pytest.raises(NotSupportedError, match="primary key"):
+            editor.remove_field(item, item._meta.pk)
+        with pytest.raises(NotSupportedError, match="primary key"):
+            editor.alter_field(
+                item,
+                item._meta.pk,
+                added(models.TextField(primary_key=True), item, "id"),
+            )
+        with pytest.raises(NotSupportedError, match="generated column"):
+            editor.add_field(item, generated)
+        with pytest.raises(NotSupportedError, match="view names"):
+            editor.alter_field(
+                item, item._meta.get_field("name"), longer._meta.get_field("name")
+            )
+    assert described(scratch) == was
+
+
+def test_foreign_keys_to_tables_that_come_later_are_added_at_the_end(
+    scratch: DatabaseWrapper,
+) -> None:
+    class Child(models.Model):  # noqa: DJ008 - nobody prints it
+        parent = models.ForeignKey("users.Parent", models.CASCADE)
+
+        class Meta:
+            app_label = "users"
+
+    class Parent(models.Model):  # noqa: DJ008
+        id = models.AutoField(primary_key=True)
+        favourite = models.ForeignKey(Child, models.CASCADE, null=True)
+
+        class Meta:
+            app_label = "users"
+
+    with scratch.schema_editor() as editor:
+        editor.create_model(Child)
+        editor.create_model(Parent)
+    query = (
+        "SELECT conrelid::regclass::text, convalidated, format_type(atttypid, -1) "
+        "FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid AND attnum = conkey[1] "
+        "WHERE contype = 'f' AND connamespace = 'scratch'::regnamespace ORDER BY 1"
+    )
+    assert run(scratch, query) == [
+        ("users_child", True, "bigint"),
+        ("users_parent", True, "bigint"),
+    ]
+
+
+def test_a_plain_create_index_is_built_in_the_background(
+    scratch: DatabaseWrapper,
+) -> None:
+    create(scratch, build("Item", models.CharField(max_length=50), {}))
+    run(scratch, "CREATE INDEX item_raw ON users_item (name)")
+    assert described(scratch)["constraints"]["item_raw"]["columns"] == ["name"]
+
+
+def test_an_invalid_index_is_not_introspected_and_is_reported(
+    scratch: DatabaseWrapper, superuser: Any
+) -> None:
+    create(scratch, build("Item", models.CharField(max_length=50), {}))
+    run(scratch, "CREATE INDEX item_raw ON users_item (name)")
+    superuser.execute("SET allow_system_table_mods = on")
+    superuser.execute(
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'scratch.item_raw'::regclass"
+    )
+    assert "item_raw" not in described(scratch)["constraints"]
+    found = [m for m in scratch.validation.check() if m.id == "dsql.W003"]
+    assert [m.msg for m in found] == [
+        "Index item_raw of users_item is not valid: its build failed or still runs."
+    ]

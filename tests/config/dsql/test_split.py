@@ -1,0 +1,121 @@
+"""More rows than a transaction takes, and results read page by page."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import DataError, OperationalError, models, transaction
+from django.test.utils import isolate_apps
+
+from config.dsql.base import DatabaseWrapper
+from config.dsql.keyset import by_key
+from config.dsql.split import split_transactions
+
+ROWS = 3500
+
+
+@pytest.fixture
+def tag(scratch: DatabaseWrapper) -> Any:
+    with isolate_apps("users"):
+
+        class Tag(models.Model):  # noqa: DJ008 - nobody prints it
+            label = models.CharField(max_length=20)
+
+            class Meta:
+                app_label = "users"
+
+        with scratch.schema_editor() as editor:
+            editor.create_model(Tag)
+        yield Tag
+
+
+def many(tag: Any, count: int = ROWS) -> list[Any]:
+    return [tag(label=f"tag {n}") for n in range(count)]
+
+
+def test_the_error_at_the_limit_names_the_way_out(tag: Any) -> None:
+    with pytest.raises(OperationalError, match="split_transactions"):
+        tag.objects.using("other").bulk_create(many(tag))
+    assert tag.objects.using("other").count() == 0
+
+
+def test_work_is_committed_batch_by_batch(tag: Any) -> None:
+    seen: list[int] = []
+    with split_transactions("other", progress=seen.append):
+        tag.objects.using("other").bulk_create(many(tag))
+        assert tag.objects.using("other").update(label="same") == ROWS
+        with transaction.atomic("other"):
+            for row in tag.objects.using("other")[:5]:
+                row.save()
+        deleted, _ = tag.objects.using("other").filter(label="same").delete()
+    assert deleted == ROWS
+    assert tag.objects.using("other").count() == 0
+    assert seen == sorted(seen)
+    assert len(seen) >= 9
+
+
+def test_an_error_leaves_what_was_committed(tag: Any) -> None:
+    rows = [*many(tag, 2500), tag(label="x" * 21)]
+    with pytest.raises(DataError), split_transactions("other", rows=1000):
+        tag.objects.using("other").bulk_create(rows)
+    assert tag.objects.using("other").count() == 2000
+    with pytest.raises(DataError):
+        tag.objects.using("other").bulk_create(rows)
+    assert tag.objects.using("other").count() == 2000
+
+
+def test_is_refused_inside_a_transaction_and_with_a_wrong_size() -> None:
+    with (
+        pytest.raises(ValueError, match="1 to 1500"),
+        split_transactions("default", rows=3000),
+    ):
+        pass
+
+
+@pytest.mark.django_db
+def test_is_refused_in_an_atomic_block() -> None:
+    with pytest.raises(RuntimeError, match="inside atomic"), split_transactions():
+        pass
+
+
+def test_by_key_yields_everything_in_pages(
+    tag: Any, scratch: DatabaseWrapper, django_assert_num_queries: Any
+) -> None:
+    with split_transactions("other"):
+        tag.objects.using("other").bulk_create(many(tag, 1050))
+    with django_assert_num_queries(3, connection=scratch):
+        keys = [row.pk for row in by_key(tag.objects.using("other"), page=500)]
+    assert keys == sorted(keys)
+    assert len(keys) == 1050
+    for wrong in (tag.objects.order_by("label"), tag.objects.all()[:3]):
+        with pytest.raises(TypeError):
+            next(by_key(wrong))
+    with pytest.raises(TypeError):
+        next(by_key(tag.objects.using("other").values("label")))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_loaddata_commits_per_batch(tmp_path: Path, capsys: Any) -> None:
+    from users.models import User
+
+    fixture = tmp_path / "users.json"
+    fixture.write_text(
+        json.dumps(
+            [
+                {
+                    "model": "users.user",
+                    "pk": f"00000000-0000-4000-8000-{n:012}",
+                    "fields": {"name": "N", "email": f"{n}@example.com"},
+                }
+                for n in range(3100)
+            ]
+        )
+    )
+    with pytest.raises(OperationalError, match="split_transactions"):
+        call_command("loaddata", str(fixture))
+    assert User.objects.count() == 0
+    call_command("loaddata", str(fixture), "--commit-per-batch", "1000")
+    assert User.objects.count() == 3100
+    assert "3000 rows committed" in capsys.readouterr().err
