@@ -12,10 +12,10 @@ export DSQL_GOLDEN_DIR ?= $(abspath ../shared/reference/dsql-golden)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format bench rehearse deploy destroy lock clean
+.PHONY: help install run test check format bench rehearse deploy destroy lock clean django-suite
 
 help: ## Explain every target
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 $(READY): requirements/dev.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit("Python %d.%d is too old: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -61,6 +61,8 @@ deploy: $(READY) ## Make or update everything in both Regions, after one confirm
 
 destroy: $(READY) ## Delete everything in both Regions with all data, after a typed confirmation
 	@$(BIN)/python manage.py destroy
+django-suite: $(READY) ## Run Django's own tests on config.dsql and on plain PostgreSQL (LABELS="basic lookup" for some)
+	@$(BIN)/python -m tests.django_suite $(LABELS)
 
 lock: ## Resolve pyproject.toml again into requirements/*.txt (needs uv)
 	uv pip compile pyproject.toml $(LOCK) -o requirements/runtime.txt
@@ -71,3 +73,4 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotat
 clean: ## Stop the sandbox; remove it, .venv and every cache
 	-@test -x $(BIN)/python && $(BIN)/python manage.py sandbox reset --yes
 	rm -rf $(VENV) .packages .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
