@@ -1,0 +1,69 @@
+"""What a person does in the admin: log in, list, search, add, change, delete, history.
+
+``python -m tests.contrib_project.browsing`` with the environment of a sandbox.
+"""
+
+import os
+import sys
+
+import django
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+
+from tests.contrib_project.cutting import fresh
+
+PASSWORD = "secret-pass-1"
+
+
+def browse() -> list[str]:
+    from tests.contrib_project.demo.models import Author
+
+    client, seen = Client(), []
+
+    def get(path: str, text: str) -> None:
+        answer = client.get(f"/admin/{path}")
+        assert answer.status_code == 200, (path, answer.status_code)
+        assert text in answer.content.decode(), (path, text)
+        seen.append(path)
+
+    def post(path: str, **data: object) -> None:
+        answer = client.post(f"/admin/{path}", data)
+        assert answer.status_code == 302, (path, answer.content.decode()[-3000:])
+        seen.append(path)
+
+    post("login/?next=/admin/", username="boss", password=PASSWORD)
+    author = {
+        "name": "Ada", "email": "ada@example.com", "born": "1815-12-10",
+        "books_written": 4_000_000_000, "rating": 5, "favourite": "",
+    }  # fmt: skip
+    post("demo/author/add/", **author)
+    key = Author.objects.get(name="Ada").pk
+    get("demo/author/", "Ada")
+    get("demo/author/?q=ada&rating=5", "1 author")
+    post(f"demo/author/{key}/change/", **{**author, "name": "Ada L."})
+    get(f"demo/author/{key}/history/", "Changed Name.")
+    post(f"demo/author/{key}/delete/", post="yes")
+    assert not Author.objects.filter(pk=key).exists()
+    return seen
+
+
+def main() -> int:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.contrib_project.settings"
+    os.environ["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
+    django.setup()
+    fresh()
+    for command, *options in (
+        ("migrate",),
+        ("createcachetable",),
+        ("createsuperuser", "--noinput", "--username=boss", "--email=boss@example.com"),
+    ):
+        call_command(command, *options, verbosity=0)
+    print("\n".join(browse()))
+    call_command("flush", verbosity=0, interactive=False)
+    connection.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
