@@ -35,6 +35,7 @@ PROTOCOL_3 = 3
 HANDSHAKE_SECONDS = 10.0
 LOGIN_SECONDS = 10.0
 LONGEST_SLEEP = 0.1  # seconds until a changed delay of jobs is seen
+LONGEST_SILENCE = 1.0  # seconds until a job that nobody announced is seen
 HANDSHAKE_RECORD = 0x16  # the first byte of a TLS ClientHello
 HTTP_METHODS = (b"G", b"P", b"D")  # the first byte of GET, POST, PUT and DELETE
 FALLBACK_REGION = min(REGIONS)
@@ -105,7 +106,10 @@ class Server:
             self._submitted.clear()
             due = await asyncio.to_thread(worker.next)
             if due is None:
-                await self._submitted.wait()
+                # A client that is lost while its transaction commits announces no job.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LONGEST_SILENCE):
+                        await self._submitted.wait()
             elif due.seconds > 0:
                 await asyncio.sleep(min(due.seconds, LONGEST_SLEEP))
             elif await asyncio.to_thread(worker.run, due.job):
