@@ -66,6 +66,7 @@ GAPS: dict[str, dict[str, str]] = {
         "delete_regress.tests.DeleteLockingTest": "test_concurrent_delete",
         "get_or_create.tests.UpdateOrCreateTransactionTests": """
             test_creation_in_transaction test_updates_in_transaction""",
+        "select_for_update.tests.SelectForUpdateTests": "test_raw_lock_not_available",
     },
     "a transaction changes at most 3,000 rows": {
         "delete.tests.DeletionTests": "test_large_delete test_large_delete_related",
