@@ -61,6 +61,7 @@ deploy: $(READY) ## Make or update everything in both Regions, after one confirm
 
 destroy: $(READY) ## Delete everything in both Regions with all data, after a typed confirmation
 	@$(BIN)/python manage.py destroy
+
 django-suite: $(READY) ## Run Django's own tests on config.dsql and on plain PostgreSQL (LABELS="basic lookup" for some)
 	@$(BIN)/python -m tests.django_suite $(LABELS)
 
