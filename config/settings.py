@@ -14,6 +14,9 @@ ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = False
 
+# Whether PUT, PATCH and DELETE must name the version they change: 428 without If-Match.
+REQUIRE_IF_MATCH = env.flag("REQUIRE_IF_MATCH")
+
 DSQL_PEER_ENDPOINT = env.text("DSQL_PEER_ENDPOINT")
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {

@@ -4,6 +4,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from users.selectors import FIELDS
+
 
 class UserInput(serializers.Serializer[Any]):
     """A user as POST and PUT take it; PATCH takes any part of it."""
@@ -16,6 +18,11 @@ class UserInput(serializers.Serializer[Any]):
         unknown = sorted(set(data) - set(self.fields))
         if unknown:
             raise serializers.ValidationError(
-                {name: ["Unknown field; remove it."] for name in unknown}
+                {
+                    name: [
+                        f"{'Read-only' if name in FIELDS else 'Unknown'}; remove it."
+                    ]
+                    for name in unknown
+                }
             )
         return values

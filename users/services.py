@@ -4,11 +4,14 @@ import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from django.core.exceptions import EmptyResultSet
 from django.db import IntegrityError, connection
 from django.db.models import Q, sql
 from django.utils import timezone
 
+from config.api.conditions import UNCONDITIONAL, Conditions
 from config.dsql.retry import run_statement
+from users import versions
 from users.models import User
 from users.selectors import FIELDS
 
@@ -20,6 +23,10 @@ class EmailTaken(Exception):
     """Another user has this e-mail address; the unique index said so."""
 
 
+class NotAsExpected(Exception):
+    """The user is there, but not in the state that the preconditions name."""
+
+
 def user_create(*, name: str, email: str) -> dict[str, Any]:
     """Insert a user. Raises EmailTaken."""
     now = timezone.now()
@@ -28,17 +35,36 @@ def user_create(*, name: str, email: str) -> dict[str, Any]:
     return {field: getattr(user, field) for field in FIELDS}
 
 
-def user_update(*, user_id: uuid.UUID, **values: str) -> dict[str, Any] | None:
-    """Change the given fields; None when there is no such user. Raises EmailTaken."""
-    changed = {**values, "updated_at": timezone.now()}
-    return _write(lambda: _update_returning(user_id, changed))
+def user_update(
+    *, user_id: uuid.UUID, conditions: Conditions = UNCONDITIONAL, **values: str
+) -> dict[str, Any] | None:
+    """Change the given fields; None when there is no such user.
+
+    Raises EmailTaken, and NotAsExpected when a condition does not hold.
+    """
+    changed = {**values, "updated_at": versions.after(timezone.now())}
+    which = Q(pk=user_id) & versions.precondition(conditions)
+    user = _write(lambda: _update_returning(which, changed))
+    if user is None:
+        _refuse_if_there(user_id, conditions)
+    return user
 
 
-def user_delete(*, user_id: uuid.UUID) -> bool:
-    """True when the user existed."""
-    rows = User.objects.filter(pk=user_id)
+def user_delete(*, user_id: uuid.UUID, conditions: Conditions = UNCONDITIONAL) -> bool:
+    """True when the user existed. Raises NotAsExpected when a condition does not hold."""
+    rows = User.objects.filter(versions.precondition(conditions), pk=user_id)
     # delete() wraps its one statement in BEGIN and COMMIT: two round trips more.
-    return bool(run_statement(lambda: rows._raw_delete("default")))  # noqa: SLF001
+    deleted = bool(run_statement(lambda: rows._raw_delete("default")))  # noqa: SLF001
+    if not deleted:
+        _refuse_if_there(user_id, conditions)
+    return deleted
+
+
+def _refuse_if_there(user_id: uuid.UUID, conditions: Conditions) -> None:
+    """A missing user is 404 whatever the conditions: RFC 9110, section 13.2.1."""
+    rows = User.objects.filter(pk=user_id)
+    if conditions and run_statement(rows.all().exists):
+        raise NotAsExpected
 
 
 def _write(work: Callable[[], Result]) -> Result:
@@ -51,14 +77,15 @@ def _write(work: Callable[[], Result]) -> Result:
         raise
 
 
-def _update_returning(
-    user_id: uuid.UUID, values: dict[str, Any]
-) -> dict[str, Any] | None:
+def _update_returning(which: Q, values: dict[str, Any]) -> dict[str, Any] | None:
     # Django 5.2 has no UPDATE … RETURNING; without it a change costs a second round trip.
     query = sql.UpdateQuery(User)
-    query.add_q(Q(pk=user_id))
     query.add_update_values(values)
-    statement, params = query.get_compiler(connection=connection).as_sql()
+    try:
+        query.add_q(which)
+        statement, params = query.get_compiler(connection=connection).as_sql()
+    except EmptyResultSet:  # the precondition can hold for no row
+        return None
     columns = ", ".join(connection.ops.quote_name(field) for field in FIELDS)
     with connection.cursor() as cursor:
         cursor.execute(f"{statement} RETURNING {columns}", params)

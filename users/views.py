@@ -3,21 +3,20 @@
 import uuid
 from typing import Any, NoReturn
 
+from django.conf import settings
 from django.urls import reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from config.api.conditions import ANY, Conditions, conditions_of
 from config.api.problems import Problem
-from config.api.views import JSONView, region
+from config.api.views import JSONView, MergePatchParser, StrictJSONParser, region
 from users import selectors, services
 from users.serializers import UserInput
+from users.versions import etag, tag
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 100
 LIST_PARAMETERS = {"limit", "cursor"}
-
-
-def etag(user: dict[str, Any]) -> str:
-    return f'"{int(user["updated_at"].timestamp() * 1_000_000):x}"'
 
 
 def not_found() -> Problem:
@@ -28,6 +27,14 @@ def email_taken() -> Problem:
     pointer = {"pointer": "/email", "reason": "Already used by another user."}
     return Problem(
         409, "email_taken", "Another user has this e-mail.", errors=[pointer]
+    )
+
+
+def not_as_expected() -> Problem:
+    return Problem(
+        412,
+        "precondition_failed",
+        "The user has changed since. Read it again and decide anew.",
     )
 
 
@@ -62,34 +69,66 @@ class Users(JSONView):
 
 
 class UserDetail(JSONView):
+    parser_classes = [StrictJSONParser, MergePatchParser]
+
     def get(self, request: Request, user_id: uuid.UUID) -> Response:
-        return answer(selectors.user_get(user_id=user_id))
+        conditions = conditions_of(request)
+        user = found(selectors.user_get(user_id=user_id))
+        if conditions.match is not None and not conditions.match & {ANY, tag(user)}:
+            raise not_as_expected()
+        headers = {"ETag": etag(user)}
+        if conditions.not_modified(tag(user)):
+            return Response(status=304, headers=headers)
+        return Response(user, headers=headers)
 
     def put(self, request: Request, user_id: uuid.UUID) -> Response:
         return change(request, user_id, partial=False)
 
     def patch(self, request: Request, user_id: uuid.UUID) -> Response:
+        """A merge patch (RFC 7396); null would remove a member, and none can go."""
         return change(request, user_id, partial=True)
 
     def delete(self, request: Request, user_id: uuid.UUID) -> Response:
-        if not services.user_delete(user_id=user_id):
+        conditions = expected(request)
+        try:
+            deleted = services.user_delete(user_id=user_id, conditions=conditions)
+        except services.NotAsExpected:
+            raise not_as_expected() from None
+        if not deleted:
             raise not_found()
         return Response(status=204)
 
 
-def answer(user: dict[str, Any] | None) -> Response:
+def found(user: dict[str, Any] | None) -> dict[str, Any]:
     if user is None:
         raise not_found()
-    return Response(user, headers={"ETag": etag(user)})
+    return user
+
+
+def expected(request: Request) -> Conditions:
+    """The conditions of a change, demanded where the deployment says so (RFC 6585)."""
+    conditions = conditions_of(request)
+    if settings.REQUIRE_IF_MATCH and conditions.match is None:
+        raise Problem(
+            428, "precondition_required", "Send If-Match with the ETag you last read."
+        )
+    return conditions
 
 
 def change(request: Request, user_id: uuid.UUID, *, partial: bool) -> Response:
+    conditions = expected(request)
     form = UserInput(data=request.data, partial=partial)
     form.is_valid(raise_exception=True)
     try:
-        return answer(services.user_update(user_id=user_id, **form.validated_data))
+        changed = services.user_update(
+            user_id=user_id, conditions=conditions, **form.validated_data
+        )
     except services.EmailTaken:
         raise email_taken() from None
+    except services.NotAsExpected:
+        raise not_as_expected() from None
+    user = found(changed)
+    return Response(user, headers={"ETag": etag(user)})
 
 
 def bad_parameter(name: str, reason: str) -> NoReturn:

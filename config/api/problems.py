@@ -20,8 +20,10 @@ TITLES = {
     405: "Method Not Allowed",
     406: "Not Acceptable",
     409: "Conflict",
+    412: "Precondition Failed",
     413: "Content Too Large",
     415: "Unsupported Media Type",
+    428: "Precondition Required",
     500: "Internal Server Error",
     503: "Service Unavailable",
 }

@@ -49,12 +49,23 @@ class StrictJSONParser(BaseParser):
         raise ValueError(name)
 
 
+class MergePatchParser(StrictJSONParser):
+    """RFC 7396; only PATCH means it."""
+
+    media_type = "application/merge-patch+json"
+    methods = ("PATCH",)
+
+
 class OneRenderer(BaseContentNegotiation):
     """Always the first renderer: the API speaks JSON whatever is asked."""
 
     def select_parser(self, request: Request, parsers: Any) -> BaseParser | None:
         offered = (request.content_type or "").partition(";")[0].strip().lower()
-        return next((p for p in parsers if p.media_type == offered), None)
+        for parser in parsers:
+            methods = getattr(parser, "methods", (request.method,))
+            if parser.media_type == offered and request.method in methods:
+                return parser  # type: ignore[no-any-return]  # parsers is Any
+        return None
 
     def select_renderer(
         self, request: Request, renderers: Any, format_suffix: Any = None
