@@ -1,7 +1,7 @@
 """Parse, call, answer."""
 
 import uuid
-from typing import Any, NoReturn
+from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
@@ -11,12 +11,9 @@ from rest_framework.response import Response
 from config.api.conditions import ANY, Conditions, conditions_of
 from config.api.problems import Problem
 from config.api.views import JSONView, MergePatchParser, StrictJSONParser, region
-from users import selectors, services
+from users import parameters, selectors, services
 from users.serializers import UserInput
 from users.versions import etag, tag
-
-DEFAULT_LIMIT, MAX_LIMIT = 50, 100
-LIST_PARAMETERS = {"limit", "cursor"}
 
 
 def not_found() -> Problem:
@@ -40,20 +37,27 @@ def not_as_expected() -> Problem:
 
 class Users(JSONView):
     def get(self, request: Request) -> Response:
-        unknown = sorted(set(request.query_params) - LIST_PARAMETERS)
-        if unknown:
-            bad_parameter(
-                unknown[0], "Unknown; pages are asked for by limit and cursor."
+        values = parameters.parse(request.query_params)
+        try:
+            page = selectors.user_list(
+                limit=values.get("limit", parameters.DEFAULT_LIMIT),
+                cursor=values.get("cursor"),
+                filters=parameters.filters(values),
             )
-        page = selectors.user_list(limit=limit_of(request), cursor=cursor_of(request))
+        except selectors.BadCursor:
+            parameters.bad_parameter("cursor", "Made for a list of another order.")
+        after, before = page_url(request, page.next), page_url(request, page.previous)
+        links = ((after, "next"), (before, "prev"))
+        link = ", ".join(f'<{url}>; rel="{relation}"' for url, relation in links if url)
         return Response(
             {
                 "users": page.users,
                 "count": len(page.users),
                 "region": region(),
-                "next": page_url(request, page.next),
-                "previous": page_url(request, page.previous),
-            }
+                "next": after,
+                "previous": before,
+            },
+            headers={"Link": link} if link else None,
         )
 
     def post(self, request: Request) -> Response:
@@ -131,33 +135,10 @@ def change(request: Request, user_id: uuid.UUID, *, partial: bool) -> Response:
     return Response(user, headers={"ETag": etag(user)})
 
 
-def bad_parameter(name: str, reason: str) -> NoReturn:
-    error = {"parameter": name, "reason": reason}
-    raise Problem(
-        400, "invalid_parameter", f"Query parameter {name}: {reason}", errors=[error]
-    )
-
-
-def limit_of(request: Request) -> int:
-    text = request.query_params.get("limit", str(DEFAULT_LIMIT))
-    if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 3):
-        bad_parameter("limit", f"Must be a whole number from 1 to {MAX_LIMIT}.")
-    if not 1 <= int(text) <= MAX_LIMIT:
-        bad_parameter("limit", f"Must be a whole number from 1 to {MAX_LIMIT}.")
-    return int(text)
-
-
-def cursor_of(request: Request) -> selectors.Cursor | None:
-    text = request.query_params.get("cursor")
-    if text is None:
-        return None
-    try:
-        return selectors.Cursor.decode(text)
-    except selectors.BadCursor:
-        bad_parameter("cursor", "Not a cursor of this API; follow next or previous.")
-
-
 def page_url(request: Request, cursor: selectors.Cursor | None) -> str | None:
+    """The same list at another place; a path, so that it holds in either Region."""
     if cursor is None:
         return None
-    return f"{reverse('users')}?limit={limit_of(request)}&cursor={cursor.encode()}"
+    query = request.query_params.copy()
+    query["cursor"] = cursor.encode()
+    return f"{reverse('users')}?{query.urlencode()}"
