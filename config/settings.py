@@ -8,7 +8,7 @@ DEBUG = env.flag("DJANGO_DEBUG")
 SECRET_KEY = env.text("DJANGO_SECRET_KEY")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
 
-INSTALLED_APPS = ["users"]
+INSTALLED_APPS = ["config.api", "users"]
 MIDDLEWARE = ["config.api.middleware.APIMiddleware"]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"

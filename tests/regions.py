@@ -6,37 +6,54 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connections
+from django.db import close_old_connections, connections
+
+Work = Callable[[], Any]
 
 
-@contextmanager
-def both_regions() -> Iterator[Callable[..., list[Any]]]:
-    """Yields ``at_once``: calls one function per Region at the same moment, in order."""
-    start = threading.Barrier(2)
-    pools = [
-        ThreadPoolExecutor(1, initializer=_use, initargs=(alias,))
-        for alias in ("default", "secondary")
-    ]
+class Regions:
+    """One thread per Region; its default connection leads to that Region's endpoint."""
 
-    def call(work: Callable[[], Any]) -> Any:
-        start.wait(timeout=30)
-        return work()
+    def __init__(self) -> None:
+        self.pools = [
+            ThreadPoolExecutor(1, initializer=_use, initargs=(alias,))
+            for alias in ("default", "secondary")
+        ]
 
-    def at_once(first: Callable[[], Any], second: Callable[[], Any]) -> list[Any]:
+    def serve(self, region: int, work: Work) -> Any:
+        """Run the work in the Region (0 or 1) as a request: bad connections are closed."""
+        return self.pools[region].submit(_request, work).result(timeout=60)
+
+    def at_once(self, first: Work, second: Work) -> list[Any]:
+        """Run one piece of work in each Region, started at the same moment."""
+        start = threading.Barrier(2)
+
+        def together(work: Work) -> Any:
+            start.wait(timeout=30)
+            return _request(work)
+
         waiting = [
-            pool.submit(call, work)
-            for pool, work in zip(pools, (first, second), strict=True)
+            pool.submit(together, work)
+            for pool, work in zip(self.pools, (first, second), strict=True)
         ]
         return [future.result(timeout=60) for future in waiting]
 
+
+@contextmanager
+def both_regions() -> Iterator[Regions]:
+    regions = Regions()
     try:
-        yield at_once
+        yield regions
     finally:
-        for pool in pools:
+        for pool in regions.pools:
             pool.submit(lambda: connections["default"].close()).result(timeout=30)
             pool.shutdown()
 
 
 def _use(alias: str) -> None:
-    """This thread's default connection leads to the alias's Region."""
     connections["default"] = connections.create_connection(alias)
+
+
+def _request(work: Work) -> Any:
+    close_old_connections()  # Django's test client does not
+    return work()

@@ -1,4 +1,4 @@
-"""A TCP relay in front of the sandbox that counts round trips at the wire."""
+"""A TCP relay in front of the sandbox: counts round trips, and can cut a connection."""
 
 import os
 import selectors
@@ -11,11 +11,16 @@ from dataclasses import dataclass
 
 @dataclass
 class Wire:
-    """``round_trips``: how often the client spoke after the server had answered."""
+    """``round_trips``: how often the client spoke after the server had answered.
+
+    ``cut`` ends the connection once: "request" in place of the client's next words,
+    "answer" in place of the server's next ones.
+    """
 
     port: int = 0
     round_trips: int = 0
     connections: int = 0
+    cut: str = ""
 
     def reset(self) -> None:
         self.round_trips = 0
@@ -89,6 +94,8 @@ def _forward(
     except OSError:
         data = b""
     peer = other[ready]
+    if wire.cut == ("request" if ready in clients else "answer"):
+        data, wire.cut = b"", ""
     if not data:
         for end in (ready, peer):
             other.pop(end)

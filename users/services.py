@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from django.core.exceptions import EmptyResultSet
 from django.db import IntegrityError, connection
-from django.db.models import Q, sql
+from django.db.models import Model, Q, sql
 from django.utils import timezone
 
 from config.api.conditions import UNCONDITIONAL, Conditions
@@ -27,12 +27,18 @@ class NotAsExpected(Exception):
     """The user is there, but not in the state that the preconditions name."""
 
 
-def user_create(*, name: str, email: str) -> dict[str, Any]:
-    """Insert a user. Raises EmailTaken."""
+def user_create(
+    *, name: str, email: str, record: Callable[[dict[str, Any]], Model] | None = None
+) -> dict[str, Any]:
+    """Insert a user, and with it the row that ``record`` makes of it. Raises EmailTaken."""
     now = timezone.now()
     user = User(name=name, email=email, created_at=now, updated_at=now)
-    _write(lambda: user.save(force_insert=True))
-    return {field: getattr(user, field) for field in FIELDS}
+    values = {field: getattr(user, field) for field in FIELDS}
+    rows: list[Model] = [user]
+    if record is not None:
+        rows.append(record(values))
+    _write(lambda: _insert(rows))
+    return values
 
 
 def user_update(
@@ -75,6 +81,20 @@ def _write(work: Callable[[], Result]) -> Result:
         if diagnostics is not None and diagnostics.constraint_name == EMAIL_CONSTRAINT:
             raise EmailTaken from error
         raise
+
+
+def _insert(rows: list[Model]) -> None:
+    """All rows or none: statements sent as one query are one transaction, one round trip."""
+    statements, params = [], []
+    for row in rows:
+        query = sql.InsertQuery(type(row))
+        fields = row._meta.concrete_fields  # noqa: SLF001 - Django's documented Meta API
+        query.insert_values(fields, [row])
+        ((statement, values),) = query.get_compiler(connection=connection).as_sql()
+        statements.append(statement)
+        params += values
+    with connection.cursor() as cursor:
+        cursor.execute("; ".join(statements), params)
 
 
 def _update_returning(which: Q, values: dict[str, Any]) -> dict[str, Any] | None:

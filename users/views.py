@@ -1,19 +1,26 @@
 """Parse, call, answer."""
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
+from django.http import HttpResponse
 from django.urls import reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api.conditions import ANY, Conditions, conditions_of
+from config.api.idempotency import attempt_of
+from config.api.models import StoredAnswer
 from config.api.problems import Problem
 from config.api.views import JSONView, MergePatchParser, StrictJSONParser, region
 from users import parameters, selectors, services
 from users.serializers import UserInput
 from users.versions import etag, tag
+
+Record = Callable[[dict[str, Any]], StoredAnswer]
+ANONYMOUS = ""
 
 
 def not_found() -> Problem:
@@ -60,16 +67,30 @@ class Users(JSONView):
             headers={"Link": link} if link else None,
         )
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse | Response:
         form = UserInput(data=request.data)
         form.is_valid(raise_exception=True)
-        try:
-            user = services.user_create(**form.validated_data)
-        except services.EmailTaken:
-            raise email_taken() from None
-        location = reverse("user", args=[user["id"]])
-        headers = {"Location": location, "ETag": etag(user)}
-        return Response({**user, "region": region()}, status=201, headers=headers)
+        attempt = attempt_of(request, ANONYMOUS)
+        if attempt is None:
+            return create(form.validated_data)
+
+        def record(user: dict[str, Any]) -> StoredAnswer:
+            return attempt.record(created(user))
+
+        return attempt.once(lambda: create(form.validated_data, record))
+
+
+def created(user: dict[str, Any]) -> Response:
+    headers = {"Location": reverse("user", args=[user["id"]]), "ETag": etag(user)}
+    return Response({**user, "region": region()}, status=201, headers=headers)
+
+
+def create(values: dict[str, Any], record: Record | None = None) -> Response:
+    try:
+        return created(services.user_create(**values, record=record))
+    except services.EmailTaken as error:
+        # The cause stays: it may be the first attempt's row that is in the way.
+        raise email_taken() from error
 
 
 class UserDetail(JSONView):

@@ -123,9 +123,9 @@ def test_of_two_regions_with_one_tag_exactly_one_wins(
         answer = Client().patch(path, body, "application/json", HTTP_IF_MATCH=tag)
         return answer.status_code, answer.get("ETag"), name
 
-    with both_regions() as at_once:
+    with both_regions() as regions:
         for number in range(500):
-            answers = at_once(
+            answers = regions.at_once(
                 lambda n=number: patch(f"primary {n}"),
                 lambda n=number: patch(f"secondary {n}"),
             )
