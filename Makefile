@@ -33,7 +33,8 @@ test: $(READY) ## Run all tests, in random order, against the sandbox
 	@$(BIN)/python -m pytest -q
 
 PRODUCTION := env DJANGO_DEBUG=0 DJANGO_SECRET_KEY="$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')" \
-	ALLOWED_HOSTS=api.example.com CORS_ALLOWED_ORIGINS= AWS_REGION=us-east-1 \
+	ALLOWED_HOSTS=api.example.com CORS_ALLOWED_ORIGINS= API_AUTH=oidc \
+	OIDC_ISSUER=https://issuer.example.com OIDC_AUDIENCE=https://api.example.com AWS_REGION=us-east-1 \
 	DSQL_ENDPOINT=aaaaaaaaaaaaaaaaaaaaaaaaaa.dsql.us-east-1.on.aws DSQL_PEER_ENDPOINT= \
 	AWS_ACCESS_KEY_ID=check AWS_SECRET_ACCESS_KEY=check PGHOSTADDR=127.0.0.1 PGPORT=1
 

@@ -10,6 +10,7 @@ from django.urls import reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from config.api.access import READ, WRITE, caller_of
 from config.api.conditions import ANY, Conditions, conditions_of
 from config.api.idempotency import attempt_of
 from config.api.models import StoredAnswer
@@ -20,7 +21,6 @@ from users.serializers import UserInput
 from users.versions import etag, tag
 
 Record = Callable[[dict[str, Any]], StoredAnswer]
-ANONYMOUS = ""
 
 
 def not_found() -> Problem:
@@ -43,6 +43,8 @@ def not_as_expected() -> Problem:
 
 
 class Users(JSONView):
+    scopes = {"GET": READ, "POST": WRITE}
+
     def get(self, request: Request) -> Response:
         values = parameters.parse(request.query_params)
         try:
@@ -70,7 +72,7 @@ class Users(JSONView):
     def post(self, request: Request) -> HttpResponse | Response:
         form = UserInput(data=request.data)
         form.is_valid(raise_exception=True)
-        attempt = attempt_of(request, ANONYMOUS)
+        attempt = attempt_of(request, caller_of(request).id)
         if attempt is None:
             return create(form.validated_data)
 
@@ -94,6 +96,7 @@ def create(values: dict[str, Any], record: Record | None = None) -> Response:
 
 
 class UserDetail(JSONView):
+    scopes = {"GET": READ, "PUT": WRITE, "PATCH": WRITE, "DELETE": WRITE}
     parser_classes = [StrictJSONParser, MergePatchParser]
 
     def get(self, request: Request, user_id: uuid.UUID) -> Response:

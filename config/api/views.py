@@ -3,8 +3,10 @@
 import codecs
 import json
 import os
-from typing import IO, Any
+from collections.abc import Mapping
+from typing import IO, Any, ClassVar
 
+from django.conf import settings
 from django.http import HttpRequest, JsonResponse
 from django.urls import reverse
 from rest_framework import exceptions
@@ -12,9 +14,10 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from config.api import problems
+from config.api import access, limits, problems
 
 
 def region() -> str:
@@ -74,12 +77,38 @@ class OneRenderer(BaseContentNegotiation):
 
 
 class JSONView(APIView):
+    """``scopes`` maps each method to what the caller's token must allow."""
+
+    scopes: ClassVar[Mapping[str, str]] = {}
     renderer_classes = [JSONRenderer]
     parser_classes = [StrictJSONParser]
     content_negotiation_class = OneRenderer
-    authentication_classes = []
-    permission_classes = []
-    throttle_classes = []
+    authentication_classes = [access.Bearer]
+    permission_classes = [access.HasScope]
+    taken: limits.Taken | None = None
+
+    def check_throttles(self, request: Request) -> None:
+        if not settings.API_RATE_LIMIT:
+            return
+        caller = access.caller_of(request).id or request.META.get("REMOTE_ADDR", "")
+        self.taken = limits.BUCKETS.take(caller, settings.API_RATE_LIMIT)
+        if self.taken.wait:
+            raise problems.Problem(
+                429,
+                "rate_limited",
+                f"More than {self.taken.limit} requests in a minute; slow down.",
+                headers={"Retry-After": str(self.taken.wait)},
+            )
+
+    def finalize_response(
+        self, request: Request, response: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        for name, value in (self.taken.headers if self.taken else {}).items():
+            response[name] = value
+        return super().finalize_response(request, response, *args, **kwargs)
+
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        return Response(status=204, headers={"Allow": ", ".join(self.allowed_methods)})
 
     def get_exception_handler(self) -> Any:
         return problems.handle
