@@ -21,9 +21,8 @@ APPEND_SLASH = False
 API_AUTH = env.one_of("API_AUTH", ("", "oidc", "none"), "")
 OIDC_ISSUER = env.text("OIDC_ISSUER")
 OIDC_AUDIENCE = env.text("OIDC_AUDIENCE")
-OIDC_JWKS_URL = env.text(
-    "OIDC_JWKS_URL"
-)  # without it, where the issuer's metadata says
+# Without it the keys are where the issuer's metadata says.
+OIDC_JWKS_URL = env.text("OIDC_JWKS_URL")
 # Public keys only: with a shared secret the API could make tokens itself.
 OIDC_ALGORITHMS = env.some_of(
     "OIDC_ALGORITHMS",
