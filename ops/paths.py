@@ -6,3 +6,4 @@ PROJECT = Path(__file__).resolve().parent.parent
 MANAGE = PROJECT / "manage.py"
 SANDBOX = PROJECT / ".sandbox"
 ENV_FILE = PROJECT / ".env"
+ISSUER_KEY = SANDBOX / "issuer.pem"
