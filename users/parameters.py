@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, NoReturn
 
 from django.http import QueryDict
@@ -10,6 +11,7 @@ from config.api.problems import Problem
 from users.selectors import BadCursor, Cursor, Filters
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 100
+MAX_EXPORT = 20_000  # rows; Lambda answers with at most 6 MB
 
 
 def bad_parameter(name: str, reason: str) -> NoReturn:
@@ -68,6 +70,10 @@ FILTERS: dict[str, Parser] = {
     "created_to": _moment("created_to"),
 }
 PARAMETERS: dict[str, Parser] = {"limit": limit, "cursor": cursor, **FILTERS}
+EXPORT_PARAMETERS: dict[str, Parser] = {
+    **PARAMETERS,
+    "limit": partial(limit, most=MAX_EXPORT),
+}
 
 
 def parse(query: QueryDict, known: dict[str, Parser] = PARAMETERS) -> dict[str, Any]:

@@ -1,25 +1,33 @@
 """Parse, call, answer."""
 
 import uuid
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.api.access import READ, WRITE, caller_of
+from config.api.access import ADMIN, READ, WRITE, caller_of
 from config.api.conditions import ANY, Conditions, conditions_of
 from config.api.idempotency import attempt_of
 from config.api.models import StoredAnswer
 from config.api.problems import Problem
-from config.api.views import JSONView, MergePatchParser, StrictJSONParser, region
-from users import parameters, selectors, services
+from config.api.views import (
+    JSONView,
+    MergePatchParser,
+    NDJSONParser,
+    StrictJSONParser,
+    region,
+)
+from users import bulk, parameters, selectors, services
 from users.serializers import UserInput
 from users.versions import etag, tag
 
+MAX_IMPORT_LINES = 20_000
 Record = Callable[[dict[str, Any]], StoredAnswer]
 
 
@@ -47,14 +55,12 @@ class Users(JSONView):
 
     def get(self, request: Request) -> Response:
         values = parameters.parse(request.query_params)
-        try:
+        with refusing_cursors():
             page = selectors.user_list(
                 limit=values.get("limit", parameters.DEFAULT_LIMIT),
                 cursor=values.get("cursor"),
                 filters=parameters.filters(values),
             )
-        except selectors.BadCursor:
-            parameters.bad_parameter("cursor", "Made for a list of another order.")
         after, before = page_url(request, page.next), page_url(request, page.previous)
         links = ((after, "next"), (before, "prev"))
         link = ", ".join(f'<{url}>; rel="{relation}"' for url, relation in links if url)
@@ -93,6 +99,46 @@ def create(values: dict[str, Any], record: Record | None = None) -> Response:
     except services.EmailTaken as error:
         # The cause stays: it may be the first attempt's row that is in the way.
         raise email_taken() from error
+
+
+class UsersImport(JSONView):
+    scopes = {"POST": ADMIN}
+    parser_classes = [NDJSONParser]
+    max_body_bytes = 5 * 1024 * 1024  # Lambda takes 6 MB, base64 included
+
+    def post(self, request: Request) -> StreamingHttpResponse:
+        lines = cast(list[bytes], request.data)
+        if len(lines) > MAX_IMPORT_LINES:
+            raise Problem(
+                413, "too_large", f"Send at most {MAX_IMPORT_LINES} lines at once."
+            )
+        results = bulk.as_lines(bulk.users_import(lines))
+        return StreamingHttpResponse(results, content_type=NDJSONParser.media_type)
+
+
+class UsersExport(JSONView):
+    scopes = {"GET": ADMIN}
+
+    def get(self, request: Request) -> StreamingHttpResponse:
+        values = parameters.parse(request.query_params, parameters.EXPORT_PARAMETERS)
+        with refusing_cursors():
+            pages = bulk.users_export(
+                limit=values.get("limit", parameters.MAX_EXPORT),
+                cursor=values.get("cursor"),
+                filters=parameters.filters(values),
+            )
+
+        def lines() -> Iterator[dict[str, Any]]:
+            """The last line tells that the answer is whole, and where to go on."""
+            following = None
+            for page in pages:
+                yield from page.users
+                following = page_url(request, page.next)
+            yield {"next": following}
+
+        return StreamingHttpResponse(
+            bulk.as_lines(lines()), content_type=NDJSONParser.media_type
+        )
 
 
 class UserDetail(JSONView):
@@ -159,10 +205,18 @@ def change(request: Request, user_id: uuid.UUID, *, partial: bool) -> Response:
     return Response(user, headers={"ETag": etag(user)})
 
 
+@contextmanager
+def refusing_cursors() -> Iterator[None]:
+    try:
+        yield
+    except selectors.BadCursor:
+        parameters.bad_parameter("cursor", "Made for a list of another order.")
+
+
 def page_url(request: Request, cursor: selectors.Cursor | None) -> str | None:
     """The same list at another place; a path, so that it holds in either Region."""
     if cursor is None:
         return None
     query = request.query_params.copy()
     query["cursor"] = cursor.encode()
-    return f"{reverse('users')}?{query.urlencode()}"
+    return f"{request.path}?{query.urlencode()}"

@@ -25,31 +25,45 @@ def region() -> str:
     return os.environ.get("AWS_REGION", "")
 
 
-class StrictJSONParser(BaseParser):
-    """JSON objects only; what PostgreSQL or JSON cannot hold is refused with a reason."""
+def load_object(content: bytes) -> dict[str, Any]:
+    """A JSON object; what PostgreSQL or JSON cannot hold is refused. Raises ParseError."""
+    try:
+        text = codecs.decode(content, "utf-8")
+        data = json.loads(text, parse_constant=_refuse_constant)
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeError:
+        raise exceptions.ParseError("The body is not valid UTF-8.") from None
+    except RecursionError:
+        raise exceptions.ParseError("The body is nested too deeply.") from None
+    except ValueError:
+        raise exceptions.ParseError("The body is not valid JSON.") from None
+    if not isinstance(data, dict):
+        raise exceptions.ParseError("The body must be a JSON object.")
+    return data
 
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+class StrictJSONParser(BaseParser):
     media_type = "application/json"
 
     def parse(
         self, stream: IO[Any], media_type: Any = None, parser_context: Any = None
     ) -> dict[str, Any]:
-        try:
-            text = codecs.decode(stream.read(), "utf-8")
-            data = json.loads(text, parse_constant=self._refuse_constant)
-            json.dumps(data, ensure_ascii=False).encode()
-        except UnicodeError:
-            raise exceptions.ParseError("The body is not valid UTF-8.") from None
-        except RecursionError:
-            raise exceptions.ParseError("The body is nested too deeply.") from None
-        except ValueError:
-            raise exceptions.ParseError("The body is not valid JSON.") from None
-        if not isinstance(data, dict):
-            raise exceptions.ParseError("The body must be a JSON object.")
-        return data
+        return load_object(stream.read())
 
-    @staticmethod
-    def _refuse_constant(name: str) -> None:
-        raise ValueError(name)
+
+class NDJSONParser(BaseParser):
+    """One JSON object a line; the lines are judged one by one later."""
+
+    media_type = "application/x-ndjson"
+
+    def parse(
+        self, stream: IO[Any], media_type: Any = None, parser_context: Any = None
+    ) -> Any:
+        return [line for line in stream.read().split(b"\n") if line.strip()]
 
 
 class MergePatchParser(StrictJSONParser):
@@ -85,6 +99,7 @@ class JSONView(APIView):
     content_negotiation_class = OneRenderer
     authentication_classes = [access.Bearer]
     permission_classes = [access.HasScope]
+    max_body_bytes = 64 * 1024
     taken: limits.Taken | None = None
 
     def check_throttles(self, request: Request) -> None:
