@@ -44,6 +44,7 @@ check: $(READY) ## Format, lint, types, import contracts, deployment checks, mis
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
+	$(PRODUCTION) $(BIN)/python manage.py openapi --check
 	@# No database is needed to compare models with migrations: port 1 refuses at once.
 	$(PRODUCTION) $(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 

@@ -17,7 +17,7 @@ MAX_EXPORT = 20_000  # rows; Lambda answers with at most 6 MB
 def bad_parameter(name: str, reason: str) -> NoReturn:
     error = {"parameter": name, "reason": reason}
     raise Problem(
-        400, "invalid_parameter", f"Query parameter {name}: {reason}", errors=[error]
+        "invalid_parameter", f"Query parameter {name}: {reason}", errors=[error]
     )
 
 

@@ -32,19 +32,16 @@ Record = Callable[[dict[str, Any]], StoredAnswer]
 
 
 def not_found() -> Problem:
-    return Problem(404, "not_found", "There is no user with this id.")
+    return Problem("not_found", "There is no user with this id.")
 
 
 def email_taken() -> Problem:
     pointer = {"pointer": "/email", "reason": "Already used by another user."}
-    return Problem(
-        409, "email_taken", "Another user has this e-mail.", errors=[pointer]
-    )
+    return Problem("email_taken", "Another user has this e-mail.", errors=[pointer])
 
 
 def not_as_expected() -> Problem:
     return Problem(
-        412,
         "precondition_failed",
         "The user has changed since. Read it again and decide anew.",
     )
@@ -110,7 +107,7 @@ class UsersImport(JSONView):
         lines = cast(list[bytes], request.data)
         if len(lines) > MAX_IMPORT_LINES:
             raise Problem(
-                413, "too_large", f"Send at most {MAX_IMPORT_LINES} lines at once."
+                "too_large", f"Send at most {MAX_IMPORT_LINES} lines at once."
             )
         results = bulk.as_lines(bulk.users_import(lines))
         return StreamingHttpResponse(results, content_type=NDJSONParser.media_type)
@@ -184,7 +181,7 @@ def expected(request: Request) -> Conditions:
     conditions = conditions_of(request)
     if settings.REQUIRE_IF_MATCH and conditions.match is None:
         raise Problem(
-            428, "precondition_required", "Send If-Match with the ETag you last read."
+            "precondition_required", "Send If-Match with the ETag you last read."
         )
     return conditions
 

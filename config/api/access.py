@@ -52,7 +52,6 @@ class Bearer(BaseAuthentication):
             raise unauthenticated(str(error), error="invalid_token") from error
         except tokens.NoKeys as error:
             raise Problem(
-                503,
                 "issuer_unavailable",
                 "The issuer's keys cannot be read. Repeat the request.",
                 headers={"Retry-After": str(tokens.FLOOR_SECONDS)},
@@ -76,7 +75,6 @@ class HasScope(BasePermission):
         if needed in caller_of(request).scopes or not known:
             return True
         raise Problem(
-            403,
             "insufficient_scope",
             f"The access token must have the scope {needed}.",
             headers=challenge(error="insufficient_scope", scope=needed),
@@ -84,7 +82,7 @@ class HasScope(BasePermission):
 
 
 def unauthenticated(detail: str, **parameters: str) -> Problem:
-    return Problem(401, "unauthenticated", detail, headers=challenge(**parameters))
+    return Problem("unauthenticated", detail, headers=challenge(**parameters))
 
 
 def challenge(**parameters: str) -> dict[str, str]:

@@ -53,7 +53,6 @@ def _tags(header: str, value: str | None, *, strong: bool) -> Tags:
         tag = ENTITY_TAG.fullmatch(part.strip())
         if tag is None:
             raise Problem(
-                400,
                 "malformed",
                 f'{header} must be * or entity tags such as "5f3a", as ETag gave them.',
             )

@@ -7,13 +7,14 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, JsonResponse
 
-from config.api.views import region
+from config.api.views import region, safe
 from config.dsql.conflicts import sqlstates
 from config.dsql.retry import run_statement
 
 UNDEFINED_TABLE = "42P01"
 
 
+@safe
 def health(request: HttpRequest) -> JsonResponse:
     """200, or 503 naming what is wrong; one database round trip."""
     try:

@@ -58,7 +58,6 @@ class Attempt:
             return self._first_or_replay(work)
         except ConflictRetriesExhausted as error:
             raise Problem(
-                409,
                 "idempotency_conflict",
                 "Another request with this Idempotency-Key is under way. Repeat it.",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
@@ -82,7 +81,6 @@ class Attempt:
     def _replay(self, stored: StoredAnswer) -> HttpResponse:
         if stored.fingerprint != self.fingerprint:
             raise Problem(
-                422,
                 "idempotency_key_reused",
                 "This Idempotency-Key was used for another request; use a new one.",
             )
@@ -100,7 +98,6 @@ def attempt_of(request: Request, caller: str) -> Attempt | None:
         return None
     if not KEY.fullmatch(key):
         raise Problem(
-            400,
             "malformed",
             "Idempotency-Key must be 1 to 255 visible ASCII characters, such as a UUID.",
         )

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from config.api import problems
-from config.api.views import region
+from config.api.views import answer, region
 from config.dsql.endpoints import peer_region
 
 logger = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ class APIMiddleware:
         length = request.META.get("CONTENT_LENGTH") or "0"
         if length.isdigit() and int(length) <= most:
             return None
-        return problem(
-            problems.Problem(413, "too_large", f"The body is larger than {most} bytes.")
+        return answer(
+            problems.Problem("too_large", f"The body is larger than {most} bytes.")
         )
 
     def process_exception(
@@ -56,13 +56,4 @@ class APIMiddleware:
         if not isinstance(error, OperationalError | InterfaceError):
             return None
         logger.error("The database cannot be reached", exc_info=error)
-        return problem(problems.of_database(error))
-
-
-def problem(error: problems.Problem) -> HttpResponse:
-    return JsonResponse(
-        problems.body(error),
-        status=error.status_code,
-        headers=error.headers,
-        content_type=problems.MEDIA_TYPE,
-    )
+        return answer(problems.of_database(error))

@@ -3,12 +3,12 @@
 import codecs
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import IO, Any, ClassVar
 
 from django.conf import settings
-from django.http import HttpRequest, JsonResponse
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -109,7 +109,6 @@ class JSONView(APIView):
         self.taken = limits.BUCKETS.take(caller, settings.API_RATE_LIMIT)
         if self.taken.wait:
             raise problems.Problem(
-                429,
                 "rate_limited",
                 f"More than {self.taken.limit} requests in a minute; slow down.",
                 headers={"Retry-After": str(self.taken.wait)},
@@ -129,23 +128,46 @@ class JSONView(APIView):
         return problems.handle
 
 
-def index(request: HttpRequest) -> JsonResponse:
-    links = {name: reverse(name) for name in ("users", "health", "live")}
-    return JsonResponse({"service": "users", "region": region(), "links": links})
+def safe(view: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
+    """GET and HEAD only, for views that are not DRF's."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest) -> HttpResponse:
+        if request.method in {"GET", "HEAD"}:
+            return view(request)
+        return answer(
+            problems.Problem(
+                "method_not_allowed",
+                f'Method "{request.method}" not allowed.',
+                headers={"Allow": "GET, HEAD"},
+            )
+        )
+
+    return guarded
 
 
-def live(request: HttpRequest) -> JsonResponse:
+def answer(problem: problems.Problem) -> HttpResponse:
+    """A problem outside of DRF's views."""
+    return JsonResponse(
+        problems.body(problem),
+        status=problem.status_code,
+        headers=problem.headers,
+        content_type=problems.MEDIA_TYPE,
+    )
+
+
+@safe
+def live(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok", "region": region()})
 
 
-def problem_view(status: int, code: str, detail: str) -> Any:
-    def view(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
-        content = problems.body(problems.Problem(status, code, detail))
-        return JsonResponse(content, status=status, content_type=problems.MEDIA_TYPE)
+def problem_view(code: str, detail: str) -> Any:
+    def view(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+        return answer(problems.Problem(code, detail))
 
     return view
 
 
-bad_request = problem_view(400, "malformed", "The request is malformed.")
-not_found = problem_view(404, "not_found", "Nothing is served at this path.")
-server_error = problem_view(500, "internal_error", "The request failed; it was logged.")
+bad_request = problem_view("malformed", "The request is malformed.")
+not_found = problem_view("not_found", "Nothing is served at this path.")
+server_error = problem_view("internal_error", "The request failed; it was logged.")

@@ -179,14 +179,6 @@ def test_wrong_method_type_size_and_path_are_problems(client: Client) -> None:
         assert missing["Content-Type"] == "application/problem+json"
 
 
-def test_index_names_the_region_and_the_links(client: Client) -> None:
-    assert client.get("/").json() == {
-        "service": "users",
-        "region": "us-east-1",
-        "links": {"users": "/users", "health": "/health", "live": "/health/live"},
-    }
-
-
 def test_health_knows_the_database_and_its_schema(client: Client) -> None:
     answer = client.get("/health")
     assert (answer.status_code, answer.json()["schema"]) == (200, "current")
