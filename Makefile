@@ -12,7 +12,7 @@ export DSQL_GOLDEN_DIR ?= $(abspath ../shared/reference/dsql-golden)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format bench lock clean
+.PHONY: help install run test check format bench contract lock clean
 
 help: ## Explain every target
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,9 @@ format: $(READY) ## Format the code and apply the safe lint fixes
 
 bench: $(READY) ## Run the measurements of tests/benchmarks (minutes; not part of the tests)
 	$(BIN)/python -m tests.benchmarks
+
+contract: $(READY) ## Try the contract with thousands of requests, malformed ones too (minutes)
+	CONTRACT_EXAMPLES=150 $(BIN)/python -m pytest -q -p no:logging tests/e2e/test_contract.py
 
 lock: ## Resolve pyproject.toml again into requirements/*.txt (needs uv)
 	uv pip compile pyproject.toml $(LOCK) -o requirements/runtime.txt

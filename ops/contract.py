@@ -12,7 +12,6 @@ from typing import Any
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework import serializers
 
-from config.api.conditions import ENTITY_TAG
 from config.api.idempotency import KEY
 from config.api.pages import CONTRACT
 from config.api.problems import KINDS, MEDIA_TYPE
@@ -28,7 +27,6 @@ JSON, MERGE_PATCH, NDJSON, HTML = (
     "text/html",
 )
 MOMENT = {"type": "string", "format": "date-time"}
-TAG = ENTITY_TAG.pattern
 ALWAYS = ("method_not_allowed", "internal_error")
 GUARDED = (
     "unauthenticated",
@@ -60,7 +58,7 @@ def header(name: str, pattern: str, description: str) -> Schema:
     return {"name": name, "in": "header", "schema": schema, "description": description}
 
 
-LIST_TAGS = rf"^(\*|{TAG}(, {TAG})*)$"
+LIST_TAGS = r'^(\*|(W/)?"[!#-~]*"(, (W/)?"[!#-~]*")*)$'
 PARAMETERS = {
     "cursor": query("cursor", {"type": "string"}, "A place in the list, as next and previous give it."),
     "email": query("email", {"type": "string", "minLength": 1, "maxLength": 254}, "The user with this address; letter case does not count."),
@@ -182,8 +180,8 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
     ("users-import", "POST"): operation(
         "Create many users, one a line; a repeat leaves those alone that are there.",
         {200: ndjson("A result a line, then their summary.", IMPORTED)},
-        ("too_large", "unsupported_media_type", *DATABASE),
-        body={NDJSON: {"type": "string"}},
+        ("malformed", "too_large", "unsupported_media_type", *DATABASE),
+        body={NDJSON: {"type": "string", "minLength": 1}},
     ),
     ("users-export", "GET"): operation(
         "Many users, one a line; the last line is {\"next\": …}, null at the end.",

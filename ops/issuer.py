@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -94,9 +94,12 @@ class Issuer:
 
 
 @contextmanager
-def serving(issuer: Issuer) -> Iterator[None]:
-    """Serve the documents on loopback. Raises OSError when the port is taken."""
-    documents = issuer.documents()
+def serving(issuer: Issuer) -> Iterator[Issuer]:
+    """Serve on loopback; port 0 means a free one, which the yielded issuer names.
+
+    Raises OSError when the port is taken.
+    """
+    documents: dict[str, bytes] = {}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -111,10 +114,12 @@ def serving(issuer: Issuer) -> Iterator[None]:
             """Say nothing: the API's own lines tell what happens."""
 
     server = ThreadingHTTPServer((HOST, issuer.port), Handler)
+    served = replace(issuer, port=server.server_port)
+    documents.update(served.documents())
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield
+        yield served
     finally:
         server.shutdown()
         thread.join()

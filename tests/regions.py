@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
+from django.core.handlers.wsgi import WSGIHandler
 from django.db import close_old_connections, connections
 
 Work = Callable[[], Any]
@@ -48,6 +50,36 @@ def both_regions() -> Iterator[Regions]:
         for pool in regions.pools:
             pool.submit(lambda: connections["default"].close()).result(timeout=30)
             pool.shutdown()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def region_server(alias: str) -> Iterator[str]:
+    """The API over HTTP on loopback, through the Region's endpoint; yields its URL.
+
+    One thread serves, so that every request uses the same connection.
+    """
+    server = make_server("127.0.0.1", 0, WSGIHandler(), handler_class=_Quiet)
+
+    def serve() -> None:
+        _use(alias)
+        try:
+            server.serve_forever(poll_interval=0.05)
+        finally:
+            connections["default"].close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def _use(alias: str) -> None:

@@ -1,7 +1,7 @@
 """The query parameters of the list, each refused by name when it is wrong."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NoReturn
 
@@ -48,15 +48,16 @@ def _moment(name: str) -> Callable[[str], datetime]:
     def parse(text: str) -> datetime:
         try:
             moment = datetime.fromisoformat(text)
-        except ValueError:
-            moment = None
-        if moment is None or moment.tzinfo is None:
-            bad_parameter(
-                name,
-                "Must be a date and time with its offset (RFC 3339), such as "
-                "2026-11-24T09:30:00Z; write + as %2B.",
-            )
-        return moment
+            if moment.tzinfo is not None:
+                # PostgreSQL takes no offset of 16 hours and more.
+                return moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+        bad_parameter(
+            name,
+            "Must be a date and time with its offset (RFC 3339), such as "
+            "2026-11-24T09:30:00Z; write + as %2B.",
+        )
 
     return parse
 

@@ -105,6 +105,8 @@ class UsersImport(JSONView):
 
     def post(self, request: Request) -> StreamingHttpResponse:
         lines = cast(list[bytes], request.data)
+        if not lines:
+            raise Problem("malformed", "Send at least one line.")
         if len(lines) > MAX_IMPORT_LINES:
             raise Problem(
                 "too_large", f"Send at most {MAX_IMPORT_LINES} lines at once."

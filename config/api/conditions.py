@@ -7,7 +7,7 @@ from django.http import HttpRequest
 
 from config.api.problems import Problem
 
-ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
+ENTITY_TAG = re.compile(r'(W/)?"([!#-~]*)"')
 ANY = "*"
 Tags = frozenset[str] | None  # None: the header was not sent; {"*"}: any resource
 

@@ -26,7 +26,7 @@ from config.dsql.retry import ConflictRetriesExhausted, run_statement
 
 KEPT = timedelta(hours=24)
 SWEEP_ROWS = 1000  # per transaction, which takes 3,000
-KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEY = re.compile(r"[!-~]{1,255}")
 UNIQUE_VIOLATION = "23505"
 MEDIA_TYPE = JSONRenderer.media_type
 

@@ -148,6 +148,7 @@ def test_bad_bodies_are_refused_by_name(
     ["limit=0", "limit=101", "limit=-1", "limit=ten", "limit=", "limit=1e2", "page=2",
      "cursor=", "cursor=abc", "cursor=YWJj.x", "limit=%D9%A1", "cursor=%00", "email=",
      "email=%00", "name_prefix=", "created_from=now", "created_from=2026-11-24",
+     "created_from=0001-01-01T00:00:00%2B10:00",
      "created_to=2026-11-24T00:00:00+00:00", "limit=1&limit=2",
      "name_prefix=a&created_to=2026-11-24T00:00:00Z"],
 )  # fmt: skip

@@ -80,6 +80,8 @@ def test_a_range_of_creation_times_has_its_start_and_not_its_end(
     assert [user["id"] for user in found] == [users[2]["id"], users[1]["id"]]
     shifted = quote("2000-01-01T00:00:00+02:00")
     assert len(walk(client, f"/users?created_from={shifted}")) == 4
+    far = "2000-01-01T00:17:35-23:01"
+    assert len(walk(client, f"/users?created_from={far}")) == 4
 
 
 def test_a_cursor_of_another_order_is_refused(client: Client) -> None:
