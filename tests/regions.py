@@ -4,8 +4,9 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import close_old_connections, connections
@@ -57,13 +58,30 @@ class _Quiet(WSGIRequestHandler):
         """Say nothing."""
 
 
+class _Threads(ThreadingMixIn, WSGIServer):
+    """A thread for each connection, with a database connection of its own."""
+
+    alias = "default"
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        _use(self.alias)
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            connections["default"].close()
+
+
 @contextmanager
-def region_server(alias: str) -> Iterator[str]:
+def region_server(alias: str, *, threads: bool = False) -> Iterator[str]:
     """The API over HTTP on loopback, through the Region's endpoint; yields its URL.
 
-    One thread serves, so that every request uses the same connection.
+    Without threads every request uses the same database connection; a browser, which
+    opens connections ahead of need, needs threads.
     """
-    server = make_server("127.0.0.1", 0, WSGIHandler(), handler_class=_Quiet)
+    kind = _Threads if threads else WSGIServer
+    server = make_server("127.0.0.1", 0, WSGIHandler(), kind, _Quiet)
+    if isinstance(server, _Threads):
+        server.alias = alias
 
     def serve() -> None:
         _use(alias)
