@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from django.urls import override_script_prefix
+from django.urls import clear_script_prefix, set_script_prefix
 
 from config.api.problems import KINDS
 from tests.regions import region_server
@@ -69,10 +69,13 @@ def test_every_problem_has_its_place_on_the_page() -> None:
 
 
 def test_links_and_types_follow_the_stage() -> None:
-    with override_script_prefix("/prod/"):
+    set_script_prefix("/prod/")
+    try:
         links = Client().get("/").json()["links"]
         problem = Client().get("/nothing").json()
         page = Client().get("/", headers=HTML).content.decode()
+    finally:
+        clear_script_prefix()
     assert links["users"] == "/prod/users"
     assert problem["type"] == "/prod/problems#not-found"
     assert 'data-health="/prod/health"' in page
