@@ -15,7 +15,9 @@ from django.core.management import call_command
 from ops.sandbox import lifecycle
 from tests.benchmarks.figures import Figure, table
 
-MEASUREMENTS = ("connect", "rss", "sandbox", "pages", "failover", "increments")
+MEASUREMENTS = (
+    "connect", "rss", "sandbox", "pages", "failover", "increments", "frameworks"
+)  # fmt: skip
 
 
 def main() -> int:
