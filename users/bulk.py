@@ -17,15 +17,15 @@ from django.db.models.constants import OnConflict
 from django.db.models.functions import Lower
 from django.utils import timezone
 from rest_framework.exceptions import ParseError, ValidationError
-from rest_framework.renderers import JSONRenderer
 
+from config.api.answers import render
 from config.api.problems import of_validation
 from config.api.views import load_object
 from config.dsql.retry import run_statement
 from users import selectors
 from users.models import User
 from users.selectors import ALL, Cursor, Filters, Page
-from users.serializers import UserInput
+from users.serializers import validated
 
 logger = logging.getLogger(__name__)
 BATCH_ROWS = 1000  # a third of what a transaction takes
@@ -68,9 +68,7 @@ def _import_batch(batch: list[tuple[int, bytes]]) -> list[Result]:
 
 
 def _validated(text: bytes) -> dict[str, Any]:
-    form = UserInput(data=load_object(text))
-    form.is_valid(raise_exception=True)
-    return dict(form.validated_data)
+    return validated(load_object(text))
 
 
 def _store(users: list[User]) -> dict[str, Any] | None:
@@ -128,9 +126,8 @@ def users_export(
 
 
 def as_lines(values: Iterable[Any]) -> Iterator[bytes]:
-    renderer = JSONRenderer()
     for value in values:
-        yield renderer.render(value) + b"\n"
+        yield render(value) + b"\n"
 
 
 SAMPLE = [

@@ -7,11 +7,10 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
-from django.urls import reverse
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api.access import ADMIN, READ, WRITE, caller_of
+from config.api.answers import answer
 from config.api.conditions import ANY, Conditions, conditions_of
 from config.api.idempotency import attempt_of
 from config.api.models import StoredAnswer
@@ -24,7 +23,7 @@ from config.api.views import (
     region,
 )
 from users import bulk, parameters, selectors, services
-from users.serializers import UserInput
+from users.serializers import validated
 from users.versions import etag, tag
 
 MAX_IMPORT_LINES = 20_000
@@ -50,7 +49,7 @@ def not_as_expected() -> Problem:
 class Users(JSONView):
     scopes = {"GET": READ, "POST": WRITE}
 
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponse:
         values = parameters.parse(request.query_params)
         with refusing_cursors():
             page = selectors.user_list(
@@ -61,7 +60,7 @@ class Users(JSONView):
         after, before = page_url(request, page.next), page_url(request, page.previous)
         links = ((after, "next"), (before, "prev"))
         link = ", ".join(f'<{url}>; rel="{relation}"' for url, relation in links if url)
-        return Response(
+        return answer(
             {
                 "users": page.users,
                 "count": len(page.users),
@@ -72,27 +71,28 @@ class Users(JSONView):
             headers={"Link": link} if link else None,
         )
 
-    def post(self, request: Request) -> HttpResponse | Response:
-        form = UserInput(data=request.data)
-        form.is_valid(raise_exception=True)
+    def post(self, request: Request) -> HttpResponse:
+        values = validated(request.data)
         attempt = attempt_of(request, caller_of(request).id)
         if attempt is None:
-            return create(form.validated_data)
+            return create(request, values)
 
         def record(user: dict[str, Any]) -> StoredAnswer:
-            return attempt.record(created(user))
+            return attempt.record(created(request, user))
 
-        return attempt.once(lambda: create(form.validated_data, record))
-
-
-def created(user: dict[str, Any]) -> Response:
-    headers = {"Location": reverse("user", args=[user["id"]]), "ETag": etag(user)}
-    return Response({**user, "region": region()}, status=201, headers=headers)
+        return attempt.once(lambda: create(request, values, record))
 
 
-def create(values: dict[str, Any], record: Record | None = None) -> Response:
+def created(request: Request, user: dict[str, Any]) -> HttpResponse:
+    headers = {"Location": f"{request.path}/{user['id']}", "ETag": etag(user)}
+    return answer({**user, "region": region()}, status=201, headers=headers)
+
+
+def create(
+    request: Request, values: dict[str, Any], record: Record | None = None
+) -> HttpResponse:
     try:
-        return created(services.user_create(**values, record=record))
+        return created(request, services.user_create(**values, record=record))
     except services.EmailTaken as error:
         # The cause stays: it may be the first attempt's row that is in the way.
         raise email_taken() from error
@@ -144,24 +144,24 @@ class UserDetail(JSONView):
     scopes = {"GET": READ, "PUT": WRITE, "PATCH": WRITE, "DELETE": WRITE}
     parser_classes = [StrictJSONParser, MergePatchParser]
 
-    def get(self, request: Request, user_id: uuid.UUID) -> Response:
+    def get(self, request: Request, user_id: uuid.UUID) -> HttpResponse:
         conditions = conditions_of(request)
         user = found(selectors.user_get(user_id=user_id))
         if conditions.match is not None and not conditions.match & {ANY, tag(user)}:
             raise not_as_expected()
         headers = {"ETag": etag(user)}
         if conditions.not_modified(tag(user)):
-            return Response(status=304, headers=headers)
-        return Response(user, headers=headers)
+            return HttpResponse(status=304, headers=headers)
+        return answer(user, headers=headers)
 
-    def put(self, request: Request, user_id: uuid.UUID) -> Response:
+    def put(self, request: Request, user_id: uuid.UUID) -> HttpResponse:
         return change(request, user_id, partial=False)
 
-    def patch(self, request: Request, user_id: uuid.UUID) -> Response:
+    def patch(self, request: Request, user_id: uuid.UUID) -> HttpResponse:
         """A merge patch (RFC 7396); null would remove a member, and none can go."""
         return change(request, user_id, partial=True)
 
-    def delete(self, request: Request, user_id: uuid.UUID) -> Response:
+    def delete(self, request: Request, user_id: uuid.UUID) -> HttpResponse:
         conditions = expected(request)
         try:
             deleted = services.user_delete(user_id=user_id, conditions=conditions)
@@ -169,7 +169,7 @@ class UserDetail(JSONView):
             raise not_as_expected() from None
         if not deleted:
             raise not_found()
-        return Response(status=204)
+        return HttpResponse(status=204)
 
 
 def found(user: dict[str, Any] | None) -> dict[str, Any]:
@@ -188,20 +188,17 @@ def expected(request: Request) -> Conditions:
     return conditions
 
 
-def change(request: Request, user_id: uuid.UUID, *, partial: bool) -> Response:
+def change(request: Request, user_id: uuid.UUID, *, partial: bool) -> HttpResponse:
     conditions = expected(request)
-    form = UserInput(data=request.data, partial=partial)
-    form.is_valid(raise_exception=True)
+    values = validated(request.data, partial=partial)
     try:
-        changed = services.user_update(
-            user_id=user_id, conditions=conditions, **form.validated_data
-        )
+        changed = services.user_update(user_id=user_id, conditions=conditions, **values)
     except services.EmailTaken:
         raise email_taken() from None
     except services.NotAsExpected:
         raise not_as_expected() from None
     user = found(changed)
-    return Response(user, headers={"ETag": etag(user)})
+    return answer(user, headers={"ETag": etag(user)})
 
 
 @contextmanager

@@ -15,9 +15,7 @@ from datetime import timedelta
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api.models import StoredAnswer
 from config.api.problems import RETRY_AFTER_SECONDS, Problem
@@ -28,7 +26,6 @@ KEPT = timedelta(hours=24)
 SWEEP_ROWS = 1000  # per transaction, which takes 3,000
 KEY = re.compile(r"[!-~]{1,255}")
 UNIQUE_VIOLATION = "23505"
-MEDIA_TYPE = JSONRenderer.media_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +35,18 @@ class Attempt:
     id: uuid.UUID
     fingerprint: str
 
-    def record(self, answer: Response) -> StoredAnswer:
+    def record(self, answer: HttpResponse) -> StoredAnswer:
         """The row to insert together with what the answer tells of."""
         return StoredAnswer(
             id=self.id,
             fingerprint=self.fingerprint,
             status=answer.status_code,
-            headers=json.dumps({**answer.headers, "Content-Type": MEDIA_TYPE}),
-            body=JSONRenderer().render(answer.data).decode(),
+            headers=json.dumps(dict(answer.headers)),
+            body=answer.content.decode(),
             created_at=timezone.now(),
         )
 
-    def once(self, work: Callable[[], Response]) -> HttpResponse | Response:
+    def once(self, work: Callable[[], HttpResponse]) -> HttpResponse:
         """The answer of ``work``, which inserts the record, or the one stored before.
 
         A fresh request pays no extra round trip: the primary key finds a repeat.
@@ -63,7 +60,7 @@ class Attempt:
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             ) from error
 
-    def _first_or_replay(self, work: Callable[[], Response]) -> HttpResponse | Response:
+    def _first_or_replay(self, work: Callable[[], HttpResponse]) -> HttpResponse:
         try:
             return work()
         except Exception as error:

@@ -8,7 +8,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from config.api import problems
-from config.api.views import answer, region
+from config.api.views import region
 from config.dsql.endpoints import peer_region
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class APIMiddleware:
         length = request.META.get("CONTENT_LENGTH") or "0"
         if length.isdigit() and int(length) <= most:
             return None
-        return answer(
+        return problems.respond(
             problems.Problem("too_large", f"The body is larger than {most} bytes.")
         )
 
@@ -56,4 +56,4 @@ class APIMiddleware:
         if not isinstance(error, OperationalError | InterfaceError):
             return None
         logger.error("The database cannot be reached", exc_info=error)
-        return answer(problems.of_database(error))
+        return problems.respond(problems.of_database(error))

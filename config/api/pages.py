@@ -14,9 +14,10 @@ from string import Template
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
+from config.api.answers import answer
 from config.api.problems import KINDS, TITLES
 from config.api.views import region, safe
 
@@ -38,7 +39,7 @@ def index(request: HttpRequest) -> HttpResponse:
         )
     links = {name: reverse(name) for name in LINKS}
     content = {"service": "users", "region": region(), "links": links}
-    return JsonResponse(content, headers={"Vary": "Accept"})
+    return answer(content, headers={"Vary": "Accept"})
 
 
 @safe

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import Error
+from django.http import HttpResponse
 from django.urls import reverse
 from rest_framework import exceptions
-from rest_framework.renderers import JSONRenderer
-from rest_framework.response import Response
 
+from config.api.answers import answer
 from config.dsql.conflicts import OutcomeUnknown
 from config.dsql.retry import ConflictRetriesExhausted
 
@@ -163,17 +163,12 @@ def body(problem: Problem) -> dict[str, Any]:
     return content
 
 
-class ProblemRenderer(JSONRenderer):
-    media_type = MEDIA_TYPE
-    charset = None
-
-
-def respond(problem: Problem) -> Response:
-    return Response(
+def respond(problem: Problem) -> HttpResponse:
+    return answer(
         body(problem),
         status=problem.status_code,
         headers=problem.headers,
-        content_type=MEDIA_TYPE,
+        media_type=MEDIA_TYPE,
     )
 
 
@@ -187,7 +182,7 @@ def of_validation(detail: Any) -> Problem:
     return Problem("invalid", "The request has invalid fields.", errors=errors)
 
 
-def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
+def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
     """DRF's exception handler; None lets Django answer its own 500."""
     if isinstance(error, Problem):
         return respond(error)

@@ -5,19 +5,18 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, NoReturn
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from rest_framework import exceptions
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
-from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from config.api import access, limits, problems
+from config.api.answers import answer
 
 
 def region() -> str:
@@ -73,8 +72,8 @@ class MergePatchParser(StrictJSONParser):
     methods = ("PATCH",)
 
 
-class OneRenderer(BaseContentNegotiation):
-    """Always the first renderer: the API speaks JSON whatever is asked."""
+class ByContentType(BaseContentNegotiation):
+    """The parser is the body's; answers are JSON whatever is asked."""
 
     def select_parser(self, request: Request, parsers: Any) -> BaseParser | None:
         offered = (request.content_type or "").partition(";")[0].strip().lower()
@@ -84,19 +83,13 @@ class OneRenderer(BaseContentNegotiation):
                 return parser  # type: ignore[no-any-return]  # parsers is Any
         return None
 
-    def select_renderer(
-        self, request: Request, renderers: Any, format_suffix: Any = None
-    ) -> tuple[BaseRenderer, str]:
-        return renderers[0], renderers[0].media_type
-
 
 class JSONView(APIView):
     """``scopes`` maps each method to what the caller's token must allow."""
 
     scopes: ClassVar[Mapping[str, str]] = {}
-    renderer_classes = [JSONRenderer]
     parser_classes = [StrictJSONParser]
-    content_negotiation_class = OneRenderer
+    content_negotiation_class = ByContentType
     authentication_classes = [access.Bearer]
     permission_classes = [access.HasScope]
     max_body_bytes = 64 * 1024
@@ -114,15 +107,30 @@ class JSONView(APIView):
                 headers={"Retry-After": str(self.taken.wait)},
             )
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Who, may they, how often; no versions, and no choice of renderers."""
+        self.perform_authentication(request)
+        self.check_permissions(request)
+        self.check_throttles(request)
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        return self.taken.headers if self.taken else {}
+
     def finalize_response(
         self, request: Request, response: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        for name, value in (self.taken.headers if self.taken else {}).items():
+        for name, value in self.default_response_headers.items():
             response[name] = value
-        return super().finalize_response(request, response, *args, **kwargs)
+        return response
 
-    def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
-        return Response(status=204, headers={"Allow": ", ".join(self.allowed_methods)})
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        allowed = ", ".join(self.allowed_methods)
+        return HttpResponse(status=204, headers={"Allow": allowed})
+
+    def raise_uncaught_exception(self, exc: Exception) -> NoReturn:
+        """Django answers, as for any other view."""
+        raise exc
 
     def get_exception_handler(self) -> Any:
         return problems.handle
@@ -135,7 +143,7 @@ def safe(view: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpRespo
     def guarded(request: HttpRequest) -> HttpResponse:
         if request.method in {"GET", "HEAD"}:
             return view(request)
-        return answer(
+        return problems.respond(
             problems.Problem(
                 "method_not_allowed",
                 f'Method "{request.method}" not allowed.',
@@ -146,24 +154,14 @@ def safe(view: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpRespo
     return guarded
 
 
-def answer(problem: problems.Problem) -> HttpResponse:
-    """A problem outside of DRF's views."""
-    return JsonResponse(
-        problems.body(problem),
-        status=problem.status_code,
-        headers=problem.headers,
-        content_type=problems.MEDIA_TYPE,
-    )
-
-
 @safe
 def live(request: HttpRequest) -> HttpResponse:
-    return JsonResponse({"status": "ok", "region": region()})
+    return answer({"status": "ok", "region": region()})
 
 
 def problem_view(code: str, detail: str) -> Any:
     def view(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-        return answer(problems.Problem(code, detail))
+        return problems.respond(problems.Problem(code, detail))
 
     return view
 
