@@ -53,6 +53,7 @@ format: $(READY) ## Format the code and apply the safe lint fixes
 	$(BIN)/ruff format .
 
 bench: $(READY) ## Run the measurements of tests/benchmarks (minutes; not part of the tests)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	$(BIN)/python -m tests.benchmarks
 
 contract: $(READY) ## Try the contract with thousands of requests, malformed ones too (minutes)
@@ -63,6 +64,7 @@ lock: ## Resolve pyproject.toml again into requirements/*.txt (needs uv)
 	uv pip compile pyproject.toml $(LOCK) -o requirements/runtime.txt
 	uv pip compile pyproject.toml $(LOCK) --group deploy -c requirements/runtime.txt -o requirements/deploy.txt
 	uv pip compile pyproject.toml $(LOCK) --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	uv pip compile pyproject.toml $(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links
 
 clean: ## Stop the sandbox; remove it, .venv and every cache

@@ -18,6 +18,7 @@ from config.dsql.retry import run_statement
 from users.models import User
 
 FIELDS = ("id", "name", "email", "created_at", "updated_at")
+Rows = QuerySet[User, dict[str, Any]]
 SIGNER_SALT = "users.cursor"
 LAST_CHARACTER = "\U0010ffff"
 
@@ -26,17 +27,30 @@ class BadCursor(ValueError):
     """The cursor was not made by this API or was changed."""
 
 
+# Made once: to compose a query costs more than to copy it.
+EVERY = User.objects.values(*FIELDS)
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """A way through the list that one index walks: its key and the lookups along it."""
 
     key: tuple[str, ...]
     descending: bool
+    ascending_rows: Rows
+    descending_rows: Rows
+
+    @classmethod
+    def by(cls, key: tuple[str, ...], rows: Rows, *, descending: bool) -> "Order":
+        backwards = (f"-{field}" for field in key)
+        return cls(key, descending, rows.order_by(*key), rows.order_by(*backwards))
 
 
 ORDERS = {
-    "newest": Order(("created_at", "id"), descending=True),
-    "name": Order(("name_key", "id"), descending=False),
+    "newest": Order.by(("created_at", "id"), EVERY, descending=True),
+    "name": Order.by(
+        ("name_key", "id"), EVERY.annotate(name_key=Lower("name")), descending=False
+    ),
 }
 
 
@@ -83,7 +97,7 @@ class Filters:
         """The index that finds a prefix holds names; newest first would sort all of them."""
         return "newest" if self.name_prefix is None else "name"
 
-    def apply(self, rows: QuerySet[User, Any]) -> QuerySet[User, Any]:
+    def apply(self, rows: Rows) -> Rows:
         if self.email is not None:
             rows = rows.filter(Exact(Lower("email"), Lower(Value(self.email))))
         if self.name_prefix is not None:
@@ -111,7 +125,7 @@ class Page:
 
 
 def user_get(*, user_id: uuid.UUID) -> dict[str, Any] | None:
-    rows = User.objects.filter(pk=user_id).values(*FIELDS)
+    rows = EVERY.filter(pk=user_id)
     return run_statement(lambda: next(iter(rows.all()), None))
 
 
@@ -125,20 +139,15 @@ def user_list(
     """
     name, forward = filters.order, cursor is None or cursor.forward
     order = ORDERS[name]
-    rows = filters.apply(User.objects.values(*FIELDS))
-    if name == "name":
-        rows = rows.annotate(name_key=Lower("name"))
     descending = order.descending == forward
+    rows = filters.apply(order.descending_rows if descending else order.ascending_rows)
     if cursor is not None:
         if cursor.order != name:
             raise BadCursor
         compare = TupleLessThan if descending else TupleGreaterThan
         # The row form walks the index; the OR form filters it (100 ms at a million rows).
         rows = rows.filter(compare(Tuple(*order.key), cursor.key))
-    ordered = rows.order_by(
-        *(f"-{field}" if descending else field for field in order.key)
-    )
-    found = run_statement(lambda: list(ordered[: limit + 1]))
+    found = run_statement(lambda: list(rows[: limit + 1]))
     more, found = len(found) > limit, found[:limit]
     if not forward:
         found.reverse()

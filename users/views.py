@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
@@ -213,6 +214,5 @@ def page_url(request: Request, cursor: selectors.Cursor | None) -> str | None:
     """The same list at another place; a path, so that it holds in either Region."""
     if cursor is None:
         return None
-    query = request.query_params.copy()
-    query["cursor"] = cursor.encode()
-    return f"{request.path}?{query.urlencode()}"
+    query = {**request.query_params.dict(), "cursor": cursor.encode()}
+    return f"{request.path}?{urlencode(query)}"
