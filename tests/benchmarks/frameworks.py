@@ -10,10 +10,15 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 
+from config.api.access import SCOPES
+from config.settings import MIDDLEWARE
+from ops.issuer import Issuer, serving
 from ops.sandbox.lifecycle import Status
 from tests.benchmarks.figures import Figure
 from users.bulk import sample_lines, users_import
@@ -41,7 +46,7 @@ class Peer:
             env={**os.environ, **OFF, **environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=None,
+            stderr=subprocess.DEVNULL,
             text=True,
         )
 
@@ -117,5 +122,27 @@ def against(taken: Taken, cell: str, other: str, goal: float | None) -> Figure:
 
 
 def costs(user: str) -> list[Figure]:
-    """What is off above: each alone against all off."""
-    return []
+    """What is off above, and each middleware: each alone against its absence."""
+    with tempfile.TemporaryDirectory() as folder:
+        own = Issuer.load(Path(folder) / "issuer.pem", port=0)
+        with serving(own) as issuer:
+            token = issuer.token(subject="x", scopes=SCOPES, minutes=60)
+            features = {
+                "OIDC access token": {**issuer.environ, "WITH_TOKEN": token},
+                "rate limit": {"API_RATE_LIMIT": "1000000"},
+                "Idempotency-Key": {"WITH_IDEMPOTENCY_KEY": "1"},
+            }
+            without = {name: {"WITHOUT_MIDDLEWARE": name} for name in MIDDLEWARE}
+            variants = {OURS: {}, **features, **without}
+            peers = {name: (OURS, environ) for name, environ in variants.items()}
+            taken = rounds(peers, user, ("POST",))
+    return [
+        *(cost(taken, name, name, OURS) for name in features),
+        *(cost(taken, name.rpartition(".")[2], OURS, name) for name in without),
+    ]
+
+
+def cost(taken: Taken, name: str, with_it: str, without_it: str) -> Figure:
+    more, less = taken[with_it]["POST"], taken[without_it]["POST"]
+    spent = statistics.median(a - b for a, b in zip(more, less, strict=True))
+    return Figure(f"POST, cost of {name}", spent * 1000, "us")

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +33,9 @@ def load(peer: str) -> Any:
             "tests.benchmarks.peers.ninja_app:application",
             "tests.benchmarks.peers.ninja_settings",
         )
-    return zappa_handler.handler("config.wsgi:application", "config.settings")
+    return zappa_handler.handler(
+        "config.wsgi:application", "tests.benchmarks.peers.own_settings"
+    )
 
 
 def requests(cell: str, user: str, calls: int) -> Iterator[tuple[dict[str, Any], int]]:
@@ -49,6 +52,16 @@ def requests(cell: str, user: str, calls: int) -> Iterator[tuple[dict[str, Any],
             yield event("GET", f"/users/{user}", {}, None), 200
 
 
+def extra_headers() -> dict[str, str]:
+    """What a measured feature has a client send."""
+    headers = {}
+    if token := os.environ.get("WITH_TOKEN"):
+        headers["Authorization"] = f"Bearer {token}"
+    if os.environ.get("WITH_IDEMPOTENCY_KEY"):
+        headers["Idempotency-Key"] = str(uuid.uuid4())
+    return headers
+
+
 def main(peer: str, user: str) -> None:
     # Results go to the standard output of the start; Zappa prints to it later.
     results = os.fdopen(os.dup(1), "w")
@@ -59,6 +72,9 @@ def main(peer: str, user: str) -> None:
     for line in sys.stdin:
         cell, calls = json.loads(line)
         prepared = list(requests(cell, user, calls))
+        for made, _ in prepared:
+            made["headers"] |= extra_headers()
+            made["multiValueHeaders"] = {k: [v] for k, v in made["headers"].items()}
         gc.collect()
         before = time.process_time()
         for made, expected in prepared:
