@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.core.exceptions import EmptyResultSet
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connections
 from django.db.models import Model, Q, sql
 from django.utils import timezone
 
@@ -85,29 +85,31 @@ def _write(work: Callable[[], Result]) -> Result:
 
 def _insert(rows: list[Model]) -> None:
     """All rows or none: statements sent as one query are one transaction, one round trip."""
+    database = connections["default"]  # the proxy looks it up at every attribute
     statements, params = [], []
     for row in rows:
         query = sql.InsertQuery(type(row))
         fields = row._meta.concrete_fields  # noqa: SLF001 - Django's documented Meta API
         query.insert_values(fields, [row])
-        ((statement, values),) = query.get_compiler(connection=connection).as_sql()
+        ((statement, values),) = query.get_compiler(connection=database).as_sql()
         statements.append(statement)
         params += values
-    with connection.cursor() as cursor:
+    with database.cursor() as cursor:
         cursor.execute("; ".join(statements), params)
 
 
 def _update_returning(which: Q, values: dict[str, Any]) -> dict[str, Any] | None:
     # Django 5.2 has no UPDATE … RETURNING; without it a change costs a second round trip.
+    database = connections["default"]
     query = sql.UpdateQuery(User)
     query.add_update_values(values)
     try:
         query.add_q(which)
-        statement, params = query.get_compiler(connection=connection).as_sql()
+        statement, params = query.get_compiler(connection=database).as_sql()
     except EmptyResultSet:  # the precondition can hold for no row
         return None
-    columns = ", ".join(connection.ops.quote_name(field) for field in FIELDS)
-    with connection.cursor() as cursor:
+    columns = ", ".join(database.ops.quote_name(field) for field in FIELDS)
+    with database.cursor() as cursor:
         cursor.execute(f"{statement} RETURNING {columns}", params)
         row = cursor.fetchone()
     return dict(zip(FIELDS, row, strict=True)) if row else None

@@ -90,7 +90,7 @@ class Attempt:
 
 def attempt_of(request: Request, caller: str) -> Attempt | None:
     """None without the header. Raises Problem when the key is malformed."""
-    key = request.headers.get("Idempotency-Key")
+    key = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is None:
         return None
     if not KEY.fullmatch(key):

@@ -29,7 +29,8 @@ def load_object(content: bytes) -> dict[str, Any]:
     try:
         text = codecs.decode(content, "utf-8")
         data = json.loads(text, parse_constant=_refuse_constant)
-        json.dumps(data, ensure_ascii=False).encode()
+        if "\\u" in text:  # a lone surrogate can only be written so
+            json.dumps(data, ensure_ascii=False).encode()
     except UnicodeError:
         raise exceptions.ParseError("The body is not valid UTF-8.") from None
     except RecursionError:
