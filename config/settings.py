@@ -10,7 +10,6 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
 
 INSTALLED_APPS = ["corsheaders", "config.api", "users"]
 MIDDLEWARE = [
-    "corsheaders.middleware.CorsMiddleware",
     "config.api.middleware.APIMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
@@ -38,6 +37,8 @@ PEER_URL = env.text("PEER_URL").rstrip("/")
 
 # Browsers of these origins only; no cookies, so credentials are never allowed.
 CORS_ALLOWED_ORIGINS = env.words("CORS_ALLOWED_ORIGINS")
+if CORS_ALLOWED_ORIGINS:  # without one there is nothing to answer
+    MIDDLEWARE.insert(0, "corsheaders.middleware.CorsMiddleware")
 CORS_ALLOW_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CORS_ALLOW_HEADERS = (
     "authorization",

@@ -14,6 +14,7 @@ from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, Tuple
 from django.db.models.functions import Concat, Lower
 from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThan
 
+from config.api.answers import render
 from config.dsql.retry import run_statement
 from users.models import User
 
@@ -64,9 +65,7 @@ class Cursor:
 
     def encode(self) -> str:
         fields = [self.order, *map(str, self.key), int(self.forward)]
-        packed = (
-            base64.urlsafe_b64encode(json.dumps(fields).encode()).decode().rstrip("=")
-        )
+        packed = base64.urlsafe_b64encode(render(fields)).decode().rstrip("=")
         return signing.Signer(salt=SIGNER_SALT).sign(packed).replace(":", ".")
 
     @classmethod

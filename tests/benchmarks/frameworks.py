@@ -16,8 +16,9 @@ from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from django.conf import settings
+
 from config.api.access import SCOPES
-from config.settings import MIDDLEWARE
 from ops.issuer import Issuer, serving
 from ops.sandbox.lifecycle import Status
 from tests.benchmarks.figures import Figure
@@ -32,7 +33,7 @@ ROUNDS, CALLS, WARM_UP = 15, 40, 30
 NEEDED = ("fastapi", "mangum", "sqlalchemy", "ninja")
 OFF = {
     "API_AUTH": "none", "API_RATE_LIMIT": "0", "LOG_LEVEL": "INFO",
-    "ALLOWED_HOSTS": "api.example.com",
+    "ALLOWED_HOSTS": "api.example.com", "CORS_ALLOWED_ORIGINS": "",
 }  # fmt: skip
 Taken = dict[str, dict[str, list[float]]]
 
@@ -130,9 +131,16 @@ def costs(user: str) -> list[Figure]:
             features = {
                 "OIDC access token": {**issuer.environ, "WITH_TOKEN": token},
                 "rate limit": {"API_RATE_LIMIT": "1000000"},
+                "cross-origin access": {
+                    "CORS_ALLOWED_ORIGINS": "https://app.example.com"
+                },
                 "Idempotency-Key": {"WITH_IDEMPOTENCY_KEY": "1"},
             }
-            without = {name: {"WITHOUT_MIDDLEWARE": name} for name in MIDDLEWARE}
+            without = {
+                name: {"WITHOUT_MIDDLEWARE": name}
+                for name in settings.MIDDLEWARE
+                if not name.startswith("corsheaders.")
+            }
             variants = {OURS: {}, **features, **without}
             peers = {name: (OURS, environ) for name, environ in variants.items()}
             taken = rounds(peers, user, ("POST",))
