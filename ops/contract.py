@@ -7,6 +7,7 @@ serializers, problems from their catalogue; only sentences are written here.
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
@@ -16,6 +17,7 @@ from config.api.idempotency import KEY
 from config.api.pages import CONTRACT
 from config.api.problems import KINDS, MEDIA_TYPE
 from config.api.views import JSONView
+from ops import reference
 from users import parameters
 from users.serializers import UserInput
 
@@ -355,13 +357,25 @@ def problem_schema() -> Schema:
     return made
 
 
-def render() -> str:
-    return json.dumps(document(), indent=1, ensure_ascii=False) + "\n"
+def files() -> dict[Path, str]:
+    """What is made of the code: the contract, and its page for people."""
+    made = document()
+    return {
+        CONTRACT: json.dumps(made, indent=1, ensure_ascii=False) + "\n",
+        reference.PAGE: reference.render(made),
+    }
 
 
-def is_current() -> bool:
-    return CONTRACT.exists() and CONTRACT.read_text(encoding="utf-8") == render()
+def stale() -> list[Path]:
+    """The files that are not what the code says."""
+    return [
+        path
+        for path, text in files().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
 
 
 def write() -> None:
-    CONTRACT.write_text(render(), encoding="utf-8")
+    for path, text in files().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
