@@ -19,7 +19,7 @@ from rest_framework.request import Request
 
 from config.api.models import StoredAnswer
 from config.api.problems import RETRY_AFTER_SECONDS, Problem
-from config.dsql.conflicts import sqlstates
+from config.dsql.conflicts import OutcomeUnknown, sqlstates
 from config.dsql.retry import ConflictRetriesExhausted, run_statement
 
 KEPT = timedelta(hours=24)
@@ -52,7 +52,11 @@ class Attempt:
         A fresh request pays no extra round trip: the primary key finds a repeat.
         """
         try:
-            return self._first_or_replay(work)
+            try:
+                return self._first_or_replay(work)
+            except OutcomeUnknown:
+                # Lost while it was saved: a repeat finds out, by the key, what became of it.
+                return self._first_or_replay(work)
         except ConflictRetriesExhausted as error:
             raise Problem(
                 "idempotency_conflict",
