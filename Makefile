@@ -57,7 +57,7 @@ bench: $(READY) ## Run the measurements of tests/benchmarks (minutes; not part o
 	$(BIN)/python -m tests.benchmarks
 
 contract: $(READY) ## Try the contract with thousands of requests, malformed ones too (minutes)
-	CONTRACT_EXAMPLES=150 MALFORMED_REQUESTS=10000 \
+	CONTRACT_EXAMPLES=250 MALFORMED_REQUESTS=10000 \
 	$(BIN)/python -m pytest -q -p no:logging tests/e2e/test_contract.py tests/e2e/test_malformed.py
 
 lock: ## Resolve pyproject.toml again into requirements/*.txt (needs uv)
