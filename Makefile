@@ -12,7 +12,7 @@ export DSQL_GOLDEN_DIR ?= $(abspath ../shared/reference/dsql-golden)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format bench rehearse deploy destroy lock clean django-suite
+.PHONY: help install run test check format bench rehearse deploy destroy lock clean django-suite contract
 
 help: ## Explain every target
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -33,7 +33,8 @@ test: $(READY) ## Run all tests, in random order, against the sandbox
 	@$(BIN)/python -m pytest -q
 
 PRODUCTION := env DJANGO_DEBUG=0 DJANGO_SECRET_KEY="$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')" \
-	ALLOWED_HOSTS=api.example.com CORS_ALLOWED_ORIGINS= AWS_REGION=us-east-1 \
+	ALLOWED_HOSTS=api.example.com CORS_ALLOWED_ORIGINS= API_AUTH=oidc \
+	OIDC_ISSUER=https://issuer.example.com OIDC_AUDIENCE=https://api.example.com AWS_REGION=us-east-1 \
 	DSQL_ENDPOINT=aaaaaaaaaaaaaaaaaaaaaaaaaa.dsql.us-east-1.on.aws DSQL_PEER_ENDPOINT= \
 	AWS_ACCESS_KEY_ID=check AWS_SECRET_ACCESS_KEY=check PGHOSTADDR=127.0.0.1 PGPORT=1
 
@@ -43,6 +44,7 @@ check: $(READY) ## Format, lint, types, import contracts, deployment checks, mis
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
+	$(PRODUCTION) $(BIN)/python manage.py openapi --check
 	@# No database is needed to compare models with migrations: port 1 refuses at once.
 	$(PRODUCTION) $(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 
@@ -51,6 +53,7 @@ format: $(READY) ## Format the code and apply the safe lint fixes
 	$(BIN)/ruff format .
 
 bench: $(READY) ## Run the measurements of tests/benchmarks (minutes; not part of the tests)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	$(BIN)/python -m tests.benchmarks
 
 rehearse: $(READY) ## Deploy, use, update and destroy everything on this machine, without AWS (minutes)
@@ -65,10 +68,15 @@ destroy: $(READY) ## Delete everything in both Regions with all data, after a ty
 django-suite: $(READY) ## Run Django's own tests on config.dsql and on plain PostgreSQL (LABELS="basic lookup" for some)
 	@$(BIN)/python -m tests.django_suite $(LABELS)
 
+contract: $(READY) ## Try the contract with thousands of requests, malformed ones too (minutes)
+	CONTRACT_EXAMPLES=250 MALFORMED_REQUESTS=10000 \
+	$(BIN)/python -m pytest -q -p no:logging tests/e2e/test_contract.py tests/e2e/test_malformed.py
+
 lock: ## Resolve pyproject.toml again into requirements/*.txt (needs uv)
 	uv pip compile pyproject.toml $(LOCK) -o requirements/runtime.txt
 	uv pip compile pyproject.toml $(LOCK) --group deploy -c requirements/runtime.txt -o requirements/deploy.txt
 	uv pip compile pyproject.toml $(LOCK) --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	uv pip compile pyproject.toml $(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links
 
 clean: ## Stop the sandbox; remove it, .venv and every cache

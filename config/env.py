@@ -49,6 +49,28 @@ def one_of(
     return value
 
 
+def some_of(
+    name: str,
+    choices: tuple[str, ...],
+    default: list[str],
+    *,
+    env: Mapping[str, str] = os.environ,
+) -> list[str]:
+    found = words(name, env=env) or default
+    if unknown := [word for word in found if word not in choices]:
+        raise ImproperlyConfigured(
+            f"{name} has {', '.join(unknown)}; use some of {', '.join(choices)}."
+        )
+    return found
+
+
+def whole(name: str, default: int, *, env: Mapping[str, str] = os.environ) -> int:
+    value = env.get(name, "").strip()
+    if not (value.isascii() and value.isdigit()) and value:
+        raise ImproperlyConfigured(f"{name} is {value!r}; set it to a whole number.")
+    return int(value) if value else default
+
+
 def log_level(name: str, default: str, *, env: Mapping[str, str] = os.environ) -> str:
     choices = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
     upper = {name: env.get(name, default).upper()}

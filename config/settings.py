@@ -9,7 +9,7 @@ SECRET_KEY = env.text("DJANGO_SECRET_KEY")
 SECRET_KEY_FALLBACKS = env.words("DJANGO_SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
 
-INSTALLED_APPS = ["users"]
+INSTALLED_APPS = ["corsheaders", "config.api", "users"]
 MIDDLEWARE = [
     "config.telemetry.TelemetryMiddleware",
     "config.api.middleware.APIMiddleware",
@@ -17,6 +17,54 @@ MIDDLEWARE = [
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = False
+
+# Who may call: "oidc" or "none". There is no default, so that nobody is let in unasked.
+API_AUTH = env.one_of("API_AUTH", ("", "oidc", "none"), "")
+OIDC_ISSUER = env.text("OIDC_ISSUER")
+OIDC_AUDIENCE = env.text("OIDC_AUDIENCE")
+# Without it the keys are where the issuer's metadata says.
+OIDC_JWKS_URL = env.text("OIDC_JWKS_URL")
+# Public keys only: with a shared secret the API could make tokens itself.
+OIDC_ALGORITHMS = env.some_of(
+    "OIDC_ALGORITHMS",
+    ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"),
+    ["RS256", "ES256"],
+)
+# Requests per minute of one caller to one process; 0 for no limit.
+API_RATE_LIMIT = env.whole("API_RATE_LIMIT", 600)
+# Whether PUT, PATCH and DELETE must name the version they change: 428 without If-Match.
+REQUIRE_IF_MATCH = env.flag("REQUIRE_IF_MATCH")
+# The other Region's API, which the page at / asks for its health from the browser.
+PEER_URL = env.text("PEER_URL").rstrip("/")
+
+# Browsers of these origins only; no cookies, so credentials are never allowed.
+CORS_ALLOWED_ORIGINS = env.words("CORS_ALLOWED_ORIGINS")
+if CORS_ALLOWED_ORIGINS:  # without one there is nothing to answer
+    MIDDLEWARE.insert(1, "corsheaders.middleware.CorsMiddleware")
+CORS_ALLOW_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+CORS_ALLOW_HEADERS = (
+    "authorization",
+    "content-type",
+    "idempotency-key",
+    "if-match",
+    "if-none-match",
+    "traceparent",
+    "x-request-id",
+)
+CORS_EXPOSE_HEADERS = (
+    "ETag",
+    "Idempotency-Replayed",
+    "Link",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Database-Region",
+    "X-Request-Id",
+    "X-Served-By-Region",
+)
+CORS_PREFLIGHT_MAX_AGE = 600  # seconds
 
 DSQL_PEER_ENDPOINT = env.text("DSQL_PEER_ENDPOINT")
 DATABASES: dict[str, dict[str, Any]] = {

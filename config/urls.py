@@ -1,12 +1,14 @@
 from django.urls import include, path
 
-from config.api import views
+from config.api import pages, views
 from config.api.health import health
 
 urlpatterns = [
-    path("", views.index, name="index"),
+    path("", pages.index, name="index"),
     path("health", health, name="health"),
     path("health/live", views.live, name="live"),
+    path("openapi.json", pages.openapi, name="openapi"),
+    path("problems", pages.problems, name="problems"),
     path("", include("users.urls")),
 ]
 

@@ -18,6 +18,7 @@ class User(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["created_at", "id"], name="users_user_newest"),
+            models.Index(Lower("name"), "id", name="users_user_by_name"),
         ]
         constraints = [
             models.UniqueConstraint(Lower("email"), name="users_user_email_unique"),

@@ -9,32 +9,63 @@ from datetime import datetime
 from typing import Any
 
 from django.core import signing
+from django.db.models import QuerySet, Value
 from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, TupleLessThan
+from django.db.models.functions import Concat, Lower
+from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThan
 
+from config.api.answers import render
 from config.dsql.retry import run_statement
 from users.models import User
 
 FIELDS = ("id", "name", "email", "created_at", "updated_at")
+Rows = QuerySet[User, dict[str, Any]]
 SIGNER_SALT = "users.cursor"
+LAST_CHARACTER = "\U0010ffff"
 
 
 class BadCursor(ValueError):
     """The cursor was not made by this API or was changed."""
 
 
+# Made once: to compose a query costs more than to copy it.
+EVERY = User.objects.values(*FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A way through the list that one index walks: its key and the lookups along it."""
+
+    key: tuple[str, ...]
+    descending: bool
+    ascending_rows: Rows
+    descending_rows: Rows
+
+    @classmethod
+    def by(cls, key: tuple[str, ...], rows: Rows, *, descending: bool) -> "Order":
+        backwards = (f"-{field}" for field in key)
+        return cls(key, descending, rows.order_by(*key), rows.order_by(*backwards))
+
+
+ORDERS = {
+    "newest": Order.by(("created_at", "id"), EVERY, descending=True),
+    "name": Order.by(
+        ("name_key", "id"), EVERY.annotate(name_key=Lower("name")), descending=False
+    ),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in the list: the row it lies beside and the direction of travel."""
+    """A place in the list: the key of the row beside it and the direction of travel."""
 
-    created_at: datetime
-    id: uuid.UUID
-    older: bool
+    order: str
+    key: tuple[Any, ...]
+    forward: bool
 
     def encode(self) -> str:
-        fields = [self.created_at.isoformat(), self.id.hex, int(self.older)]
-        packed = (
-            base64.urlsafe_b64encode(json.dumps(fields).encode()).decode().rstrip("=")
-        )
+        fields = [self.order, *map(str, self.key), int(self.forward)]
+        packed = base64.urlsafe_b64encode(render(fields)).decode().rstrip("=")
         return signing.Signer(salt=SIGNER_SALT).sign(packed).replace(":", ".")
 
     @classmethod
@@ -43,10 +74,46 @@ class Cursor:
             signed = ":".join(text.rsplit(".", 1))
             packed = signing.Signer(salt=SIGNER_SALT).unsign(signed)
             raw = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
-            created_at, key, older = json.loads(raw)
-            return cls(datetime.fromisoformat(created_at), uuid.UUID(key), bool(older))
+            order, first, key, forward = json.loads(raw)
+            if order == "newest":
+                first = datetime.fromisoformat(first)
+            return cls(order, (first, uuid.UUID(key)), bool(forward))
         except (signing.BadSignature, binascii.Error, ValueError, TypeError) as error:
             raise BadCursor from error
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which users: each filter is served by an index, so no page costs more than another."""
+
+    email: str | None = None
+    name_prefix: str | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+
+    @property
+    def order(self) -> str:
+        """The index that finds a prefix holds names; newest first would sort all of them."""
+        return "newest" if self.name_prefix is None else "name"
+
+    def apply(self, rows: Rows) -> Rows:
+        if self.email is not None:
+            rows = rows.filter(Exact(Lower("email"), Lower(Value(self.email))))
+        if self.name_prefix is not None:
+            # The database's collation is C: a prefix is a range of code points.
+            prefix = Lower(Value(self.name_prefix))
+            rows = rows.filter(
+                GreaterThanOrEqual(Lower("name"), prefix),
+                LessThan(Lower("name"), Concat(prefix, Value(LAST_CHARACTER))),
+            )
+        if self.created_from is not None:
+            rows = rows.filter(created_at__gte=self.created_from)
+        if self.created_to is not None:
+            rows = rows.filter(created_at__lt=self.created_to)
+        return rows
+
+
+ALL = Filters()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,42 +124,49 @@ class Page:
 
 
 def user_get(*, user_id: uuid.UUID) -> dict[str, Any] | None:
-    rows = User.objects.filter(pk=user_id).values(*FIELDS)
+    rows = EVERY.filter(pk=user_id)
     return run_statement(lambda: next(iter(rows.all()), None))
 
 
-def user_list(*, limit: int, cursor: Cursor | None = None) -> Page:
-    """The page beside the cursor, newest first; one row more tells whether more follow."""
-    rows = User.objects.values(*FIELDS)
-    older = cursor is None or cursor.older
+def user_list(
+    *, limit: int, cursor: Cursor | None = None, filters: Filters = ALL
+) -> Page:
+    """The page beside the cursor; one row more than asked tells whether more follow.
+
+    Newest first, or by name under a name prefix. Raises BadCursor when the cursor comes
+    from the other order.
+    """
+    name, forward = filters.order, cursor is None or cursor.forward
+    order = ORDERS[name]
+    descending = order.descending == forward
+    rows = filters.apply(order.descending_rows if descending else order.ascending_rows)
     if cursor is not None:
-        compare = TupleLessThan if older else TupleGreaterThan
+        if cursor.order != name:
+            raise BadCursor
+        compare = TupleLessThan if descending else TupleGreaterThan
         # The row form walks the index; the OR form filters it (100 ms at a million rows).
-        rows = rows.filter(
-            compare(Tuple("created_at", "id"), (cursor.created_at, cursor.id))
-        )
-    order = ("-created_at", "-id") if older else ("created_at", "id")
-    ordered = rows.order_by(*order)[: limit + 1]
-    found = run_statement(lambda: list(ordered.all()))
+        rows = rows.filter(compare(Tuple(*order.key), cursor.key))
+    found = run_statement(lambda: list(rows[: limit + 1]))
     more, found = len(found) > limit, found[:limit]
-    if not older:
+    if not forward:
         found.reverse()
-    return _page(found, cursor, more=more, older=older)
+    return _page(found, name, cursor, more=more)
 
 
 def _page(
-    users: list[dict[str, Any]], cursor: Cursor | None, *, more: bool, older: bool
+    users: list[dict[str, Any]], order: str, cursor: Cursor | None, *, more: bool
 ) -> Page:
     if not users:
         return Page([], None, None)
-
-    def beside(row: dict[str, Any], *, towards_older: bool) -> Cursor:
-        return Cursor(row["created_at"], row["id"], towards_older)
-
-    has_older = more if older else True
-    has_newer = cursor is not None if older else more
+    forward = cursor is None or cursor.forward
+    edges = [
+        Cursor(order, tuple(row[field] for field in ORDERS[order].key), forward=ahead)
+        for row, ahead in ((users[-1], True), (users[0], False))
+    ]
+    for user in users:
+        user.pop("name_key", None)
     return Page(
         users,
-        beside(users[-1], towards_older=True) if has_older else None,
-        beside(users[0], towards_older=False) if has_newer else None,
+        edges[0] if (more if forward else True) else None,
+        edges[1] if (cursor is not None if forward else more) else None,
     )

@@ -2,13 +2,23 @@
 
 from typing import Any
 
+from django.core.validators import RegexValidator
 from rest_framework import serializers
+
+from users.selectors import FIELDS
+
+CONTROL = r"\x00-\x1f\x7f-\x9f"
+# What is left when the spaces around a name are gone.
+NAME = RegexValidator(
+    f"^[^{CONTROL}]*[^{CONTROL}\\s][^{CONTROL}]*$",
+    "Must be without control characters.",
+)
 
 
 class UserInput(serializers.Serializer[Any]):
     """A user as POST and PUT take it; PATCH takes any part of it."""
 
-    name = serializers.CharField(max_length=100)
+    name = serializers.CharField(max_length=100, validators=[NAME])
     email = serializers.EmailField(max_length=254)
 
     def to_internal_value(self, data: Any) -> Any:
@@ -16,6 +26,20 @@ class UserInput(serializers.Serializer[Any]):
         unknown = sorted(set(data) - set(self.fields))
         if unknown:
             raise serializers.ValidationError(
-                {name: ["Unknown field; remove it."] for name in unknown}
+                {
+                    name: [
+                        f"{'Read-only' if name in FIELDS else 'Unknown'}; remove it."
+                    ]
+                    for name in unknown
+                }
             )
         return values
+
+
+# Made once: a form copies its fields, which costs more than to check them.
+WHOLE, PART = UserInput(), UserInput(partial=True)
+
+
+def validated(data: Any, *, partial: bool = False) -> dict[str, Any]:
+    """The values to store. Raises DRF's ValidationError naming each refused field."""
+    return dict((PART if partial else WHOLE).run_validation(data))

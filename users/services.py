@@ -4,11 +4,14 @@ import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from django.db import IntegrityError, connection
-from django.db.models import Q, sql
+from django.core.exceptions import EmptyResultSet
+from django.db import IntegrityError, connections
+from django.db.models import Model, Q, sql
 from django.utils import timezone
 
+from config.api.conditions import UNCONDITIONAL, Conditions
 from config.dsql.retry import run_statement
+from users import versions
 from users.models import User
 from users.selectors import FIELDS
 
@@ -20,25 +23,54 @@ class EmailTaken(Exception):
     """Another user has this e-mail address; the unique index said so."""
 
 
-def user_create(*, name: str, email: str) -> dict[str, Any]:
-    """Insert a user. Raises EmailTaken."""
+class NotAsExpected(Exception):
+    """The user is there, but not in the state that the preconditions name."""
+
+
+def user_create(
+    *, name: str, email: str, record: Callable[[dict[str, Any]], Model] | None = None
+) -> dict[str, Any]:
+    """Insert a user, and with it the row that ``record`` makes of it. Raises EmailTaken."""
     now = timezone.now()
     user = User(name=name, email=email, created_at=now, updated_at=now)
-    _write(lambda: user.save(force_insert=True))
-    return {field: getattr(user, field) for field in FIELDS}
+    values = {field: getattr(user, field) for field in FIELDS}
+    rows: list[Model] = [user]
+    if record is not None:
+        rows.append(record(values))
+    _write(lambda: _insert(rows))
+    return values
 
 
-def user_update(*, user_id: uuid.UUID, **values: str) -> dict[str, Any] | None:
-    """Change the given fields; None when there is no such user. Raises EmailTaken."""
-    changed = {**values, "updated_at": timezone.now()}
-    return _write(lambda: _update_returning(user_id, changed))
+def user_update(
+    *, user_id: uuid.UUID, conditions: Conditions = UNCONDITIONAL, **values: str
+) -> dict[str, Any] | None:
+    """Change the given fields; None when there is no such user.
+
+    Raises EmailTaken, and NotAsExpected when a condition does not hold.
+    """
+    changed = {**values, "updated_at": versions.after(timezone.now())}
+    which = Q(pk=user_id) & versions.precondition(conditions)
+    user = _write(lambda: _update_returning(which, changed))
+    if user is None:
+        _refuse_if_there(user_id, conditions)
+    return user
 
 
-def user_delete(*, user_id: uuid.UUID) -> bool:
-    """True when the user existed."""
-    rows = User.objects.filter(pk=user_id)
+def user_delete(*, user_id: uuid.UUID, conditions: Conditions = UNCONDITIONAL) -> bool:
+    """True when the user existed. Raises NotAsExpected when a condition does not hold."""
+    rows = User.objects.filter(versions.precondition(conditions), pk=user_id)
     # delete() wraps its one statement in BEGIN and COMMIT: two round trips more.
-    return bool(run_statement(lambda: rows._raw_delete("default")))  # noqa: SLF001
+    deleted = bool(run_statement(lambda: rows._raw_delete("default")))  # noqa: SLF001
+    if not deleted:
+        _refuse_if_there(user_id, conditions)
+    return deleted
+
+
+def _refuse_if_there(user_id: uuid.UUID, conditions: Conditions) -> None:
+    """A missing user is 404 whatever the conditions: RFC 9110, section 13.2.1."""
+    rows = User.objects.filter(pk=user_id)
+    if conditions and run_statement(rows.all().exists):
+        raise NotAsExpected
 
 
 def _write(work: Callable[[], Result]) -> Result:
@@ -51,16 +83,33 @@ def _write(work: Callable[[], Result]) -> Result:
         raise
 
 
-def _update_returning(
-    user_id: uuid.UUID, values: dict[str, Any]
-) -> dict[str, Any] | None:
+def _insert(rows: list[Model]) -> None:
+    """All rows or none: statements sent as one query are one transaction, one round trip."""
+    database = connections["default"]  # the proxy looks it up at every attribute
+    statements, params = [], []
+    for row in rows:
+        query = sql.InsertQuery(type(row))
+        fields = row._meta.concrete_fields  # noqa: SLF001 - Django's documented Meta API
+        query.insert_values(fields, [row])
+        ((statement, values),) = query.get_compiler(connection=database).as_sql()
+        statements.append(statement)
+        params += values
+    with database.cursor() as cursor:
+        cursor.execute("; ".join(statements), params)
+
+
+def _update_returning(which: Q, values: dict[str, Any]) -> dict[str, Any] | None:
     # Django 5.2 has no UPDATE … RETURNING; without it a change costs a second round trip.
+    database = connections["default"]
     query = sql.UpdateQuery(User)
-    query.add_q(Q(pk=user_id))
     query.add_update_values(values)
-    statement, params = query.get_compiler(connection=connection).as_sql()
-    columns = ", ".join(connection.ops.quote_name(field) for field in FIELDS)
-    with connection.cursor() as cursor:
+    try:
+        query.add_q(which)
+        statement, params = query.get_compiler(connection=database).as_sql()
+    except EmptyResultSet:  # the precondition can hold for no row
+        return None
+    columns = ", ".join(database.ops.quote_name(field) for field in FIELDS)
+    with database.cursor() as cursor:
         cursor.execute(f"{statement} RETURNING {columns}", params)
         row = cursor.fetchone()
     return dict(zip(FIELDS, row, strict=True)) if row else None

@@ -1,124 +1,218 @@
 """Parse, call, answer."""
 
 import uuid
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+from urllib.parse import urlencode
 
-from django.urls import reverse
+from django.conf import settings
+from django.http import HttpResponse, StreamingHttpResponse
 from rest_framework.request import Request
-from rest_framework.response import Response
 
+from config.api.access import ADMIN, READ, WRITE, caller_of
+from config.api.answers import answer
+from config.api.conditions import ANY, Conditions, conditions_of
+from config.api.idempotency import attempt_of
+from config.api.models import StoredAnswer
 from config.api.problems import Problem
-from config.api.views import JSONView, region
-from users import selectors, services
-from users.serializers import UserInput
+from config.api.views import (
+    JSONView,
+    MergePatchParser,
+    NDJSONParser,
+    StrictJSONParser,
+    region,
+)
+from users import bulk, parameters, selectors, services
+from users.serializers import validated
+from users.versions import etag, tag
 
-DEFAULT_LIMIT, MAX_LIMIT = 50, 100
-LIST_PARAMETERS = {"limit", "cursor"}
-
-
-def etag(user: dict[str, Any]) -> str:
-    return f'"{int(user["updated_at"].timestamp() * 1_000_000):x}"'
+MAX_IMPORT_LINES = 20_000
+Record = Callable[[dict[str, Any]], StoredAnswer]
 
 
 def not_found() -> Problem:
-    return Problem(404, "not_found", "There is no user with this id.")
+    return Problem("not_found", "There is no user with this id.")
 
 
 def email_taken() -> Problem:
     pointer = {"pointer": "/email", "reason": "Already used by another user."}
+    return Problem("email_taken", "Another user has this e-mail.", errors=[pointer])
+
+
+def not_as_expected() -> Problem:
     return Problem(
-        409, "email_taken", "Another user has this e-mail.", errors=[pointer]
+        "precondition_failed",
+        "The user has changed since. Read it again and decide anew.",
     )
 
 
 class Users(JSONView):
-    def get(self, request: Request) -> Response:
-        unknown = sorted(set(request.query_params) - LIST_PARAMETERS)
-        if unknown:
-            bad_parameter(
-                unknown[0], "Unknown; pages are asked for by limit and cursor."
+    scopes = {"GET": READ, "POST": WRITE}
+
+    def get(self, request: Request) -> HttpResponse:
+        values = parameters.parse(request.query_params)
+        with refusing_cursors():
+            page = selectors.user_list(
+                limit=values.get("limit", parameters.DEFAULT_LIMIT),
+                cursor=values.get("cursor"),
+                filters=parameters.filters(values),
             )
-        page = selectors.user_list(limit=limit_of(request), cursor=cursor_of(request))
-        return Response(
+        after, before = page_url(request, page.next), page_url(request, page.previous)
+        links = ((after, "next"), (before, "prev"))
+        link = ", ".join(f'<{url}>; rel="{relation}"' for url, relation in links if url)
+        return answer(
             {
                 "users": page.users,
                 "count": len(page.users),
                 "region": region(),
-                "next": page_url(request, page.next),
-                "previous": page_url(request, page.previous),
-            }
+                "next": after,
+                "previous": before,
+            },
+            headers={"Link": link} if link else None,
         )
 
-    def post(self, request: Request) -> Response:
-        form = UserInput(data=request.data)
-        form.is_valid(raise_exception=True)
-        try:
-            user = services.user_create(**form.validated_data)
-        except services.EmailTaken:
-            raise email_taken() from None
-        location = reverse("user", args=[user["id"]])
-        headers = {"Location": location, "ETag": etag(user)}
-        return Response({**user, "region": region()}, status=201, headers=headers)
+    def post(self, request: Request) -> HttpResponse:
+        values = validated(request.data)
+        attempt = attempt_of(request, caller_of(request).id)
+        if attempt is None:
+            return create(request, values)
+
+        def record(user: dict[str, Any]) -> StoredAnswer:
+            return attempt.record(created(request, user))
+
+        return attempt.once(lambda: create(request, values, record))
+
+
+def created(request: Request, user: dict[str, Any]) -> HttpResponse:
+    headers = {"Location": f"{request.path}/{user['id']}", "ETag": etag(user)}
+    return answer({**user, "region": region()}, status=201, headers=headers)
+
+
+def create(
+    request: Request, values: dict[str, Any], record: Record | None = None
+) -> HttpResponse:
+    try:
+        return created(request, services.user_create(**values, record=record))
+    except services.EmailTaken as error:
+        # The cause stays: it may be the first attempt's row that is in the way.
+        raise email_taken() from error
+
+
+class UsersImport(JSONView):
+    scopes = {"POST": ADMIN}
+    parser_classes = [NDJSONParser]
+    max_body_bytes = 5 * 1024 * 1024  # Lambda takes 6 MB, base64 included
+
+    def post(self, request: Request) -> StreamingHttpResponse:
+        lines = cast(list[bytes], request.data)
+        if not lines:
+            raise Problem("malformed", "Send at least one line.")
+        if len(lines) > MAX_IMPORT_LINES:
+            raise Problem(
+                "too_large", f"Send at most {MAX_IMPORT_LINES} lines at once."
+            )
+        results = bulk.as_lines(bulk.users_import(lines))
+        return StreamingHttpResponse(results, content_type=NDJSONParser.media_type)
+
+
+class UsersExport(JSONView):
+    scopes = {"GET": ADMIN}
+
+    def get(self, request: Request) -> StreamingHttpResponse:
+        values = parameters.parse(request.query_params, parameters.EXPORT_PARAMETERS)
+        with refusing_cursors():
+            pages = bulk.users_export(
+                limit=values.get("limit", parameters.MAX_EXPORT),
+                cursor=values.get("cursor"),
+                filters=parameters.filters(values),
+            )
+
+        def lines() -> Iterator[dict[str, Any]]:
+            """The last line tells that the answer is whole, and where to go on."""
+            following = None
+            for page in pages:
+                yield from page.users
+                following = page_url(request, page.next)
+            yield {"next": following}
+
+        return StreamingHttpResponse(
+            bulk.as_lines(lines()), content_type=NDJSONParser.media_type
+        )
 
 
 class UserDetail(JSONView):
-    def get(self, request: Request, user_id: uuid.UUID) -> Response:
-        return answer(selectors.user_get(user_id=user_id))
+    scopes = {"GET": READ, "PUT": WRITE, "PATCH": WRITE, "DELETE": WRITE}
+    parser_classes = [StrictJSONParser, MergePatchParser]
 
-    def put(self, request: Request, user_id: uuid.UUID) -> Response:
+    def get(self, request: Request, user_id: uuid.UUID) -> HttpResponse:
+        conditions = conditions_of(request)
+        user = found(selectors.user_get(user_id=user_id))
+        if conditions.match is not None and not conditions.match & {ANY, tag(user)}:
+            raise not_as_expected()
+        headers = {"ETag": etag(user)}
+        if conditions.not_modified(tag(user)):
+            return HttpResponse(status=304, headers=headers)
+        return answer(user, headers=headers)
+
+    def put(self, request: Request, user_id: uuid.UUID) -> HttpResponse:
         return change(request, user_id, partial=False)
 
-    def patch(self, request: Request, user_id: uuid.UUID) -> Response:
+    def patch(self, request: Request, user_id: uuid.UUID) -> HttpResponse:
+        """A merge patch (RFC 7396); null would remove a member, and none can go."""
         return change(request, user_id, partial=True)
 
-    def delete(self, request: Request, user_id: uuid.UUID) -> Response:
-        if not services.user_delete(user_id=user_id):
+    def delete(self, request: Request, user_id: uuid.UUID) -> HttpResponse:
+        conditions = expected(request)
+        try:
+            deleted = services.user_delete(user_id=user_id, conditions=conditions)
+        except services.NotAsExpected:
+            raise not_as_expected() from None
+        if not deleted:
             raise not_found()
-        return Response(status=204)
+        return HttpResponse(status=204)
 
 
-def answer(user: dict[str, Any] | None) -> Response:
+def found(user: dict[str, Any] | None) -> dict[str, Any]:
     if user is None:
         raise not_found()
-    return Response(user, headers={"ETag": etag(user)})
+    return user
 
 
-def change(request: Request, user_id: uuid.UUID, *, partial: bool) -> Response:
-    form = UserInput(data=request.data, partial=partial)
-    form.is_valid(raise_exception=True)
+def expected(request: Request) -> Conditions:
+    """The conditions of a change, demanded where the deployment says so (RFC 6585)."""
+    conditions = conditions_of(request)
+    if settings.REQUIRE_IF_MATCH and conditions.match is None:
+        raise Problem(
+            "precondition_required", "Send If-Match with the ETag you last read."
+        )
+    return conditions
+
+
+def change(request: Request, user_id: uuid.UUID, *, partial: bool) -> HttpResponse:
+    conditions = expected(request)
+    values = validated(request.data, partial=partial)
     try:
-        return answer(services.user_update(user_id=user_id, **form.validated_data))
+        changed = services.user_update(user_id=user_id, conditions=conditions, **values)
     except services.EmailTaken:
         raise email_taken() from None
+    except services.NotAsExpected:
+        raise not_as_expected() from None
+    user = found(changed)
+    return answer(user, headers={"ETag": etag(user)})
 
 
-def bad_parameter(name: str, reason: str) -> NoReturn:
-    error = {"parameter": name, "reason": reason}
-    raise Problem(
-        400, "invalid_parameter", f"Query parameter {name}: {reason}", errors=[error]
-    )
-
-
-def limit_of(request: Request) -> int:
-    text = request.query_params.get("limit", str(DEFAULT_LIMIT))
-    if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 3):
-        bad_parameter("limit", f"Must be a whole number from 1 to {MAX_LIMIT}.")
-    if not 1 <= int(text) <= MAX_LIMIT:
-        bad_parameter("limit", f"Must be a whole number from 1 to {MAX_LIMIT}.")
-    return int(text)
-
-
-def cursor_of(request: Request) -> selectors.Cursor | None:
-    text = request.query_params.get("cursor")
-    if text is None:
-        return None
+@contextmanager
+def refusing_cursors() -> Iterator[None]:
     try:
-        return selectors.Cursor.decode(text)
+        yield
     except selectors.BadCursor:
-        bad_parameter("cursor", "Not a cursor of this API; follow next or previous.")
+        parameters.bad_parameter("cursor", "Made for a list of another order.")
 
 
 def page_url(request: Request, cursor: selectors.Cursor | None) -> str | None:
+    """The same list at another place; a path, so that it holds in either Region."""
     if cursor is None:
         return None
-    return f"{reverse('users')}?limit={limit_of(request)}&cursor={cursor.encode()}"
+    query = {**request.query_params.dict(), "cursor": cursor.encode()}
+    return f"{request.path}?{urlencode(query)}"

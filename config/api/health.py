@@ -5,16 +5,18 @@ from functools import cache
 from django.db import DatabaseError, ProgrammingError
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse
 
-from config.api.views import region
+from config.api.answers import answer
+from config.api.views import region, safe
 from config.dsql.conflicts import sqlstates
 from config.dsql.retry import run_statement
 
 UNDEFINED_TABLE = "42P01"
 
 
-def health(request: HttpRequest) -> JsonResponse:
+@safe
+def health(request: HttpRequest) -> HttpResponse:
     """200, or 503 naming what is wrong; one database round trip."""
     try:
         behind = unapplied()
@@ -23,7 +25,7 @@ def health(request: HttpRequest) -> JsonResponse:
     return _answer(database="ok", schema="behind" if behind else "current")
 
 
-def _answer(*, database: str, schema: str) -> JsonResponse:
+def _answer(*, database: str, schema: str) -> HttpResponse:
     well = (database, schema) == ("ok", "current")
     content = {
         "status": "ok" if well else "unavailable",
@@ -32,8 +34,8 @@ def _answer(*, database: str, schema: str) -> JsonResponse:
         "schema": schema,
     }
     if well:
-        return JsonResponse(content)
-    return JsonResponse(content, status=503, headers={"Retry-After": "1"})
+        return answer(content)
+    return answer(content, status=503, headers={"Retry-After": "1"})
 
 
 @cache

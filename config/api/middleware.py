@@ -2,16 +2,16 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from config.api import problems
 from config.api.views import region
 from config.dsql.endpoints import peer_region
 
 logger = logging.getLogger(__name__)
-MAX_BODY_BYTES = 64 * 1024
 HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -29,7 +29,7 @@ class APIMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self.too_large(request) or self.get_response(request)
+        response = self.get_response(request)
         response["X-Served-By-Region"] = region()
         if elsewhere := peer_region():
             response["X-Database-Region"] = elsewhere
@@ -37,15 +37,16 @@ class APIMiddleware:
             response.setdefault(name, value)
         return response
 
-    @staticmethod
-    def too_large(request: HttpRequest) -> HttpResponse | None:
+    def process_view(
+        self, request: HttpRequest, view: Any, args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        """Refuse a body that is larger than the view takes, before it is read."""
+        most = getattr(getattr(view, "cls", None), "max_body_bytes", 0)
         length = request.META.get("CONTENT_LENGTH") or "0"
-        if length.isdigit() and int(length) <= MAX_BODY_BYTES:
+        if length.isdigit() and int(length) <= most:
             return None
-        return problem(
-            problems.Problem(
-                413, "too_large", f"The body is larger than {MAX_BODY_BYTES} bytes."
-            )
+        return problems.respond(
+            problems.Problem("too_large", f"The body is larger than {most} bytes.")
         )
 
     def process_exception(
@@ -55,13 +56,4 @@ class APIMiddleware:
         if not isinstance(error, OperationalError | InterfaceError):
             return None
         logger.error("The database cannot be reached", exc_info=error)
-        return problem(problems.of_database(error))
-
-
-def problem(error: problems.Problem) -> HttpResponse:
-    return JsonResponse(
-        problems.body(error),
-        status=error.status_code,
-        headers=error.headers,
-        content_type=problems.MEDIA_TYPE,
-    )
+        return problems.respond(problems.of_database(error))

@@ -1,13 +1,15 @@
 """Every error the API answers: RFC 9457 problem details, one shape for all."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import Error
-from rest_framework import exceptions, status
-from rest_framework.renderers import JSONRenderer
-from rest_framework.response import Response
+from django.http import HttpResponse
+from django.urls import reverse
+from rest_framework import exceptions
 
+from config.api.answers import answer
 from config.dsql.conflicts import OutcomeUnknown
 from config.dsql.retry import ConflictRetriesExhausted
 
@@ -16,14 +18,117 @@ RETRY_AFTER_SECONDS = 1
 
 TITLES = {
     400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
-    406: "Not Acceptable",
     409: "Conflict",
+    412: "Precondition Failed",
     413: "Content Too Large",
     415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    428: "Precondition Required",
+    429: "Too Many Requests",
     500: "Internal Server Error",
     503: "Service Unavailable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A type of problem: its status, what it means and what to do about it."""
+
+    status: int
+    meaning: str
+    remedy: str
+
+
+KINDS = {
+    "malformed": Kind(
+        400, "The request cannot be read.", "Correct what the detail names."
+    ),
+    "invalid": Kind(
+        400,
+        "Fields of the body are refused; errors points at each.",
+        "Correct the fields.",
+    ),
+    "invalid_parameter": Kind(
+        400, "A query parameter is refused.", "Correct or remove the parameter."
+    ),
+    "unauthenticated": Kind(
+        401,
+        "No access token was sent, or it is not valid.",
+        "Get a new token from the issuer and send it as Authorization: Bearer.",
+    ),
+    "insufficient_scope": Kind(
+        403,
+        "The access token does not allow this.",
+        "Ask the issuer for a token with the scope that WWW-Authenticate names.",
+    ),
+    "not_found": Kind(
+        404, "There is nothing here, or no longer.", "Check the path and the id."
+    ),
+    "method_not_allowed": Kind(
+        405, "The path does not know this method.", "Use one that Allow names."
+    ),
+    "email_taken": Kind(
+        409,
+        "Another user has this e-mail address; letter case does not count.",
+        "Use another address, or change the user that has it.",
+    ),
+    "idempotency_conflict": Kind(
+        409,
+        "A request with the same Idempotency-Key is under way.",
+        "Repeat the same request after Retry-After seconds.",
+    ),
+    "precondition_failed": Kind(
+        412,
+        "The user is not in the state that If-Match or If-None-Match names.",
+        "Read the user again and decide anew.",
+    ),
+    "too_large": Kind(413, "The body is too large.", "Send less at once."),
+    "unsupported_media_type": Kind(
+        415,
+        "The body is of a type that is not read here.",
+        "Send application/json, or for PATCH application/merge-patch+json.",
+    ),
+    "idempotency_key_reused": Kind(
+        422,
+        "The Idempotency-Key was used for another request.",
+        "Use a new key for every new request.",
+    ),
+    "precondition_required": Kind(
+        428,
+        "Changes must name the version they are made to.",
+        "Send If-Match with the ETag of the user as last read.",
+    ),
+    "rate_limited": Kind(
+        429, "Too many requests.", "Wait Retry-After seconds; see RateLimit."
+    ),
+    "internal_error": Kind(
+        500, "The request failed; it was logged.", "Report it with the time and path."
+    ),
+    "database_unavailable": Kind(
+        503,
+        "The database cannot be reached; the request may or may not have been done.",
+        "Repeat it here or in the other Region; a POST with its Idempotency-Key.",
+    ),
+    "write_conflict": Kind(
+        503,
+        "Other requests keep changing the same data; nothing was done.",
+        "Repeat it after Retry-After seconds.",
+    ),
+    "outcome_unknown": Kind(
+        503,
+        "The connection to the database was lost while the change was saved: it was "
+        "made, or it was not.",
+        "Read before you repeat the request; with its Idempotency-Key, repeat it anywhere.",
+    ),
+    "issuer_unavailable": Kind(
+        503,
+        "The keys of the access tokens' issuer cannot be read.",
+        "Repeat it after Retry-After seconds.",
+    ),
 }
 
 
@@ -32,7 +137,6 @@ class Problem(exceptions.APIException):
 
     def __init__(
         self,
-        status_code: int,
         code: str,
         detail: str,
         *,
@@ -40,7 +144,7 @@ class Problem(exceptions.APIException):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail, code)
-        self.status_code = status_code
+        self.status_code = KINDS[code].status
         self.code = code
         self.errors = errors
         self.headers = dict(headers or {})
@@ -48,7 +152,7 @@ class Problem(exceptions.APIException):
 
 def body(problem: Problem) -> dict[str, Any]:
     content: dict[str, Any] = {
-        "type": f"/problems/{problem.code.replace('_', '-')}",
+        "type": f"{reverse('problems')}#{problem.code.replace('_', '-')}",
         "title": TITLES[problem.status_code],
         "status": problem.status_code,
         "code": problem.code,
@@ -59,17 +163,12 @@ def body(problem: Problem) -> dict[str, Any]:
     return content
 
 
-class ProblemRenderer(JSONRenderer):
-    media_type = MEDIA_TYPE
-    charset = None
-
-
-def respond(problem: Problem) -> Response:
-    return Response(
+def respond(problem: Problem) -> HttpResponse:
+    return answer(
         body(problem),
         status=problem.status_code,
         headers=problem.headers,
-        content_type=MEDIA_TYPE,
+        media_type=MEDIA_TYPE,
     )
 
 
@@ -80,10 +179,10 @@ def of_validation(detail: Any) -> Problem:
         for name, reasons in detail.items()
         for reason in (reasons if isinstance(reasons, list) else [reasons])
     ]
-    return Problem(400, "invalid", "The request has invalid fields.", errors=errors)
+    return Problem("invalid", "The request has invalid fields.", errors=errors)
 
 
-def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
+def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
     """DRF's exception handler; None lets Django answer its own 500."""
     if isinstance(error, Problem):
         return respond(error)
@@ -101,7 +200,6 @@ def of_database(error: Error) -> Problem:
     if isinstance(error, OutcomeUnknown):
         # No Retry-After: a program must not repeat this by itself.
         return Problem(
-            status.HTTP_503_SERVICE_UNAVAILABLE,
             "outcome_unknown",
             "The connection to the database was lost while the change was saved: it was "
             "made, or it was not. Read before you repeat the request.",
@@ -113,7 +211,6 @@ def of_database(error: Error) -> Problem:
         code = "database_unavailable"
         detail = "The database cannot be reached. Repeat the request."
     return Problem(
-        status.HTTP_503_SERVICE_UNAVAILABLE,
         code,
         detail,
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
@@ -128,4 +225,4 @@ def _of_api_exception(
         headers["Allow"] = ", ".join(context["view"].allowed_methods)
     codes = {400: "malformed", 404: "not_found", 405: "method_not_allowed"}
     code = codes.get(error.status_code, "unsupported_media_type")
-    return Problem(error.status_code, code, str(error.detail), headers=headers)
+    return Problem(code, str(error.detail), headers=headers)

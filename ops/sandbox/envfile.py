@@ -21,6 +21,7 @@ def variables(status: Status, role: str = "primary") -> dict[str, str]:
         **status.environ(role),
         "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
         "ALLOWED_HOSTS": LOCAL_HOSTS,
+        "API_AUTH": "none",
     }
 
 

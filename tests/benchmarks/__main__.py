@@ -16,14 +16,9 @@ from ops.sandbox import lifecycle
 from tests.benchmarks.figures import Figure, table
 
 MEASUREMENTS = (
-    "connect",
-    "rss",
-    "sandbox",
-    "pages",
-    "failover",
-    "increments",
-    "coldstart",
-)
+    "connect", "rss", "sandbox", "pages", "failover", "increments", "coldstart",
+    "frameworks",
+)  # fmt: skip
 
 
 def main() -> int:

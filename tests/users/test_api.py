@@ -146,7 +146,11 @@ def test_bad_bodies_are_refused_by_name(
 @pytest.mark.parametrize(
     "query",
     ["limit=0", "limit=101", "limit=-1", "limit=ten", "limit=", "limit=1e2", "page=2",
-     "cursor=", "cursor=abc", "cursor=YWJj.x", "limit=%D9%A1", "cursor=%00"],
+     "cursor=", "cursor=abc", "cursor=YWJj.x", "limit=%D9%A1", "cursor=%00", "email=",
+     "email=%00", "name_prefix=", "created_from=now", "created_from=2026-11-24",
+     "created_from=0001-01-01T00:00:00%2B10:00",
+     "created_to=2026-11-24T00:00:00+00:00", "limit=1&limit=2",
+     "name_prefix=a&created_to=2026-11-24T00:00:00Z"],
 )  # fmt: skip
 def test_bad_parameters_are_refused_by_name(client: Client, query: str) -> None:
     answer = client.get(f"/users?{query}")
@@ -174,14 +178,6 @@ def test_wrong_method_type_size_and_path_are_problems(client: Client) -> None:
         missing = client.get(path)
         assert missing.status_code == 404, path
         assert missing["Content-Type"] == "application/problem+json"
-
-
-def test_index_names_the_region_and_the_links(client: Client) -> None:
-    assert client.get("/").json() == {
-        "service": "users",
-        "region": "us-east-1",
-        "links": {"users": "/users", "health": "/health", "live": "/health/live"},
-    }
 
 
 def test_health_knows_the_database_and_its_schema(client: Client) -> None:

@@ -42,6 +42,7 @@ def test_writes_what_selects_the_primary_and_only_the_owner_reads_it(
         "PGPORT": "20001",
         "PGSSLROOTCERT": str(status.sslrootcert),
         "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
+        "API_AUTH": "none",
     }
 
 

@@ -1,0 +1,92 @@
+"""Who calls and what they may do: OAuth 2.0 bearer tokens, or nobody is asked.
+
+``API_AUTH`` must be chosen: "oidc" checks an access token on every request, "none" lets
+everyone do everything. What a token must be is in ``config.api.tokens``, which is only
+imported where tokens are used.
+"""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from config.api.problems import Problem
+
+OIDC, NONE = "oidc", "none"
+READ, WRITE, ADMIN = SCOPES = ("users:read", "users:write", "users:admin")
+UNCHOSEN = 'API_AUTH is not set: set it to "oidc", or to "none" to let everyone in.'
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """``id`` is "" for a caller who was not asked."""
+
+    id: str
+    scopes: frozenset[str]
+
+
+ANYONE = Caller("", frozenset(SCOPES))
+
+
+class Bearer(BaseAuthentication):
+    """RFC 6750, in the Authorization header only."""
+
+    def authenticate(self, request: Request) -> tuple[Caller, None]:
+        """Raises Problem: 401 with a challenge, or 503 when no key can be had."""
+        if settings.API_AUTH == NONE:
+            return ANYONE, None
+        if settings.API_AUTH != OIDC:
+            raise ImproperlyConfigured(UNCHOSEN)
+        scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise unauthenticated("Send an access token: Authorization: Bearer …")
+        from config.api import tokens  # 30 ms that a deployment without them saves
+
+        try:
+            return tokens.verify(token.strip()), None
+        except tokens.InvalidToken as error:
+            raise unauthenticated(str(error), error="invalid_token") from error
+        except tokens.NoKeys as error:
+            raise Problem(
+                "issuer_unavailable",
+                "The issuer's keys cannot be read. Repeat the request.",
+                headers={"Retry-After": str(tokens.FLOOR_SECONDS)},
+            ) from error
+
+
+def caller_of(request: Request) -> Caller:
+    return cast(Caller, request.user)
+
+
+class HasScope(BasePermission):
+    """The view's ``scopes`` name what each method takes; a method without one is closed."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Raises Problem 403 naming the scope."""
+        if request.method == "OPTIONS":
+            return True
+        needed = view.scopes.get("GET" if request.method == "HEAD" else request.method)
+        if needed in caller_of(request).scopes:
+            return True
+        if request.method not in view.allowed_methods:
+            return True  # it will be answered 405
+        raise Problem(
+            "insufficient_scope",
+            f"The access token must have the scope {needed}.",
+            headers=challenge(error="insufficient_scope", scope=needed),
+        )
+
+
+def unauthenticated(detail: str, **parameters: str) -> Problem:
+    return Problem("unauthenticated", detail, headers=challenge(**parameters))
+
+
+def challenge(**parameters: str) -> dict[str, str]:
+    """RFC 6750, section 3."""
+    named = {"realm": "users", **parameters}
+    text = ", ".join(f'{name}="{value}"' for name, value in named.items())
+    return {"WWW-Authenticate": f"Bearer {text}"}

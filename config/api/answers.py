@@ -1,0 +1,27 @@
+"""JSON answers: one way to write values, and one to send them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from django.http import HttpResponse
+
+JSON = "application/json"
+# Moments and UUIDs as RFC 3339 and RFC 9562 write them. The standard encoder takes ten
+# times as long for a page of users.
+render = msgspec.json.Encoder().encode
+
+
+def answer(
+    content: Any,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    media_type: str = JSON,
+) -> HttpResponse:
+    return HttpResponse(
+        render(content),
+        status=status,
+        headers=dict(headers or {}),
+        content_type=media_type,
+    )

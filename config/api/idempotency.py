@@ -1,0 +1,128 @@
+"""Idempotency-Key: a POST that can be repeated, in either Region, and is done once.
+
+The answer is stored with the row it tells of, in one transaction, so that there is no
+moment at which one exists without the other: IETF draft-ietf-httpapi-idempotency-key-header.
+"""
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from django.utils import timezone
+from rest_framework.request import Request
+
+from config.api.models import StoredAnswer
+from config.api.problems import RETRY_AFTER_SECONDS, Problem
+from config.dsql.conflicts import OutcomeUnknown, sqlstates
+from config.dsql.retry import ConflictRetriesExhausted, run_statement
+
+KEPT = timedelta(hours=24)
+SWEEP_ROWS = 1000  # per transaction, which takes 3,000
+KEY = re.compile(r"[!-~]{1,255}")
+UNIQUE_VIOLATION = "23505"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at a request that must be done once: whose and which, and what it asks."""
+
+    id: uuid.UUID
+    fingerprint: str
+
+    def record(self, answer: HttpResponse) -> StoredAnswer:
+        """The row to insert together with what the answer tells of."""
+        return StoredAnswer(
+            id=self.id,
+            fingerprint=self.fingerprint,
+            status=answer.status_code,
+            headers=json.dumps(dict(answer.headers)),
+            body=answer.content.decode(),
+            created_at=timezone.now(),
+        )
+
+    def once(self, work: Callable[[], HttpResponse]) -> HttpResponse:
+        """The answer of ``work``, which inserts the record, or the one stored before.
+
+        A fresh request pays no extra round trip: the primary key finds a repeat.
+        """
+        try:
+            try:
+                return self._first_or_replay(work)
+            except OutcomeUnknown:
+                # Lost while it was saved: a repeat finds out, by the key, what became of it.
+                return self._first_or_replay(work)
+        except ConflictRetriesExhausted as error:
+            raise Problem(
+                "idempotency_conflict",
+                "Another request with this Idempotency-Key is under way. Repeat it.",
+                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+            ) from error
+
+    def _first_or_replay(self, work: Callable[[], HttpResponse]) -> HttpResponse:
+        try:
+            return work()
+        except Exception as error:
+            if UNIQUE_VIOLATION not in sqlstates(error):
+                raise
+            rows = StoredAnswer.objects.filter(pk=self.id)
+            stored = run_statement(lambda: next(iter(rows.all()), None))
+            if stored is None:
+                raise
+        if stored.created_at > timezone.now() - KEPT:
+            return self._replay(stored)
+        _delete(rows.filter(created_at=stored.created_at))
+        return work()
+
+    def _replay(self, stored: StoredAnswer) -> HttpResponse:
+        if stored.fingerprint != self.fingerprint:
+            raise Problem(
+                "idempotency_key_reused",
+                "This Idempotency-Key was used for another request; use a new one.",
+            )
+        return HttpResponse(
+            stored.body,
+            status=stored.status,
+            headers={**json.loads(stored.headers), "Idempotency-Replayed": "true"},
+        )
+
+
+def attempt_of(request: Request, caller: str) -> Attempt | None:
+    """None without the header. Raises Problem when the key is malformed."""
+    key = request.META.get("HTTP_IDEMPOTENCY_KEY")
+    if key is None:
+        return None
+    if not KEY.fullmatch(key):
+        raise Problem(
+            "malformed",
+            "Idempotency-Key must be 1 to 255 visible ASCII characters, such as a UUID.",
+        )
+    asked = {"method": request.method, "path": request.path_info, "body": request.data}
+    return Attempt(
+        uuid.UUID(_digest({"caller": caller, "key": key})[:32]), _digest(asked)
+    )
+
+
+def sweep() -> int:
+    """Delete the answers that are kept no longer, in batches; returns how many."""
+    old = StoredAnswer.objects.filter(created_at__lt=timezone.now() - KEPT)
+    ids = old.order_by("created_at").values_list("pk", flat=True)[:SWEEP_ROWS]
+    swept = 0
+    while batch := run_statement(lambda: list(ids.all())):
+        swept += _delete(StoredAnswer.objects.filter(pk__in=batch))
+    return swept
+
+
+def _delete(rows: QuerySet[StoredAnswer]) -> int:
+    # delete() would open a transaction: two round trips more.
+    return run_statement(lambda: rows._raw_delete("default"))  # noqa: SLF001
+
+
+def _digest(content: Mapping[str, object]) -> str:
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,105 @@
+"""What people read: the front page, the types of problems, the contract.
+
+Self-contained pages: no script, style or font of another origin. Files are read when a
+page is first asked for, never at start-up.
+"""
+
+import hashlib
+import re
+from base64 import b64encode
+from functools import cache
+from html import escape
+from pathlib import Path
+from string import Template
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+
+from config.api.answers import answer
+from config.api.problems import KINDS, TITLES
+from config.api.views import region, safe
+
+FOLDER = Path(__file__).parent
+CONTRACT = FOLDER / "openapi.json"
+LINKS = ("users", "health", "live", "openapi", "problems")
+CACHED = {"Cache-Control": "public, max-age=300"}
+
+
+@safe
+def index(request: HttpRequest) -> HttpResponse:
+    """JSON, or a page for those who prefer HTML."""
+    kinds = ["application/json", "text/html"]
+    if request.get_preferred_type(kinds) == "text/html":
+        return _page(
+            "index.html",
+            {"region": region(), "peer": settings.PEER_URL},
+            connect=_origin(settings.PEER_URL),
+        )
+    links = {name: reverse(name) for name in LINKS}
+    content = {"service": "users", "region": region(), "links": links}
+    return answer(content, headers={"Vary": "Accept"})
+
+
+@safe
+def problems(request: HttpRequest) -> HttpResponse:
+    """Where every problem's ``type`` leads."""
+    sections = "".join(
+        f'<section id="{code.replace("_", "-")}"><h2>{code}</h2>'
+        f"<p><b>{kind.status} {TITLES[kind.status]}.</b> {escape(kind.meaning)}</p>"
+        f"<p>{escape(kind.remedy)}</p></section>"
+        for code, kind in KINDS.items()
+    )
+    return _page("problems.html", {}, trusted={"sections": sections})
+
+
+@safe
+def openapi(request: HttpRequest) -> HttpResponse:
+    """The contract, as ``manage.py openapi`` wrote it."""
+    return HttpResponse(
+        _text(CONTRACT), content_type="application/json", headers=CACHED
+    )
+
+
+@cache
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _page(
+    name: str,
+    values: dict[str, str],
+    *,
+    trusted: dict[str, str] | None = None,
+    connect: str = "",
+) -> HttpResponse:
+    text = _text(FOLDER / name)
+    escaped = {key: escape(value) for key, value in values.items()}
+    urls = {f"{link}_url": escape(reverse(link)) for link in LINKS}
+    content = Template(text).substitute(urls | escaped | (trusted or {}))
+    policy = f"{_policy(text)}; connect-src 'self' {connect}".strip()
+    return HttpResponse(
+        content, headers={"Content-Security-Policy": policy, "Vary": "Accept"}
+    )
+
+
+@cache
+def _policy(text: str) -> str:
+    """Only the page's own script and style run: CSP Level 3, hash sources."""
+    sources = [
+        "default-src 'none'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    for tag in ("script", "style"):
+        for own in re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL):
+            digest = b64encode(hashlib.sha256(own.encode()).digest()).decode()
+            sources.append(f"{tag}-src 'sha256-{digest}'")
+    return "; ".join([*sources, "frame-ancestors 'none'"])
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}" if url else ""

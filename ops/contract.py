@@ -1,0 +1,381 @@
+"""The API's contract, OpenAPI 3.1, made from the code that keeps it.
+
+Paths, methods and scopes come from the URLconf and the views, bodies from the
+serializers, problems from their catalogue; only sentences are written here.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from django.urls import URLPattern, URLResolver, get_resolver
+from rest_framework import serializers
+
+from config.api.idempotency import KEY
+from config.api.pages import CONTRACT
+from config.api.problems import KINDS, MEDIA_TYPE
+from config.api.views import JSONView
+from ops import reference
+from users import parameters
+from users.serializers import UserInput
+
+Schema = dict[str, Any]
+JSON, MERGE_PATCH, NDJSON, HTML = (
+    "application/json",
+    "application/merge-patch+json",
+    "application/x-ndjson",
+    "text/html",
+)
+MOMENT = {"type": "string", "format": "date-time"}
+ALWAYS = ("method_not_allowed", "internal_error")
+GUARDED = (
+    "unauthenticated",
+    "insufficient_scope",
+    "rate_limited",
+    "issuer_unavailable",
+)
+DATABASE = ("database_unavailable", "write_conflict")
+BODY = ("malformed", "invalid", "too_large", "unsupported_media_type")
+CHANGE = (
+    *BODY,
+    "not_found",
+    "email_taken",
+    "precondition_failed",
+    "precondition_required",
+)
+
+
+def ref(kind: str, name: str) -> Schema:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def query(name: str, schema: Schema, description: str) -> Schema:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def header(name: str, pattern: str, description: str) -> Schema:
+    schema = {"type": "string", "pattern": pattern}
+    return {"name": name, "in": "header", "schema": schema, "description": description}
+
+
+LIST_TAGS = r'^(\*|(W/)?"[!#-~]*"(, (W/)?"[!#-~]*")*)$'
+PARAMETERS = {
+    "cursor": query("cursor", {"type": "string"}, "A place in the list, as next and previous give it."),
+    "email": query("email", {"type": "string", "minLength": 1, "maxLength": 254}, "The user with this address; letter case does not count."),
+    "name_prefix": query("name_prefix", {"type": "string", "minLength": 1, "maxLength": 100}, "Users whose name begins so, whatever the letter case, in the order of their names. Not with created_from or created_to."),
+    "created_from": query("created_from", MOMENT, "Created then or later."),
+    "created_to": query("created_to", MOMENT, "Created before."),
+    "user_id": {"name": "user_id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
+    "If-Match": header("If-Match", LIST_TAGS, "Change only this version (RFC 9110): ETag as last read, or *."),
+    "If-None-Match": header("If-None-Match", LIST_TAGS, "Answer 304 if this is still the version."),
+    "Idempotency-Key": header("Idempotency-Key", f"^{KEY.pattern}$", "New for each request, the same for its repeats, in either Region, for 24 hours."),
+}  # fmt: skip
+FILTERS = list(parameters.FILTERS)
+HEADERS = {
+    "ETag": ("The version, for If-Match and If-None-Match.", "string"),
+    "Location": ("Where the user is.", "string"),
+    "Link": ("The next and the previous page (RFC 8288).", "string"),
+    "Idempotency-Replayed": ("true when this is the stored answer of an earlier request.", "string"),
+    "X-Served-By-Region": ("The Region that served.", "string"),
+    "RateLimit": ("What is left to this caller.", "string"),
+    "RateLimit-Policy": ("What a caller may do in a time.", "string"),
+    "Retry-After": ("Seconds to wait.", "integer"),
+    "WWW-Authenticate": ("What to send (RFC 6750).", "string"),
+    "Allow": ("The methods this path knows.", "string"),
+}  # fmt: skip
+
+
+def operation(
+    summary: str, answers: dict[int, Schema], problems: tuple[str, ...] = (),
+    *, takes: tuple[str, ...] = (), body: dict[str, Schema] | None = None,
+) -> Schema:  # fmt: skip
+    made: Schema = {"summary": summary, "responses": answers, "problems": problems}
+    if takes:
+        made["parameters"] = [ref("parameters", name) for name in takes]
+    if body:
+        content = {media: {"schema": schema} for media, schema in body.items()}
+        made["requestBody"] = {"required": True, "content": content}
+    return made
+
+
+def answer(
+    description: str, schema: Schema | None = None, *headers: str, media: str = JSON
+) -> Schema:
+    made: Schema = {"description": description}
+    made["headers"] = {
+        name: ref("headers", name) for name in (*headers, "X-Served-By-Region")
+    }
+    if schema is not None:
+        made["content"] = {media: {"schema": schema}}
+    return made
+
+
+def ndjson(description: str, line: Schema) -> Schema:
+    made = answer(description, {"type": "string"}, media=NDJSON)
+    made["description"] += f" Each line: {json.dumps(line)}"
+    return made
+
+
+USER, HEALTH = ref("schemas", "User"), ref("schemas", "Health")
+NEW, PATCH = {JSON: ref("schemas", "NewUser")}, ref("schemas", "UserPatch")
+PAGE_PROBLEMS = ("invalid_parameter", *DATABASE)
+IMPORTED = {"line": 1, "status": "created | exists | invalid | failed", "id": "…"}
+OPERATIONS: dict[tuple[str, str], Schema] = {
+    ("index", "GET"): operation(
+        "The service, its Region and its links; HTML for browsers.",
+        {200: answer("The index.", ref("schemas", "Index"))},
+    ),
+    ("health", "GET"): operation(
+        "Whether this Region can serve: its database answers and has every migration.",
+        {200: answer("It can.", HEALTH),
+         503: answer("It cannot, and why.", HEALTH, "Retry-After")},
+    ),
+    ("live", "GET"): operation(
+        "Whether the process answers; the database is not asked.",
+        {200: answer("It does.", ref("schemas", "Live"))},
+    ),
+    ("openapi", "GET"): operation(
+        "This document.", {200: answer("OpenAPI 3.1.", {"type": "object"})}
+    ),
+    ("problems", "GET"): operation(
+        "Every type of problem and what to do about it, for people.",
+        {200: answer("A page.", {"type": "string"}, media=HTML)},
+    ),
+    ("users", "GET"): operation(
+        "A page of users, newest first.",
+        {200: answer("The page.", ref("schemas", "UserPage"), "Link")},
+        PAGE_PROBLEMS, takes=("limit", "cursor", *FILTERS),
+    ),
+    ("users", "POST"): operation(
+        "Create a user.",
+        {201: answer("The user, and the Region that wrote it.",
+                     ref("schemas", "CreatedUser"),
+                     "ETag", "Location", "Idempotency-Replayed")},
+        (*BODY, "email_taken", "idempotency_conflict", "idempotency_key_reused",
+         *DATABASE),
+        takes=("Idempotency-Key",), body=NEW,
+    ),
+    ("user", "GET"): operation(
+        "A user.",
+        {200: answer("The user.", USER, "ETag"),
+         304: answer("Still the version that If-None-Match names.", None, "ETag")},
+        ("malformed", "not_found", "precondition_failed", *DATABASE),
+        takes=("If-Match", "If-None-Match"),
+    ),
+    ("user", "PUT"): operation(
+        "Replace a user.", {200: answer("The user as it is now.", USER, "ETag")},
+        (*CHANGE, *DATABASE), takes=("If-Match",), body=NEW,
+    ),
+    ("user", "PATCH"): operation(
+        "Change a part of a user (RFC 7396).",
+        {200: answer("The user as it is now.", USER, "ETag")},
+        (*CHANGE, *DATABASE), takes=("If-Match",), body={MERGE_PATCH: PATCH, JSON: PATCH},
+    ),
+    ("user", "DELETE"): operation(
+        "Delete a user.", {204: answer("It is gone.")},
+        ("malformed", "not_found", "precondition_failed", "precondition_required",
+         "too_large", *DATABASE),
+        takes=("If-Match",),
+    ),
+    ("users-import", "POST"): operation(
+        "Create many users, one a line; a repeat leaves those alone that are there.",
+        {200: ndjson("A result a line, then their summary.", IMPORTED)},
+        ("malformed", "too_large", "unsupported_media_type", *DATABASE),
+        body={NDJSON: {"type": "string", "minLength": 1}},
+    ),
+    ("users-export", "GET"): operation(
+        "Many users, one a line; the last line is {\"next\": …}, null at the end.",
+        {200: ndjson("The users.", {"next": "…"})},
+        PAGE_PROBLEMS, takes=("export_limit", "cursor", *FILTERS),
+    ),
+}  # fmt: skip
+
+
+def routes() -> Iterator[tuple[str, URLPattern]]:
+    """Every named pattern, with its path in OpenAPI's notation."""
+
+    def walk(
+        patterns: list[URLPattern | URLResolver], prefix: str
+    ) -> Iterator[tuple[str, URLPattern]]:
+        for pattern in patterns:
+            path = prefix + str(pattern.pattern)
+            if isinstance(pattern, URLResolver):
+                yield from walk(pattern.url_patterns, path)
+            else:
+                yield "/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path), pattern
+
+    return walk(get_resolver().url_patterns, "")
+
+
+def methods(pattern: URLPattern) -> list[str]:
+    cls = getattr(pattern.callback, "cls", None)
+    return list(cls.scopes) if cls is not None else ["GET"]
+
+
+def document() -> Schema:
+    paths: dict[str, Schema] = {}
+    for path, pattern in routes():
+        cls: type[JSONView] | None = getattr(pattern.callback, "cls", None)
+        item = paths.setdefault(path, {})
+        for name in re.findall(r"{(\w+)}", path):
+            item["parameters"] = [ref("parameters", name)]
+        for method in methods(pattern):
+            described = OPERATIONS[str(pattern.name), method]
+            scope = cls.scopes[method] if cls else None
+            item[method.lower()] = finished(
+                described, f"{method.lower()}-{pattern.name}", scope
+            )
+    return {
+        "openapi": "3.1.1",
+        "info": {
+            "title": "Users",
+            "version": "1",
+            "description": "Users, served by two AWS Regions over one database. A request "
+            "that fails in one Region can be repeated in the other.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "paths": paths,
+        "components": components(),
+    }
+
+
+def finished(described: Schema, name: str, scope: str | None) -> Schema:
+    """The operation with its id, its scope and every problem it can answer."""
+    made = {"operationId": name, **described}
+    responses = {str(status): found for status, found in made["responses"].items()}
+    codes = (*made.pop("problems"), *ALWAYS, *(GUARDED if scope else ()))
+    by_status: dict[str, list[str]] = {}
+    for code in dict.fromkeys(codes):
+        by_status.setdefault(str(KINDS[code].status), []).append(code)
+    for status, found in by_status.items():
+        responses.setdefault(status, problem_answer(status, found))
+    made["responses"] = dict(sorted(responses.items()))
+    made["security"] = [{"bearer": [scope]}] if scope else []
+    return made
+
+
+def problem_answer(status: str, codes: list[str]) -> Schema:
+    extra = {"401": ["WWW-Authenticate"], "403": ["WWW-Authenticate"], "405": ["Allow"],
+             "429": ["Retry-After"], "503": ["Retry-After"]}.get(status, [])  # fmt: skip
+    text = " ".join(f"{code}: {KINDS[code].meaning}" for code in codes)
+    return answer(text, ref("schemas", "Problem"), *extra, media=MEDIA_TYPE)
+
+
+def fields(form: serializers.Serializer[Any]) -> dict[str, Schema]:
+    return {name: field_schema(field) for name, field in form.fields.items()}
+
+
+def field_schema(field: Any) -> Schema:
+    made: Schema = {"type": "string", "minLength": 1, "maxLength": field.max_length}
+    if isinstance(field, serializers.EmailField):
+        made["format"] = "email"
+    for validator in field.validators:
+        if (regex := getattr(validator, "regex", None)) and not made.get("format"):
+            made["pattern"] = regex.pattern
+    return made
+
+
+def components() -> Schema:
+    form = UserInput()
+    given = fields(form)
+    body = {"type": "object", "properties": given, "additionalProperties": False}
+    answered = {name: {"type": "string"} for name in given}
+    user = {
+        "id": {"type": "string", "format": "uuid"},
+        **answered,
+        "created_at": MOMENT,
+        "updated_at": MOMENT,
+    }
+    page = {
+        "users": {"type": "array", "items": USER},
+        "count": {"type": "integer", "description": "Users on this page."},
+        "region": {"type": "string"},
+        "next": {"type": ["string", "null"]},
+        "previous": {"type": ["string", "null"]},
+    }
+    limits = {
+        name: query("limit", {"type": "integer", "minimum": 1, "maximum": most}, f"Default {default}.")
+        for name, most, default in (
+            ("limit", parameters.MAX_LIMIT, parameters.DEFAULT_LIMIT),
+            ("export_limit", parameters.MAX_EXPORT, parameters.MAX_EXPORT),
+        )
+    }  # fmt: skip
+    text = {"type": "string"}
+    return {
+        "schemas": {
+            "User": closed(user),
+            "CreatedUser": closed({**user, "region": text}),
+            "NewUser": {**body, "required": list(given)},
+            "UserPatch": body,
+            "UserPage": closed(page),
+            "Index": closed({"service": text, "region": text, "links": {"type": "object"}}),
+            "Live": closed({"status": {"const": "ok"}, "region": text}),
+            "Health": closed({
+                "status": {"enum": ["ok", "unavailable"]}, "region": text,
+                "database": {"enum": ["ok", "unreachable"]},
+                "schema": {"enum": ["current", "behind", "unknown"]},
+            }),
+            "Problem": problem_schema(),
+        },
+        "parameters": {**limits, **PARAMETERS},
+        "headers": {
+            name: {"description": text, "schema": {"type": kind}}
+            for name, (text, kind) in HEADERS.items()
+        },
+        "securitySchemes": {
+            "bearer": {
+                "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                "description": "An access token as RFC 9068 profiles it.",
+            }
+        },
+    }  # fmt: skip
+
+
+def closed(properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def problem_schema() -> Schema:
+    error = {
+        "type": "object",
+        "properties": {
+            name: {"type": "string"} for name in ("pointer", "parameter", "reason")
+        },
+        "required": ["reason"],
+    }
+    required = {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"enum": list(KINDS)},
+        "detail": {"type": "string"},
+    }
+    made = closed(required)
+    made["properties"] = {**required, "errors": {"type": "array", "items": error}}
+    return made
+
+
+def files() -> dict[Path, str]:
+    """What is made of the code: the contract, and its page for people."""
+    made = document()
+    return {
+        CONTRACT: json.dumps(made, indent=1, ensure_ascii=False) + "\n",
+        reference.PAGE: reference.render(made),
+    }
+
+
+def stale() -> list[Path]:
+    """The files that are not what the code says."""
+    return [
+        path
+        for path, text in files().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+
+
+def write() -> None:
+    for path, text in files().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")

@@ -1,0 +1,291 @@
+"""Access tokens: what is let in, and every known way of forging one refused."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+from django.test import Client
+
+from config.api import tokens
+from tests.users.test_api import ADA, send
+
+pytestmark = pytest.mark.django_db
+ISSUER, AUDIENCE = "https://issuer.example.com", "https://api.example.com"
+KEY = ec.generate_private_key(ec.SECP256R1())
+RSA_KEY = rsa.generate_private_key(65537, 2048)
+EVERYTHING = "users:read users:write users:admin"
+
+
+def jwk(key: Any, kid: str, **members: str) -> dict[str, Any]:
+    algorithm = jwt.get_algorithm_by_name("ES256" if key is KEY else "RS256")
+    public = json.loads(algorithm.to_jwk(key.public_key()))
+    return {**public, "kid": kid, "use": "sig", **members}
+
+
+class Issuer:
+    """Serves the key set and counts how often it is read."""
+
+    def __init__(self) -> None:
+        self.keys = [jwk(KEY, "ec"), jwk(RSA_KEY, "rsa")]
+        self.reads, self.now, self.up = 0, 1_000_000.0, True
+
+    def fetch(self) -> dict[str, Any]:
+        self.reads += 1
+        if not self.up:
+            raise OSError("refused")
+        return {"keys": self.keys}
+
+
+@pytest.fixture(autouse=True)
+def issuer(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Issuer:
+    settings.API_AUTH = "oidc"
+    settings.OIDC_ISSUER, settings.OIDC_AUDIENCE = ISSUER, AUDIENCE
+    served = Issuer()
+    cache = tokens.Keys(served.fetch, clock=lambda: served.now)
+    monkeypatch.setattr(tokens, "keys", lambda: cache)
+    return served
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    now = int(time.time())
+    every = {
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "client_id": "app", "jti": "1",
+        "iat": now, "exp": now + 3600, "scope": EVERYTHING, **changes,
+    }  # fmt: skip
+    return {name: value for name, value in every.items() if value is not None}
+
+
+def token(
+    key: Any = KEY, algorithm: str = "ES256", kid: Any = "ec", typ: str = "at+jwt",
+    header: dict[str, Any] | None = None, **changes: Any,
+) -> str:  # fmt: skip
+    names = {"kid": kid, "typ": typ, **(header or {})}
+    return jwt.encode(claims(**changes), key, algorithm, names)
+
+
+def forged(header: dict[str, Any], secret: bytes | None = None) -> str:
+    """A token assembled by hand: no library would make it."""
+
+    def part(content: bytes) -> bytes:
+        return base64.urlsafe_b64encode(content).rstrip(b"=")
+
+    signed = (
+        part(json.dumps(header).encode()) + b"." + part(json.dumps(claims()).encode())
+    )
+    mac = b"" if secret is None else hmac.new(secret, signed, hashlib.sha256).digest()
+    return (signed + b"." + part(mac)).decode()
+
+
+def get(bearer: str | None, path: str = "/users") -> Any:
+    headers = {} if bearer is None else {"authorization": f"Bearer {bearer}"}
+    return Client().get(path, headers=headers)
+
+
+PEM = RSA_KEY.public_key().public_bytes(
+    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+)
+SPKI = {"typ": "at+jwt", "kid": "rsa"}
+
+
+@pytest.mark.parametrize(
+    ("key", "algorithm", "kid"), [(KEY, "ES256", "ec"), (RSA_KEY, "RS256", "rsa")]
+)
+def test_a_good_token_is_let_in(key: Any, algorithm: str, kid: str) -> None:
+    assert get(token(key, algorithm, kid)).status_code == 200
+    assert get(token(key, algorithm, kid, aud=["x", AUDIENCE])).status_code == 200
+    assert get(token(key, algorithm, kid, typ="application/at+jwt")).status_code == 200
+
+
+def attacks() -> Iterator[tuple[str, str, str]]:
+    other = ec.generate_private_key(ec.SECP256R1())
+    now = int(time.time())
+    yield (
+        "no signature",
+        "algorithm is not allowed",
+        forged({"alg": "none", "typ": "at+jwt", "kid": "ec"}),
+    )
+    yield (
+        "NoNe",
+        "algorithm is not allowed",
+        forged({"alg": "NoNe", "typ": "at+jwt", "kid": "ec"}),
+    )
+    yield (
+        "public key as a secret",
+        "algorithm is not allowed",
+        forged({"alg": "HS256", **SPKI}, PEM),
+    )
+    yield (
+        "algorithm of another key",
+        "does not match the key",
+        forged({"alg": "ES256", **SPKI}, PEM),
+    )
+    yield "signature of another key", "not a signed JWT", token(other)
+    yield (
+        "algorithm not allowed",
+        "algorithm is not allowed",
+        token(RSA_KEY, "PS256", "rsa"),
+    )
+    yield (
+        "key in the header",
+        "not a signed JWT",
+        token(other, header={"jwk": jwk(KEY, "ec")}),
+    )
+    yield (
+        "key by URL",
+        "key is not one",
+        token(other, kid="x", header={"jku": "https://evil.example.com"}),
+    )
+    yield "unknown key", "key is not one", token(kid="other")
+    yield "no key id", "key is not one", token(header={"kid": ""})
+    yield "path as a key id", "key is not one", token(kid="../../etc/passwd")
+    yield (
+        "critical extension",
+        "critical extension",
+        token(header={"crit": ["exp"], "exp": 1}),
+    )
+    yield "wrong issuer", "Invalid issuer", token(iss="https://evil.example.com")
+    yield "issuer with a slash", "Invalid issuer", token(iss=f"{ISSUER}/")
+    yield "wrong audience", "Audience", token(aud="https://other.example.com")
+    yield "no audience", '"aud"', token(aud=None)
+    yield "expired", "expired", token(exp=now - 31)
+    yield "not yet valid", "nbf", token(nbf=now + 60)
+    yield "made in the future", "iat", token(iat=now + 60)
+    yield "no expiry", '"exp"', token(exp=None)
+    yield "a text as expiry", "not a signed JWT", token(exp="never")
+    yield "an ID token", "typ must be", token(typ="JWT")
+    yield "no client", '"client_id"', token(client_id=None)
+    yield "a number as client", "client_id must", token(client_id=1)
+    yield "a list of scopes", "scope must", token(scope=["users:read"])
+    yield "oversized", "longer than", token(padding="x" * 9000)
+    yield "rubbish", "not a signed JWT", "rubbish"
+    yield "empty", "not a signed JWT", ""
+    yield "too many parts", "not a signed JWT", token() + ".e30"
+    yield "not base64", "not a signed JWT", "ä.ö.ü"
+    yield (
+        "deep JSON",
+        "not a signed JWT",
+        base64.urlsafe_b64encode(b"[" * 5000).decode() + ".e30.e30",
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "bearer"), [pytest.param(*a[1:], id=a[0]) for a in attacks()]
+)
+def test_an_attack_is_refused(reason: str, bearer: str) -> None:
+    answer = get(bearer)
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+    assert reason in answer.json()["detail"]
+    assert 'error="invalid_token"' in answer["WWW-Authenticate"]
+    assert "Traceback" not in answer.content.decode()
+
+
+def test_without_a_token_the_challenge_says_what_to_send() -> None:
+    for header in ({}, {"authorization": "Basic YTpi"}):
+        answer = Client().get("/users", headers=header)
+        assert answer.status_code == 401
+        assert answer["WWW-Authenticate"] == 'Bearer realm="users"'
+    assert Client().get("/users?access_token=" + token()).status_code == 401
+
+
+def test_clocks_may_differ_a_little() -> None:
+    now = int(time.time())
+    assert get(token(exp=now - 20, nbf=now + 20, iat=now + 20)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("scope", "method", "status"),
+    [("users:read", "GET", 200), ("users:read", "POST", 403), ("users:write", "GET", 403),
+     ("users:write", "POST", 201), ("users:admin", "GET", 403), ("", "GET", 403),
+     (None, "GET", 403), ("users:reader", "GET", 403), ("users:read", "HEAD", 200)],
+)  # fmt: skip
+def test_a_method_takes_its_scope(scope: str | None, method: str, status: int) -> None:
+    bearer = token(scope=scope)
+    answer = send(
+        Client(), method, "/users", ADA, headers={"authorization": f"bearer {bearer}"}
+    )
+    assert answer.status_code == status
+    if status == 403:
+        assert answer.json()["code"] == "insufficient_scope"
+        needed = "users:read" if method == "GET" else "users:write"
+        assert f'scope="{needed}"' in answer["WWW-Authenticate"]
+
+
+def test_health_and_the_index_stay_open() -> None:
+    for path in ("/", "/health", "/health/live"):
+        assert get(None, path).status_code == 200
+
+
+def test_unknown_keys_do_not_flood_the_issuer(issuer: Issuer) -> None:
+    for number in range(100):
+        assert get(token(kid=f"unknown {number}")).status_code == 401
+    assert issuer.reads == 1
+    issuer.keys.append(jwk(RSA_KEY, "new"))
+    issuer.now += tokens.FLOOR_SECONDS
+    assert get(token(RSA_KEY, "RS256", "new")).status_code == 200
+    assert issuer.reads == 2
+
+
+def test_a_withdrawn_key_goes_and_keys_outlive_their_issuer(issuer: Issuer) -> None:
+    assert get(token()).status_code == 200
+    issuer.keys = issuer.keys[1:]
+    issuer.now += tokens.LIFETIME_SECONDS + 1
+    assert get(token()).status_code == 401
+    issuer.up = False
+    issuer.now += tokens.LIFETIME_SECONDS + 1
+    good = token(RSA_KEY, "RS256", "rsa")
+    assert get(good).status_code == 200
+    issuer.now += tokens.STALE_SECONDS
+    assert get(good).status_code == 503
+
+
+def test_an_issuer_that_is_away_is_503_not_401(issuer: Issuer) -> None:
+    issuer.up = False
+    answer = get(token())
+    assert (answer.status_code, answer.json()["code"]) == (503, "issuer_unavailable")
+    assert answer["Retry-After"] == "30"
+
+
+def test_callers_do_not_share_idempotency_keys() -> None:
+    def post(sub: str, email: str) -> Any:
+        bearer = {"authorization": f"Bearer {token(sub=sub)}", "idempotency-key": "k"}
+        return send(Client(), "POST", "/users", {**ADA, "email": email}, headers=bearer)
+
+    assert post("ada", "a@example.com").status_code == 201
+    assert post("bob", "b@example.com").status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("choice", "deploy", "found"),
+    [("", False, "api.E001"), ("none", False, None), ("none", True, "api.E003"),
+     ("oidc", True, None)],
+)  # fmt: skip
+def test_the_choice_is_checked(
+    settings: Any, choice: str, deploy: bool, found: str | None
+) -> None:
+    settings.API_AUTH = choice
+    errors = run_checks(tags=["security"], include_deployment_checks=deploy)
+    ours = [error.id for error in errors if str(error.id).startswith("api.")]
+    assert ours == ([found] if found else [])
+
+
+def test_half_a_configuration_is_refused(settings: Any) -> None:
+    settings.OIDC_AUDIENCE, settings.OIDC_ISSUER = "", "http://issuer.example.com"
+    errors = run_checks(tags=["security"], include_deployment_checks=True)
+    ours = [error.id for error in errors if str(error.id).startswith("api.")]
+    assert sorted(ours) == ["api.E002", "api.E004"]
+
+
+def test_without_a_choice_nobody_is_served(settings: Any) -> None:
+    settings.API_AUTH = ""
+    with pytest.raises(ImproperlyConfigured, match="API_AUTH"):
+        get(token())

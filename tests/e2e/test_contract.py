@@ -1,0 +1,96 @@
+"""The contract kept: schemathesis against both Regions, tokens checked."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import resolve
+
+from config.api import tokens
+from ops import contract
+from ops.issuer import Issuer, serving
+from tests.regions import region_server
+from users.models import User
+
+HERE = Path(__file__).parent
+# Per operation and phase; `make contract` sets thousands.
+EXAMPLES = os.environ.get("CONTRACT_EXAMPLES", "2")
+
+
+def test_the_committed_contract_is_what_the_code_says() -> None:
+    assert contract.stale() == [], "run manage.py openapi"
+
+
+def test_every_route_and_method_is_described_with_its_scope() -> None:
+    described = {
+        (path, method)
+        for path, item in contract.document()["paths"].items()
+        for method in item
+        if method != "parameters"
+    }
+    for path, method in described:
+        view: Any = resolve(
+            re.sub(r"{\w+}", "0" * 8 + "-0000-0000-0000-" + "0" * 12, path)
+        )
+        cls = getattr(view.func, "cls", None)
+        known = {"get"} if cls is None else {name.lower() for name in cls.scopes}
+        assert method in known
+        if cls is not None:
+            handlers = {m for m in cls.http_method_names if hasattr(cls, m)}
+            assert handlers - {"options"} == known
+    assert len(described) == len(contract.OPERATIONS)
+
+
+@pytest.mark.django_db
+def test_the_contract_is_served_as_committed() -> None:
+    answer = Client().get("/openapi.json")
+    assert answer.content == contract.CONTRACT.read_bytes()
+    assert answer.json()["openapi"].startswith("3.1")
+    assert answer["Cache-Control"] == "public, max-age=300"
+
+
+@pytest.mark.e2e
+@pytest.mark.django_db(transaction=True, databases=["default", "secondary"])
+@pytest.mark.parametrize("alias", ["default", "secondary"])
+def test_schemathesis_finds_nothing(
+    alias: str, tmp_path: Path, settings: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = Issuer.load(tmp_path / "issuer.pem", port=0)
+    with serving(own) as issuer, region_server(alias) as url:
+        for name, value in issuer.environ.items():
+            setattr(settings, name, value)
+        tokens.keys.cache_clear()
+        token = issuer.token(
+            subject="tester",
+            scopes=["users:read", "users:write", "users:admin"],
+            minutes=600,
+        )
+        report = tmp_path / "report.json"
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "schemathesis.cli", "--config-file"),
+                *(str(HERE / "schemathesis.toml"), "run", f"{url}/openapi.json"),
+                *("--header", f"Authorization: Bearer {token}"),
+                *("--max-examples", EXAMPLES, "--seed", "1", "--no-color"),
+                *("--report", "json", "--report-json-path", str(report)),
+            ],
+            cwd=tmp_path,
+            env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.e2e.schemathesis_hooks"},
+            capture_output=True,
+            text=True,
+        )
+    tokens.keys.cache_clear()
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert json.loads(report.read_text())
+    found = re.search(r"(\d+) generated", done.stdout)
+    assert found is not None
+    assert int(found[1]) >= 200
+    with capsys.disabled():
+        sys.stdout.write(f"\n{alias}: {found[0]} requests\n")
+    assert User.objects.exists()

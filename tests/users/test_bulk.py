@@ -1,0 +1,154 @@
+"""NDJSON import and export, and the sample users."""
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from django.test import Client
+
+from tests.users.test_api import ADA, create, send
+from users import bulk, selectors
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+NDJSON = "application/x-ndjson"
+
+
+def lines(answer: Any) -> list[dict[str, Any]]:
+    content = b"".join(answer.streaming_content)
+    assert content.endswith(b"\n")
+    return [json.loads(line) for line in content.splitlines()]
+
+
+def load(client: Client, *rows: Any) -> list[dict[str, Any]]:
+    body = b"\n".join(
+        row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows
+    )
+    answer = send(client, "POST", "/users/import", body, content_type=NDJSON)
+    assert (answer.status_code, answer["Content-Type"]) == (200, NDJSON)
+    return lines(answer)
+
+
+def test_every_line_has_its_result(client: Client) -> None:
+    there = create(client)
+    results = load(
+        client,
+        {"name": "Grace", "email": "grace@example.com"},
+        {"name": "Other", "email": ADA["email"].upper()},
+        {"name": "", "email": "nobody"},
+        b"{",
+        b"\xff",
+        {"name": "Twin", "email": "GRACE@example.com"},
+    )
+    grace = User.objects.get(email="grace@example.com")
+    assert [r.get("status") for r in results[:-1]] == [
+        "created", "exists", "invalid", "invalid", "invalid", "exists",
+    ]  # fmt: skip
+    assert [r["line"] for r in results[:-1]] == [1, 2, 3, 4, 5, 6]
+    assert results[0]["id"] == results[5]["id"] == str(grace.pk)
+    assert results[1]["id"] == there["id"]
+    assert {e["pointer"] for e in results[2]["errors"]} == {"/name", "/email"}
+    assert results[-1] == {"summary": {"created": 1, "exists": 2, "invalid": 3}}
+    assert grace.name == "Grace"
+    assert User.objects.count() == 2
+
+
+def test_an_import_can_be_repeated(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "BATCH_ROWS", 3)
+    rows = [{"name": "x", "email": f"u{n}@example.com"} for n in range(8)]
+    first = load(client, *rows)
+    again = load(client, *rows)
+    assert first[-1] == {"summary": {"created": 8}}
+    assert again[-1] == {"summary": {"exists": 8}}
+    assert [r["id"] for r in first[:-1]] == [r["id"] for r in again[:-1]]
+
+
+def test_a_batch_that_fails_is_told_and_the_others_stay(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "BATCH_ROWS", 2)
+    insert, calls = bulk._insert_missing, []
+
+    def failing_once(users: list[User]) -> None:
+        calls.append(users)
+        if len(calls) == 2:
+            raise OperationalError("connection lost")
+        insert(users)
+
+    monkeypatch.setattr(bulk, "_insert_missing", failing_once)
+    rows = [{"name": "x", "email": f"u{n}@example.com"} for n in range(6)]
+    statuses = [r.get("status") for r in load(client, *rows)]
+    assert statuses == ["created"] * 2 + ["failed"] * 2 + ["created"] * 2 + [None]
+
+
+def test_a_full_batch_is_one_transaction_that_dsql_takes(client: Client) -> None:
+    rows = [
+        {"name": "\U0001f600" * 100, "email": f"u{n:04}{'x' * 50}@example.com"}
+        for n in range(bulk.BATCH_ROWS + 1)
+    ]
+    assert load(client, *rows)[-1] == {"summary": {"created": bulk.BATCH_ROWS + 1}}
+
+
+def test_too_much_at_once_is_413(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = b" " * (5 * 1024 * 1024 + 1)
+    answer = send(client, "POST", "/users/import", body, content_type=NDJSON)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    monkeypatch.setattr("users.views.MAX_IMPORT_LINES", 2)
+    answer = send(client, "POST", "/users/import", b"{}\n{}\n{}", content_type=NDJSON)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert send(client, "POST", "/users/import", {}).status_code == 415
+
+
+def test_an_export_has_everyone_and_says_that_it_is_whole(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "BATCH_ROWS", 2)
+    users = [create(client, email=f"u{n}@example.com") for n in range(5)]
+    every = lines(client.get("/users/export"))
+    assert every.pop() == {"next": None}
+    assert [row["id"] for row in every] == [user["id"] for user in users[::-1]]
+    assert every[0] == client.get(f"/users/{users[4]['id']}").json()
+    first = lines(client.get("/users/export?limit=3"))
+    rest = lines(client.get(first.pop()["next"]))
+    assert rest.pop() == {"next": None}
+    assert first + rest == every
+    found = lines(client.get("/users/export?email=u3@example.com"))
+    assert [row.get("email") for row in found] == ["u3@example.com", None]
+
+
+def test_an_export_that_cannot_begin_is_a_problem(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(**_: Any) -> None:
+        raise OperationalError("connection lost")
+
+    monkeypatch.setattr(selectors, "user_list", failing)
+    assert client.get("/users/export").status_code == 503
+    monkeypatch.undo()
+    assert client.get("/users/export?limit=20001").status_code == 400
+
+
+def test_the_sample_is_inserted_once() -> None:
+    for created, exists in ((7, 0), (0, 7)):
+        out = StringIO()
+        call_command("seed_users", "--count=7", "--format=json", stdout=out)
+        assert json.loads(out.getvalue()) == {
+            "created": created, "exists": exists, "failed": 0,
+        }  # fmt: skip
+    assert User.objects.filter(email="ada@example.com").exists()
+
+
+def test_seeding_without_a_database_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(users: list[User]) -> None:
+        raise OperationalError("connection lost")
+
+    monkeypatch.setattr(bulk, "_insert_missing", failing)
+    with pytest.raises(CommandError, match="Run it again"):
+        call_command("seed_users", stdout=StringIO())

@@ -1,0 +1,135 @@
+"""ETag, If-Match, If-None-Match and merge patch."""
+
+import json
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from config.dsql import retry
+from tests.regions import both_regions
+from tests.users.test_api import ADA, create, send
+from users import services
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+STALE = '"5f3a"'
+
+
+def path_and_tag(client: Client) -> tuple[str, str]:
+    path = f"/users/{create(client)['id']}"
+    return path, client.get(path)["ETag"]
+
+
+def test_an_unchanged_user_is_304_with_its_tag_and_no_body(client: Client) -> None:
+    path, tag = path_and_tag(client)
+    for header in (tag, f"W/{tag}", f"{STALE}, {tag}", "*"):
+        answer = client.get(path, HTTP_IF_NONE_MATCH=header)
+        assert (answer.status_code, answer.content) == (304, b""), header
+        assert answer["ETag"] == tag
+    assert client.get(path, HTTP_IF_NONE_MATCH=STALE).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT", "DELETE"])
+def test_a_change_is_made_only_to_the_named_version(
+    client: Client, method: str
+) -> None:
+    path, tag = path_and_tag(client)
+    body = {"name": "Ada King", "email": ADA["email"]}
+    for refused in (STALE, f"W/{tag}", '"not-hex"', '"' + "f" * 40 + '"'):
+        answer = send(client, method, path, body, HTTP_IF_MATCH=refused)
+        assert (answer.status_code, answer.json()["code"]) == (
+            412,
+            "precondition_failed",
+        ), refused
+    for refused in ("*", tag, f"W/{tag}"):
+        answer = send(client, method, path, body, HTTP_IF_NONE_MATCH=refused)
+        assert answer.status_code == 412, refused
+    assert client.get(path)["ETag"] == tag
+    done = send(client, method, path, body, HTTP_IF_MATCH=f"{STALE}, {tag}")
+    assert done.status_code in {200, 204}
+    assert done.get("ETag") != tag
+    again = send(client, method, path, body, HTTP_IF_MATCH=tag)
+    assert again.status_code == (404 if method == "DELETE" else 412)
+
+
+def test_any_version_is_a_condition_too(client: Client) -> None:
+    path, _ = path_and_tag(client)
+    change = {"name": "Ada King"}
+    assert send(client, "PATCH", path, change, HTTP_IF_MATCH="*").status_code == 200
+    assert client.get(path, HTTP_IF_MATCH=STALE).status_code == 412
+    assert client.get(path, HTTP_IF_MATCH="*").status_code == 200
+
+
+@pytest.mark.parametrize("header", ["", "abc", '"a" "b"', 'w/"a"', '"a",', '"\x7f"'])
+def test_a_malformed_condition_is_refused(client: Client, header: str) -> None:
+    path, _ = path_and_tag(client)
+    answer = send(client, "PATCH", path, {"name": "x"}, HTTP_IF_MATCH=header)
+    assert answer.status_code == 400
+    assert "If-Match" in answer.json()["detail"]
+
+
+def test_a_deployment_can_demand_the_version(client: Client, settings: Any) -> None:
+    settings.REQUIRE_IF_MATCH = True
+    path, tag = path_and_tag(client)
+    for method in ("PUT", "PATCH", "DELETE"):
+        answer = send(client, method, path, ADA)
+        assert (answer.status_code, answer.json()["code"]) == (
+            428,
+            "precondition_required",
+        )
+    assert send(client, "DELETE", path, b"", HTTP_IF_MATCH=tag).status_code == 204
+
+
+def test_a_clock_that_is_behind_still_makes_a_later_version(client: Client) -> None:
+    path, tag = path_and_tag(client)
+    before = client.get(path).json()["updated_at"]
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    with mock.patch.object(services.timezone, "now", return_value=an_hour_ago):
+        answer = send(client, "PATCH", path, {"name": "x"})
+    assert answer.json()["updated_at"] > before
+    assert answer["ETag"] != tag
+
+
+def test_a_merge_patch_changes_what_it_names(client: Client) -> None:
+    path, _ = path_and_tag(client)
+    kind = {"content_type": "application/merge-patch+json"}
+    answer = send(client, "PATCH", path, {"name": "Ada King"}, **kind)
+    assert (answer.status_code, answer.json()["email"]) == (200, ADA["email"])
+    for body, pointer in (
+        ({"name": None}, "/name"),
+        ({"id": "1"}, "/id"),
+        ({"created_at": None}, "/created_at"),
+    ):
+        refused = send(client, "PATCH", path, body, **kind)
+        assert refused.status_code == 400
+        assert refused.json()["errors"][0]["pointer"] == pointer
+    assert send(client, "PATCH", path, [], **kind).status_code == 400
+    assert send(client, "PUT", path, ADA, **kind).status_code == 415
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "secondary"])
+def test_of_two_regions_with_one_tag_exactly_one_wins(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "DEFAULT_POLICY", retry.Policy(base_delay=0.001))
+    path, tag = path_and_tag(client)
+
+    def patch(name: str) -> Any:
+        body = json.dumps({"name": name})
+        answer = Client().patch(path, body, "application/json", HTTP_IF_MATCH=tag)
+        return answer.status_code, answer.get("ETag"), name
+
+    with both_regions() as regions:
+        for number in range(500):
+            answers = regions.at_once(
+                lambda n=number: patch(f"primary {n}"),
+                lambda n=number: patch(f"secondary {n}"),
+            )
+            winner, loser = sorted(answers)
+            assert (winner[0], loser[0]) == (200, 412), number
+            tag = winner[1]
+    assert User.objects.get().name == winner[2]

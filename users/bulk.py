@@ -1,0 +1,147 @@
+"""Many users at once: NDJSON (one JSON object a line) in and out.
+
+An import is a series of transactions that DSQL takes (3,000 rows, 10 MiB), so it can end
+half-way; it can be repeated, because a user whose e-mail is there is left alone.
+"""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from django.db import Error, connection
+from django.db.models import Value, sql
+from django.db.models.constants import OnConflict
+from django.db.models.functions import Lower
+from django.utils import timezone
+from rest_framework.exceptions import ParseError, ValidationError
+
+from config.api.answers import render
+from config.api.problems import of_validation
+from config.api.views import load_object
+from config.dsql.retry import run_statement
+from users import selectors
+from users.models import User
+from users.selectors import ALL, Cursor, Filters, Page
+from users.serializers import validated
+
+logger = logging.getLogger(__name__)
+BATCH_ROWS = 1000  # a third of what a transaction takes
+Result = dict[str, Any]
+
+
+def users_import(lines: Iterable[bytes]) -> Iterator[Result]:
+    """A result for each line in order, then their summary.
+
+    ``status`` is "created", "exists" (the e-mail was there; nothing was changed),
+    "invalid" (with errors), or "failed" (the database did; repeat the import).
+    """
+    counts: Counter[str] = Counter()
+    numbered = enumerate(lines, start=1)
+    while batch := list(islice(numbered, BATCH_ROWS)):
+        for result in _import_batch(batch):
+            counts[result["status"]] += 1
+            yield result
+    yield {"summary": dict(counts)}
+
+
+def _import_batch(batch: list[tuple[int, bytes]]) -> list[Result]:
+    now = timezone.now()
+    results: list[Result] = []
+    users: dict[int, User] = {}
+    for line, text in batch:
+        result: Result = {"line": line, "status": "invalid"}
+        try:
+            users[line] = User(**_validated(text), created_at=now, updated_at=now)
+        except ParseError as error:
+            result["errors"] = [{"pointer": "", "reason": str(error.detail)}]
+        except ValidationError as error:
+            result["errors"] = of_validation(error.detail).errors
+        results.append(result)
+    stored = _store(list(users.values()))
+    for result in results:
+        if user := users.get(result["line"]):
+            result |= _outcome(user, stored)
+    return results
+
+
+def _validated(text: bytes) -> dict[str, Any]:
+    return validated(load_object(text))
+
+
+def _store(users: list[User]) -> dict[str, Any] | None:
+    """The ids by e-mail of all these users; None when the database failed."""
+    if not users:
+        return {}
+    try:
+        run_statement(lambda: _insert_missing(users))
+        wanted = [Lower(Value(user.email)) for user in users]
+        rows = User.objects.annotate(key=Lower("email")).filter(key__in=wanted)
+        found = run_statement(lambda: list(rows.values_list("email", "pk")))
+    except Error as error:
+        logger.warning("A batch of an import failed: %s", error)
+        return None
+    return {email.lower(): key for email, key in found}
+
+
+def _insert_missing(users: list[User]) -> None:
+    query = sql.InsertQuery(User, on_conflict=OnConflict.IGNORE)
+    query.insert_values(User._meta.concrete_fields, [*users])  # noqa: SLF001 - Meta API
+    with connection.cursor() as cursor:
+        for statement, params in query.get_compiler(connection=connection).as_sql():
+            cursor.execute(statement, params)
+
+
+def _outcome(user: User, stored: dict[str, Any] | None) -> Result:
+    if stored is None:
+        return {"status": "failed"}
+    key = stored.get(user.email.lower())
+    return {"status": "created" if key == user.pk else "exists", "id": key}
+
+
+def users_export(
+    *, limit: int, cursor: Cursor | None = None, filters: Filters = ALL
+) -> Iterator[Page]:
+    """Pages of ``limit`` users in all; at least one, and the last knows what follows.
+
+    The first is read at once, so that a failure can still be answered as one.
+    """
+    page = selectors.user_list(
+        limit=min(limit, BATCH_ROWS), cursor=cursor, filters=filters
+    )
+
+    def pages(page: Page, left: int) -> Iterator[Page]:
+        while True:
+            yield page
+            left -= len(page.users)
+            if not (page.next and left):
+                return
+            page = selectors.user_list(
+                limit=min(left, BATCH_ROWS), cursor=page.next, filters=filters
+            )
+
+    return pages(page, limit)
+
+
+def as_lines(values: Iterable[Any]) -> Iterator[bytes]:
+    for value in values:
+        yield render(value) + b"\n"
+
+
+SAMPLE = [
+    {"name": "Ada Lovelace", "email": "ada@example.com"},
+    {"name": "Alan Turing", "email": "alan@example.com"},
+    {"name": "Edsger Dijkstra", "email": "edsger@example.com"},
+    {"name": "Grace Hopper", "email": "grace@example.com"},
+    {"name": "Katherine Johnson", "email": "katherine@example.com"},
+]
+
+
+def sample_lines(count: int) -> Iterator[bytes]:
+    """The five of the sample, then numbered ones; the same at every call."""
+    for number in range(count):
+        numbered = f"User {number + 1:07}", f"user{number + 1:07}@example.com"
+        made = dict(zip(("name", "email"), numbered, strict=True))
+        yield json.dumps(SAMPLE[number] if number < len(SAMPLE) else made).encode()

@@ -1,0 +1,46 @@
+import json
+from argparse import ArgumentParser, ArgumentTypeError
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from users import bulk
+
+MAX_USERS = 1_000_000
+PROGRESS_ROWS = 10 * bulk.BATCH_ROWS
+
+
+def count(text: str) -> int:
+    if text.isdigit() and 1 <= int(text) <= MAX_USERS:
+        return int(text)
+    raise ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MAX_USERS}")
+
+
+class Command(BaseCommand):
+    help = "Insert sample users; those already there are left alone."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--count", type=count, default=len(bulk.SAMPLE), help="default: 5"
+        )
+        parser.add_argument("--format", choices=("text", "json"), default="text")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        summary: dict[str, int] = {}
+        for result in bulk.users_import(bulk.sample_lines(options["count"])):
+            summary = result.get("summary", summary)
+            if result.get("line", 0) % PROGRESS_ROWS == 0 and "line" in result:
+                self.stderr.write(f"{result['line']} of {options['count']} ...")
+        counts = {
+            name: summary.get(name, 0) for name in ("created", "exists", "failed")
+        }
+        if options["format"] == "json":
+            self.stdout.write(json.dumps(counts))
+        else:
+            self.stdout.write(
+                f"{counts['created']} created, {counts['exists']} already there."
+            )
+        if counts["failed"]:
+            raise CommandError(
+                f"{counts['failed']} failed: the database did not answer. Run it again."
+            )
