@@ -38,6 +38,7 @@ def settings(cli: Any) -> None:
             raise NotReady(f"Stage {stage!r} is no role; use primary or secondary.")
         deploys = cli.command in {"deploy", "update"}
         if deploys:
+            options.require_access()
             wanted.require_current_schema(topology, dict(os.environ))
             _load(cli, topology, wanted.deployed(topology, options, stage))
             _continue(cli)

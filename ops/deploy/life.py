@@ -38,8 +38,9 @@ class Life:
     def deploy(self) -> None:
         """Make or update everything. On a failure both functions are as they were.
 
-        Raises StepFailed.
+        Raises StepFailed, and ImproperlyConfigured before anything is made.
         """
+        self.options.require_access()
         _require_one_aws()
         self._manage("dsql_provision")
         for stage in self.topology.regions:

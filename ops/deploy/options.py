@@ -48,6 +48,14 @@ class Options:
             passed={name: env[name] for name in PASSED if name in env},
         )
 
+    def require_access(self) -> None:
+        """Raise ImproperlyConfigured unless it was chosen who may call the API."""
+        if not self.passed.get("API_AUTH"):
+            raise ImproperlyConfigured(
+                "API_AUTH is not set. Choose who may call: API_AUTH=oidc with OIDC_ISSUER and "
+                "OIDC_AUDIENCE, or API_AUTH=none to let everyone in."
+            )
+
 
 def in_vpc(stage: str) -> bool:
     """Whether zappa_settings.json puts that stage's function into a VPC."""

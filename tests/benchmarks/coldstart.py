@@ -81,6 +81,7 @@ def served(status: lifecycle.Status) -> dict[str, str]:
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "DJANGO_SECRET_KEY": "k" * 50,
         "ALLOWED_HOSTS": ".amazonaws.com",
+        "API_AUTH": "none",
     }
 
 

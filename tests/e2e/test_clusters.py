@@ -74,6 +74,6 @@ def test_from_nothing_to_nothing(checkout: Checkout) -> None:
     assert "There is no cluster of 'shop-eu'" in manage("dsql_status")
     manage("dsql_provision")
     assert (
-        "Not applied: users.0001_initial."
+        "Not applied: api.0001_initial, users.0001_initial, users.0002"
         in checkout.manage("dsql_verify", "--only", "migrations", **REGIONS).stdout
     )

@@ -37,7 +37,7 @@ class World:
         self.moto.start()
         self.functions = Functions(self._of_function)
         self.internet = Internet(self.functions, self.root)
-        chosen = {"CORS_ALLOWED_ORIGINS": ORIGIN}
+        chosen = {"CORS_ALLOWED_ORIGINS": ORIGIN, "API_AUTH": "none"}
         self.environ = {**_kept(), **self._aws(), **self._network(), **chosen}
 
     def close(self) -> None:

@@ -37,6 +37,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("VIRTUAL_ENV", "another")
+    monkeypatch.setenv("API_AUTH", "oidc")
 
 
 @pytest.fixture
@@ -90,6 +91,16 @@ def test_other_commands_ask_nothing_of_the_account(
     callbacks.settings(cli)
     assert account["schema"] == 0
     assert cli.session.region_name == "us-east-1"
+
+
+@pytest.mark.parametrize("command", ["deploy", "update"])
+def test_who_may_call_must_be_chosen(
+    account: dict[str, Any], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.delenv("API_AUTH")
+    with pytest.raises(SystemExit, match="API_AUTH is not set. Choose who may call"):
+        callbacks.settings(Cli(command))
+    assert account["schema"] == 0
 
 
 def test_a_second_deploy_is_an_update(account: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 from ops.deploy import function, life
 from ops.deploy.life import Life, StepFailed
@@ -14,11 +15,15 @@ PRIMARY, SECONDARY = "us-east-1", "us-east-2"
 class Recorded(Life):
     """Writes the lines down; ``broken`` are those that end with an error."""
 
-    def __init__(self, broken: Sequence[str] = (), sick: Sequence[str] = ()) -> None:
+    def __init__(
+        self, broken: Sequence[str] = (), sick: Sequence[str] = (), access: str = "oidc"
+    ) -> None:
         super().__init__(
-            Topology.from_environment({}), Options.from_environment({}),
-            lambda _: None, lambda _: None,
-        )  # fmt: skip
+            Topology.from_environment({}),
+            Options.from_environment({"API_AUTH": access} if access else {}),
+            lambda _: None,
+            lambda _: None,
+        )
         self.broken, self.sick = broken, sick
         self.lines: list[str] = []
         self.versions = {PRIMARY: 3, SECONDARY: 7}
@@ -128,6 +133,13 @@ def test_destroying_takes_the_functions_first_and_the_clusters_last(
         "manage.py stack delete --stage primary --yes",
         "manage.py dsql_destroy --yes --target multi-region-app",
     ]
+
+
+def test_nothing_begins_before_it_is_chosen_who_may_call() -> None:
+    found = Recorded(access="")
+    with pytest.raises(ImproperlyConfigured, match="API_AUTH is not set"):
+        found.deploy()
+    assert found.lines == []
 
 
 def test_clusters_of_a_sandbox_and_stacks_of_aws_are_not_one_deployment(

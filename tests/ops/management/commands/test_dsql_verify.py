@@ -44,7 +44,7 @@ def schema(django_db_modify_db_settings: None, django_db_blocker: Any) -> Iterat
         creation = connections["verified"].creation
         name = creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
         said: list[str] = []
-        assert prepare("verified", ARNS, said.append, verbosity=0) == len(said) == 5
+        assert prepare("verified", ARNS, said.append, verbosity=0) == len(said) == 6
         assert prepare("verified", ARNS, said.append, verbosity=0) == 0
         yield str(name)
         creation.destroy_test_db("postgres", verbosity=0)
