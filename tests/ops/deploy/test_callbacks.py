@@ -98,7 +98,7 @@ def test_who_may_call_must_be_chosen(
     account: dict[str, Any], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.delenv("API_AUTH")
-    with pytest.raises(SystemExit, match="API_AUTH is not set. Choose who may call"):
+    with pytest.raises(SystemExit, match=r"API_AUTH is not set\. Choose who may call"):
         callbacks.settings(Cli(command))
     assert account["schema"] == 0
 
