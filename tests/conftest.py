@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings
+from django.urls import clear_script_prefix
 
 from ops import aws
 from ops.paths import PROJECT
@@ -32,6 +33,13 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lifecycle.Stat
         os.environ.clear()
         os.environ.update(outer)
         lifecycle.reset(root)
+
+
+@pytest.fixture(autouse=True)
+def no_script_prefix_stays() -> Iterator[None]:
+    """A request through WSGI leaves its stage in front of every later link."""
+    yield
+    clear_script_prefix()
 
 
 @pytest.fixture(autouse=True)

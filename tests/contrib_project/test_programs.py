@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from ops.sandbox.lifecycle import Status
 
 pytestmark = pytest.mark.usefixtures("sandbox")
-LINT = "dsql-lint"
+LINT = Path(sys.executable).with_name("dsql-lint")
 
 
 def run(module: str, *arguments: str) -> str:

@@ -15,6 +15,7 @@ from django.urls import resolve
 from config.api import tokens
 from ops import contract
 from ops.issuer import Issuer, serving
+from ops.paths import PROJECT
 from tests.regions import region_server
 from users.models import User
 
@@ -81,7 +82,11 @@ def test_schemathesis_finds_nothing(
                 *("--report", "json", "--report-json-path", str(report)),
             ],
             cwd=tmp_path,
-            env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.e2e.schemathesis_hooks"},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(PROJECT),
+                "SCHEMATHESIS_HOOKS": "tests.e2e.schemathesis_hooks",
+            },
             capture_output=True,
             text=True,
         )
