@@ -32,7 +32,7 @@ PROTOCOLS: dict[str, type[psycopg.Cursor[Any]]] = {
 
 
 def measure(status: Status) -> list[Figure]:
-    """The best round is judged: whatever else the machine does only lowers a rate."""
+    """The median round is judged; measure on an idle machine."""
     keys = [uuid.uuid4() for _ in range(USERS)]
     with Postgres(status.root).connect() as postgres:
         rows = [(key, f"{key}@example.com") for key in keys]
@@ -60,10 +60,10 @@ def figure(protocol: str, connections: int, rates: list[float]) -> Figure:
     load = os.getloadavg()[0]
     return Figure(
         f"{protocol}, connections: {connections}",
-        max(rates),
+        statistics.median(rates),
         "/s",
         at_least=GOAL if connections == CONNECTIONS else None,
-        note=f"median {statistics.median(rates):,.0f} /s; load average {load:.1f}",
+        note=f"best {max(rates):,.0f} /s; load average {load:.1f}",
     )
 
 
