@@ -81,5 +81,4 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotat
 
 clean: ## Stop the sandbox; remove it, .venv and every cache
 	-@test -x $(BIN)/python && $(BIN)/python manage.py sandbox reset --yes
-	rm -rf $(VENV) .packages .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .packages .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

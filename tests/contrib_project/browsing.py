@@ -5,6 +5,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import django
 from django.core.management import call_command
@@ -48,7 +50,9 @@ def browse() -> list[str]:
     return seen
 
 
-def main() -> int:
+@contextmanager
+def prepared() -> Iterator[None]:
+    """The project migrated from zero, with its superuser; emptied afterwards."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.contrib_project.settings"
     os.environ["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
     django.setup()
@@ -59,9 +63,16 @@ def main() -> int:
         ("createsuperuser", "--noinput", "--username=boss", "--email=boss@example.com"),
     ):
         call_command(command, *options, verbosity=0)
-    print("\n".join(browse()))
-    call_command("flush", verbosity=0, interactive=False)
-    connection.close()
+    try:
+        yield
+    finally:
+        call_command("flush", verbosity=0, interactive=False)
+        connection.close()
+
+
+def main() -> int:
+    with prepared():
+        print("\n".join(browse()))
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ops.sandbox.lifecycle import Status
+from tests.contrib_project import browser
 
 pytestmark = pytest.mark.usefixtures("sandbox")
 LINT = Path(sys.executable).with_name("dsql-lint")
@@ -30,6 +31,18 @@ def test_the_admin_works_after_migrating_from_zero() -> None:
     seen = run("browsing").split()
     assert seen[-1].endswith("/delete/")
     assert len(seen) == 7
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(
+    browser.installed() is None,
+    reason="no Chromium with its driver: apt-get install chromium chromium-driver",
+)
+def test_a_person_administers_in_a_browser(tmp_path: Path) -> None:
+    seen = run("browser", str(tmp_path)).split()
+    assert seen[:2] == ["index", "added"]
+    assert seen[-2:] == ["history", "gone"]
+    assert {picture.stem for picture in tmp_path.iterdir()} == set(seen)
 
 
 def test_a_run_that_lost_its_connection_is_continued() -> None:
