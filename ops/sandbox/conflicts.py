@@ -30,7 +30,7 @@ open transactions share it too.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -128,6 +128,7 @@ class Footprint:
     """What a transaction did that others may conflict with."""
 
     since: int = 0  # Peers.commits when it began
+    constraints: Sequence[str] = ()  # its SET CONSTRAINTS, which hold for shadows too
     texts: list[str] = field(default_factory=list)  # statements that wrote or locked
     keys: list[list[str]] = field(default_factory=list)  # [table, key] it shares
     saved: bool = False  # both savepoints stand
@@ -174,6 +175,7 @@ def step_aside(footprint: Footprint) -> Task:
         if written[name]:
             yield from ask(_fill(name, columns), written[name])
     yield from _call("link_shadows")
+    yield from _set_constraints(footprint)
     footprint.aside = True
     footprint.shadows = {name for name, _ in found}
 
@@ -181,7 +183,15 @@ def step_aside(footprint: Footprint) -> Task:
 def shadow_more(footprint: Footprint) -> Task:
     """Shadow also what the next statement may write."""
     answer = yield from _call("shadow", _names(footprint))
-    footprint.shadows |= {name for (name,) in rows(answer)}
+    if new := {name for (name,) in rows(answer)}:
+        footprint.shadows |= new
+        yield from _set_constraints(footprint)
+
+
+def _set_constraints(footprint: Footprint) -> Task:
+    """Say again when constraints are checked: a shadow's are found before its table's."""
+    for text in footprint.constraints:
+        yield from ask(text)
 
 
 def note_locks(footprint: Footprint, locks: str, names: frozenset[str]) -> Task:

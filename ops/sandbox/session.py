@@ -87,6 +87,7 @@ class Transaction:
     since: int | None = None  # Peers.commits at its first statement
     footprint: Footprint | None = None  # of what it changed and locked
     jobs: list[str] = field(default_factory=list)  # that begin when it commits
+    constraints: list[str] = field(default_factory=list)  # its SET CONSTRAINTS
 
 
 class Refused(Exception):
@@ -428,7 +429,8 @@ class Session:
         """PostgreSQL's answer to a statement, whoever is in its way."""
         footprint = self._txn.footprint
         if footprint is None:
-            footprint = self._txn.footprint = Footprint(self._txn.since or 0)
+            footprint = Footprint(self._txn.since or 0, self._txn.constraints)
+            self._txn.footprint = footprint
         if statement.kind in (Kind.LOCK, Kind.WRITE):
             footprint.texts.append(statement.sql)
         for attempt in range(ATTEMPTS):
@@ -596,6 +598,8 @@ class Session:
             self._count(tag)
             if statement.submits:
                 yield from self._submit(statement, describe=describe)
+            if statement.sets_constraints:
+                self._txn.constraints.append(statement.sql)
             last = messages.complete(statement.tag or tag)
         self._to_client.append(last)
 

@@ -36,6 +36,7 @@ class Statement:
     waits_for_job: str | None = None  # the literal of CALL sys.wait_for_job('…')
     tag: str | None = None  # command tag to answer when PostgreSQL's would differ
     discard_rows: bool = False  # the replacement answers rows the client must not see
+    sets_constraints: bool = False  # SET CONSTRAINTS
     locks: str = ""  # "FOR UPDATE" or "FOR KEY SHARE", whichever is stronger
     guard: str = (
         ""  # a query asked first: a row is a SQLSTATE and the text of a refusal

@@ -268,6 +268,10 @@ def _setting(sql: str, node: Any, is_async: bool) -> Statement:
     return Statement(sql, Kind.SETTING)
 
 
+def _constraints(sql: str, node: Any, is_async: bool) -> Statement:
+    return Statement(sql, Kind.SETTING, sets_constraints=True)
+
+
 def _schema(sql: str, node: Any, is_async: bool) -> Statement:
     return Statement(sql, Kind.DDL, guard=SCHEMA_GUARD)
 
@@ -283,7 +287,7 @@ HANDLERS: dict[str, Callable[[str, Any, bool], Statement]] = {
     "transaction_stmt": _transaction,
     "variable_set_stmt": _set,
     "variable_show_stmt": _show,
-    "constraints_set_stmt": _setting,
+    "constraints_set_stmt": _constraints,
     "deallocate_stmt": _setting,
     "discard_stmt": _setting,
     "vacuum_stmt": _vacuum,

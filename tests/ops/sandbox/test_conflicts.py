@@ -296,6 +296,32 @@ def test_an_own_violation_is_no_conflict(tables: str, open_session: Open) -> Non
         connection.execute(f"INSERT INTO {tables}_late (parent) VALUES (77)")
 
 
+@pytest.mark.parametrize("name", ["{}_once", "ALL"])
+def test_a_constraint_made_immediate_is_checked_at_once(
+    tables: str, open_session: Open, name: str
+) -> None:
+    connection = open_session()
+    connection.execute(
+        f"CREATE TABLE {tables}_swap (id int PRIMARY KEY, v int, "
+        f"CONSTRAINT {tables}_once UNIQUE (v) DEFERRABLE INITIALLY DEFERRED)"
+    )
+    connection.execute(f"INSERT INTO {tables}_swap VALUES (1, 1), (2, 2)")
+    swap = (
+        f"UPDATE {tables}_swap SET v = 2 WHERE id = 1",
+        f"UPDATE {tables}_swap SET v = 1 WHERE id = 2",
+    )
+    with connection.transaction():
+        for statement in swap:
+            connection.execute(statement)
+    connection.execute("BEGIN")
+    connection.execute(f"SET CONSTRAINTS {name.format(tables)} IMMEDIATE")
+    with pytest.raises(errors.UniqueViolation):
+        connection.execute(f"UPDATE {tables}_swap SET v = 1 WHERE id = 1")
+    connection.execute("ROLLBACK")
+    assert rows(connection, f"SELECT v FROM {tables}_swap ORDER BY id") == [(2,), (1,)]
+    connection.execute(f"DROP TABLE {tables}_swap")
+
+
 def test_an_autocommit_statement_goes_before_an_open_transaction(
     pair: tuple[Connection, Connection], tables: str, open_session: Open
 ) -> None:
