@@ -61,6 +61,13 @@ class Topology:
     def single_region(self) -> bool:
         return self.witness is None
 
+    def function(self, role: str) -> tuple[str, str]:
+        """Region and name of the role's Lambda function, which its API's stack shares."""
+        return self.regions[role], f"{self.prefix}-{role}"
+
+    def peer_of(self, role: str) -> str:
+        return SECONDARY if role == PRIMARY else PRIMARY
+
     def tags(self, role: str) -> dict[str, str]:
         """The tags of everything made for that role."""
         return {**self.common_tags, "Role": role}

@@ -6,9 +6,10 @@ from django.db import DatabaseError, ProgrammingError
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_vary_headers
 
 from config.api.answers import answer
-from config.api.views import region, safe
+from config.api.views import peer_origin, region, safe
 from config.dsql.conflicts import sqlstates
 from config.dsql.retry import run_statement
 
@@ -21,8 +22,19 @@ def health(request: HttpRequest) -> HttpResponse:
     try:
         behind = unapplied()
     except DatabaseError:
-        return _answer(database="unreachable", schema="unknown")
-    return _answer(database="ok", schema="behind" if behind else "current")
+        response = _answer(database="unreachable", schema="unknown")
+    else:
+        response = _answer(database="ok", schema="behind" if behind else "current")
+    return _readable_by_peer(request, response)
+
+
+def _readable_by_peer(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """The other Region's page may read it, whoever else CORS lets in."""
+    if origin := peer_origin():
+        patch_vary_headers(response, ["Origin"])
+        if request.headers.get("Origin") == origin:
+            response["Access-Control-Allow-Origin"] = origin
+    return response
 
 
 def _answer(*, database: str, schema: str) -> HttpResponse:

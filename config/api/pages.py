@@ -11,7 +11,6 @@ from functools import cache
 from html import escape
 from pathlib import Path
 from string import Template
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -19,7 +18,7 @@ from django.urls import reverse
 
 from config.api.answers import answer
 from config.api.problems import KINDS, TITLES
-from config.api.views import region, safe
+from config.api.views import peer_origin, region, safe
 
 FOLDER = Path(__file__).parent
 CONTRACT = FOLDER / "openapi.json"
@@ -35,7 +34,7 @@ def index(request: HttpRequest) -> HttpResponse:
         return _page(
             "index.html",
             {"region": region(), "peer": settings.PEER_URL},
-            connect=_origin(settings.PEER_URL),
+            connect=peer_origin(),
         )
     links = {name: reverse(name) for name in LINKS}
     content = {"service": "users", "region": region(), "links": links}
@@ -98,8 +97,3 @@ def _policy(text: str) -> str:
             digest = b64encode(hashlib.sha256(own.encode()).digest()).decode()
             sources.append(f"{tag}-src 'sha256-{digest}'")
     return "; ".join([*sources, "frame-ancestors 'none'"])
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}" if url else ""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import IO, Any, ClassVar, NoReturn
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -22,6 +23,12 @@ from config.api.answers import answer
 def region() -> str:
     """The Region that serves: Lambda sets AWS_REGION."""
     return os.environ.get("AWS_REGION", "")
+
+
+def peer_origin() -> str:
+    """The origin of the other Region's API, whose page asks this one for its health."""
+    parts = urlsplit(settings.PEER_URL)
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 def load_object(content: bytes) -> dict[str, Any]:

@@ -76,6 +76,9 @@ def post(cli: Any) -> None:
         ]
         function.drop_other_variables(cli.aws_region, cli.lambda_name, variables)
         url = gateway.url(options.stage)
+        # The peer's front page shows this Region's health; its API may be newer than it.
+        peer = topology.function(topology.peer_of(stage))
+        function.add_variables(*peer, {"PEER_URL": url})
         _say(f"{cli.aws_region}: {url} (also {gateway.url(stage)})")
         _say(f"Try: curl {url}/health")
         _say(f"When both Regions are deployed: {_verification(topology, options)}")
@@ -83,10 +86,7 @@ def post(cli: Any) -> None:
 
 def _verification(topology: Topology, options: Options) -> str:
     """The command that checks the whole, as far as its URLs are known."""
-    found = {
-        role: Gateway.of(region, f"{topology.prefix}-{role}")
-        for role, region in topology.regions.items()
-    }
+    found = {role: Gateway.of(*topology.function(role)) for role in topology.regions}
     urls = [
         f"--api-url {role}={gateway.url(options.stage) if gateway else 'URL'}"
         for role, gateway in found.items()

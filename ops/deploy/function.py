@@ -1,6 +1,6 @@
 """The function that Zappa makes: whether it is whole, and what Zappa leaves on it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -47,14 +47,26 @@ def remove(region: str, name: str) -> None:
 
 def drop_other_variables(region: str, name: str, wanted: Mapping[str, str]) -> None:
     """Zappa's update keeps every variable that the function has; drop the others."""
+    _set_variables(region, name, lambda _: dict(wanted))
+
+
+def add_variables(region: str, name: str, more: Mapping[str, str]) -> None:
+    """Set these beside what a deployed function has; nothing happens to an absent one."""
+    if state(region, name) == COMPLETE:
+        _set_variables(region, name, lambda now: {**now, **more})
+
+
+def _set_variables(
+    region: str, name: str, change: Callable[[dict[str, str]], dict[str, str]]
+) -> None:
     client = aws.client("lambda", region)
     with aws.explained():
         client.get_waiter("function_updated_v2").wait(FunctionName=name)
         found = _configuration(region, name) or {}
         now = found.get("Environment", {}).get("Variables", {})
-        if now != dict(wanted):
+        if (wanted := change(now)) != now:
             client.update_function_configuration(
-                FunctionName=name, Environment={"Variables": dict(wanted)}
+                FunctionName=name, Environment={"Variables": wanted}
             )
             client.get_waiter("function_updated_v2").wait(FunctionName=name)
 

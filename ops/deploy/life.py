@@ -69,7 +69,7 @@ class Life:
         before: dict[str, int] = {}
         try:
             for stage in self.topology.regions:
-                before[stage] = function.version(*self._function(stage))
+                before[stage] = function.version(*self.topology.function(stage))
                 self._zappa("deploy", stage)
                 # The other Region is touched only when this one serves.
                 self._smoke(stage)
@@ -81,7 +81,7 @@ class Life:
             ) from failed
 
     def _roll_back(self, stage: str, version: int) -> None:
-        region, name = self._function(stage)
+        region, name = self.topology.function(stage)
         if version == 0:
             self.say(f"{region}: removing what this deployment made of {name} ...")
             self._zappa("undeploy", stage, "--yes")
@@ -106,16 +106,13 @@ class Life:
         return {stage: self._url(stage) for stage in self.topology.regions}
 
     def _url(self, stage: str) -> str:
-        gateway = Gateway.of(*self._function(stage))
+        gateway = Gateway.of(*self.topology.function(stage))
         if gateway is None:
             raise StepFailed(f"{self.topology.regions[stage]}: there is no API.")
         return gateway.url(self.options.stage)
 
-    def _function(self, stage: str) -> tuple[str, str]:
-        return self.topology.regions[stage], f"{self.topology.prefix}-{stage}"
-
     def _state(self, stage: str) -> str:
-        return function.state(*self._function(stage))
+        return function.state(*self.topology.function(stage))
 
     def _say_what_remains(self) -> None:
         for region in self.topology.regions.values():

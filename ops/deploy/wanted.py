@@ -7,11 +7,12 @@ from typing import Any
 from ops.clusters.database import RUNTIME_ROLE
 from ops.deploy import found
 from ops.deploy.found import NotReady
+from ops.deploy.gateway import Gateway
 from ops.deploy.options import Options
 from ops.paths import MANAGE, PROJECT
 from ops.stacks import secret
 from ops.stacks.runtime import RuntimeStack
-from ops.topology import PRIMARY, SECONDARY, Topology
+from ops.topology import PRIMARY, Topology
 
 
 def local(topology: Topology, options: Options, stage: str) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def deployed(topology: Topology, options: Options, stage: str) -> dict[str, Any]
             f"{topology.regions[stage]}: there is no complete runtime stack. Run `manage.py "
             f"stack deploy --stage {stage}`."
         )
-    peer = SECONDARY if stage == PRIMARY else PRIMARY
+    peer = topology.peer_of(stage)
     variables = {
         # The application is built while the function starts, not in the first request.
         "INSTANTIATE_LAMBDA_HANDLER_ON_IMPORT": "1",
@@ -46,6 +47,7 @@ def deployed(topology: Topology, options: Options, stage: str) -> dict[str, Any]
         "ALLOWED_HOSTS": ",".join(allowed_hosts(topology, options, stage)),
         "LOG_FORMAT": "json",
         "METRICS_NAMESPACE": topology.prefix,
+        **peer_url(topology, options, peer),
         **options.passed,
         **secret.read(topology, stage).variables(),
     }
@@ -55,6 +57,12 @@ def deployed(topology: Topology, options: Options, stage: str) -> dict[str, Any]
         "s3_bucket": outputs["BucketName"],
         "aws_environment_variables": variables,
     }
+
+
+def peer_url(topology: Topology, options: Options, peer: str) -> dict[str, str]:
+    """Where the front page finds the peer's health; nothing before the peer is deployed."""
+    gateway = Gateway.of(*topology.function(peer))
+    return {"PEER_URL": gateway.url(options.stage)} if gateway else {}
 
 
 def allowed_hosts(topology: Topology, options: Options, stage: str) -> tuple[str, ...]:

@@ -81,6 +81,20 @@ def test_links_and_types_follow_the_stage() -> None:
     assert 'data-health="/prod/health"' in page
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [("https://peer.example.com", True), ("https://other.example.com", False)],
+)
+def test_only_the_peers_page_may_read_the_health(
+    settings: Any, origin: str, allowed: bool
+) -> None:
+    settings.PEER_URL = "https://peer.example.com/prod"
+    answer = Client().get("/health", headers={"origin": origin})
+    assert answer.get("Access-Control-Allow-Origin") == (origin if allowed else None)
+    assert "origin" in answer["Vary"].lower()
+
+
 def shown(url: str, profile: Path) -> str:
     """The page's DOM when its scripts have run."""
     assert CHROMIUM is not None

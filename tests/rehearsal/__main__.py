@@ -202,6 +202,7 @@ def change(on: Rehearsal) -> None:
     again = on.type(f"{ZAPPA} deploy {secondary}")
     on.check("a deploy after a failed one starts anew", "making it anew" in again)
     on.check("both Regions serve", lambda: checks.serves(on.world))
+    on.check("and name each other", lambda: checks.know_each_other(on.world))
     for _ in range(2):
         on.type(f"{MANAGE} stack rotate-key")
         cursor = checks.next_page(on.world, primary)

@@ -162,6 +162,10 @@ def of_the_api(world: World) -> Iterator[tuple[str, Holds]]:
         ),
     )
     yield (
+        "each front page may ask the other Region for its health",
+        lambda: know_each_other(world),
+    )
+    yield (
         "stages are limited, traced, logged and tagged",
         lambda: all(hardened(world, stage) for stage in world.topology.regions),
     )
@@ -169,6 +173,18 @@ def of_the_api(world: World) -> Iterator[tuple[str, Holds]]:
         "no line of the functions' logs names a person or a secret",
         lambda: _logs_are_clean(world),
     )
+
+
+def know_each_other(world: World) -> bool:
+    """Each Region's page names the other's API, which lets that page read its health."""
+    both = urls(world, "prod")
+    for own, other in zip(both, both[::-1], strict=True):
+        page = ask(world, f"{own}/", Accept="text/html").body.decode()
+        assert f'data-peer="{other}"' in page, page
+        origin = own.removesuffix("/prod")
+        health = ask(world, f"{other}/health", Origin=origin)
+        assert health.headers["Access-Control-Allow-Origin"] == origin, health.headers
+    return True
 
 
 def _is_problem(answer: Answer, status: int) -> bool:
