@@ -40,16 +40,6 @@ class DatabaseValidation(BaseDatabaseValidation):
                     id="dsql.E001",
                 )
             )
-        collation = field.db_parameters(self.connection).get("collation")
-        if collation not in (None, "C"):
-            found.append(
-                Error(
-                    f"DSQL has the collation C only, not {collation!r}.",
-                    hint="Remove db_collation; compare with Lower() or Upper().",
-                    obj=field,
-                    id="dsql.E002",
-                )
-            )
         if kind in ("json", "jsonb") and (field.db_index or field.unique):
             found.append(self._json(field))
         if field.db_tablespace:
@@ -57,7 +47,7 @@ class DatabaseValidation(BaseDatabaseValidation):
         return found
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
-        found: list[CheckMessage] = []
+        found: list[CheckMessage] = super().check(**kwargs)
         for model in apps.get_models():
             if router.allow_migrate_model(self.connection.alias, model):
                 found += self._model(model)

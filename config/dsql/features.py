@@ -11,6 +11,7 @@ from django.utils.functional import cached_property
 # By cause: a test class of Django's suite and names of its tests.
 GAPS: dict[str, dict[str, str]] = {
     "SAVEPOINT is refused: an error ends the whole transaction": {
+        "admin_changelist.tests.ChangeListTests": "test_list_editable_atomicity",
         "admin_views.tests.AdminViewBasicTest": "test_disallowed_to_field",
         "admin_views.tests.AdminViewListEditable": """
             test_forged_post_submission_when_no_add_permission""",
@@ -29,6 +30,8 @@ GAPS: dict[str, dict[str, str]] = {
             test_unavailable_content_type_model""",
         "fixtures.tests.FixtureLoadingTests": """
             test_loaddata_app_option test_unmatched_identifier_loading""",
+        "fixtures_model_package.tests.FixtureTestCase": "test_loaddata",
+        "force_insert_update.tests.ForceTests": "test_force_update",
         "get_or_create.tests.GetOrCreateTests": "test_get_or_create_invalid_params",
         "get_or_create.tests.GetOrCreateTestsWithManualPKs": """
             test_create_with_duplicate_primary_key test_savepoint_rollback""",
@@ -41,6 +44,9 @@ GAPS: dict[str, dict[str, str]] = {
         "many_to_one.tests.ManyToOneTests": "test_fk_assignment_and_related_object_cache",
         "model_fields.test_booleanfield.BooleanFieldTests": "test_null_default",
         "model_fields.test_floatfield.TestFloatField": "test_float_validates_object",
+        "multiple_database.tests.QueryTestCase": """
+            test_generic_key_cross_database_protection
+            test_m2m_cross_database_protection""",
         "queries.test_q.QCheckTests": "test_rawsql",
         "sessions_tests.tests.CacheDBSessionTests": """
             test_session_asave_does_not_resurrect_session_logged_out_in_other_context

@@ -13,7 +13,7 @@ import hashlib
 import logging
 from typing import Any
 
-from django.db import DatabaseError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.models.signals import post_migrate, pre_migrate
 
 from config.dsql.conflicts import sqlstates
@@ -85,7 +85,7 @@ def run(connection: Any, sql: str, params: Any = None) -> Any:
     return run_statement(work, using=connection.alias)
 
 
-def begin(using: str, **kwargs: Any) -> None:
+def begin(using: str = DEFAULT_DB_ALIAS, **kwargs: Any) -> None:
     connection: Any = connections[using]
     if hasattr(connection, "migrating"):
         connection.migrating = (
@@ -94,7 +94,7 @@ def begin(using: str, **kwargs: Any) -> None:
         connection.editor = None  # of a run that ended in an error
 
 
-def end(using: str, **kwargs: Any) -> None:
+def end(using: str = DEFAULT_DB_ALIAS, **kwargs: Any) -> None:
     connection: Any = connections[using]
     if not hasattr(connection, "migrating") or connection.in_atomic_block:
         return
