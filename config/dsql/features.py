@@ -63,6 +63,13 @@ GAPS: dict[str, dict[str, str]] = {
         "sessions_tests.tests.DatabaseSessionWithTimeZoneTests": """
             test_session_asave_does_not_resurrect_session_logged_out_in_other_context
             test_session_save_does_not_resurrect_session_logged_out_in_other_context""",
+        "test_utils.test_testcase.TestDataTests": "test_class_attribute_identity",
+        "test_utils.test_testcase.TestTestCase": """
+            test_fixture_teardown_checks_constraints""",
+        "test_utils.tests.CaptureOnCommitCallbacksTests": """
+            test_with_rolled_back_savepoint""",
+        "test_utils.tests.TestBadSetUpTestData": """
+            test_failure_in_setUpTestData_should_rollback_transaction""",
         "transaction_hooks.tests.TestConnectionOnCommit": """
             test_discards_hooks_from_rolled_back_savepoint
             test_inner_savepoint_does_not_affect_outer
