@@ -1,9 +1,10 @@
 """Cut a migration run before and after every one of its statements.
 
-``python -m tests.contrib_project.cutting [--every N] [app ...]`` with the environment of a
-sandbox. Each time the run starts from nothing, loses its connection at one statement, and
-is run again; then the schema must be that of an undisturbed run. ``--kill`` ends the
-whole process at the statement instead, by SIGKILL.
+``python -m tests.contrib_project.cutting SANDBOX [--every N] [app ...]`` with the
+environment of the sandbox in that folder. Each time the run starts from nothing, loses its
+connection at one statement by a fault of the sandbox, and is run again; then the schema
+must be that of an undisturbed run. ``--kill`` ends the whole process at the statement
+instead, by SIGKILL.
 """
 
 import argparse
@@ -11,8 +12,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import django
@@ -20,10 +23,13 @@ from django.core.management import call_command
 from django.db import Error, connection
 
 from config.dsql.retry import repeat
+from ops.sandbox.faultline import Switch
 from tests.contrib_project.schemas import described
-from tests.wire import Wire, relay
 
 SCHEMA = "cutting"
+# Not executed; executed and committed, and never answered.
+FAULTS = {"before": "cut-before-statement", "after": "cut-after-commit"}
+Strike = Callable[[], object]
 
 
 def fresh() -> None:
@@ -45,20 +51,18 @@ def migrate(apps: list[str]) -> None:
 
 
 class Counter:
-    """Counts the statements that change something; arms the wire at one of them."""
+    """Counts the statements that change something; something happens at one of them."""
 
-    def __init__(self, wire: Wire, at: int = 0, kind: str = "") -> None:
-        self.wire, self.at, self.kind, self.statements = wire, at, kind, []
+    def __init__(self, at: int = 0, strike: Strike | None = None) -> None:
+        self.at, self.strike, self.statements = at, strike, []
 
     def __call__(
         self, execute: Any, sql: str, params: Any, many: bool, context: Any
     ) -> Any:
         if not sql.lstrip().startswith("SELECT"):
             self.statements.append(sql)
-            if len(self.statements) == self.at and self.kind == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            if len(self.statements) == self.at:
-                self.wire.cut = self.kind
+            if len(self.statements) == self.at and self.strike is not None:
+                self.strike()
         return execute(sql, params, many, context)
 
 
@@ -68,42 +72,45 @@ def counting(counter: Counter) -> Iterator[None]:
         yield
 
 
-def interrupted(apps: list[str], wire: Wire, at: int, kind: str) -> bool:
+def killed(apps: list[str], at: int) -> bool:
+    """Whether the run's process ended at the statement."""
+    fresh()
+    pid = os.fork()
+    if pid == 0:
+        with counting(Counter(at, lambda: os.kill(os.getpid(), signal.SIGKILL))):
+            migrate(apps)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+
+def cut(apps: list[str], switch: Switch, fault: str, at: int) -> bool:
     """Whether the run ended at the statement; False when it repeated it by itself."""
     fresh()
-    if kind == "kill":
-        pid = os.fork()
-        if pid == 0:
-            with counting(Counter(wire, at, kind)):
-                migrate(apps)
-            os._exit(0)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     try:
-        with counting(Counter(wire, at, kind)):
+        with counting(Counter(at, partial(switch.add, fault, times=1))):
             migrate(apps)
     except Error:
         connection.close()
         return True
+    finally:
+        assert [each["struck"] for each in switch.list()] == [1]
+        switch.clear()
     return False
 
 
-def cut_everywhere(
-    apps: list[str],
-    wire: Wire,
-    *,
-    every: int = 1,
-    kinds: Sequence[str] = ("before", "after"),
+def interrupt_everywhere(
+    apps: list[str], ways: Mapping[str, Callable[[int], bool]], *, every: int = 1
 ) -> dict[str, Any]:
     fresh()
-    undisturbed = Counter(wire)
+    undisturbed = Counter()
     with counting(undisturbed):
         migrate(apps)
     wanted = described(connection)
     total, different, cuts, survived = len(undisturbed.statements), [], 0, 0
     for at in range(every, total + 1, every):
-        for kind in kinds:
+        for kind, interrupted in ways.items():
             cuts += 1
-            survived += not interrupted(apps, wire, at, kind)
+            survived += not interrupted(at)
             try:
                 migrate(apps)
             except Error as error:
@@ -123,16 +130,21 @@ def cut_everywhere(
 
 def main() -> int:
     parser = argparse.ArgumentParser()
+    parser.add_argument("sandbox", type=Path)
     parser.add_argument("apps", nargs="*", default=["demo"])
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--kill", action="store_true")
     arguments = parser.parse_args()
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.contrib_project.settings"
     django.setup()
-    kinds = ("kill",) if arguments.kill else ("before", "after")
-    with relay(int(os.environ["PGPORT"])) as wire:
-        found = cut_everywhere(arguments.apps, wire, every=arguments.every, kinds=kinds)
-        connection.close()
+    apps, switch = arguments.apps, Switch(arguments.sandbox)
+    ways: dict[str, Callable[[int], bool]] = {
+        kind: partial(cut, apps, switch, fault) for kind, fault in FAULTS.items()
+    }
+    if arguments.kill:
+        ways = {"kill": partial(killed, apps)}
+    found = interrupt_everywhere(apps, ways, every=arguments.every)
+    connection.close()
     print(json.dumps(found))
     return 1 if found["different"] else 0
 

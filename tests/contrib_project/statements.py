@@ -12,14 +12,13 @@ from django.core.management import call_command
 from django.db import connection
 
 from tests.contrib_project.cutting import Counter, counting, fresh
-from tests.wire import Wire
 
 
 def main() -> int:
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.contrib_project.settings"
     django.setup()
     fresh()
-    counter = Counter(Wire())
+    counter = Counter()
     with counting(counter):
         call_command("migrate", verbosity=0, interactive=False)
     connection.close()
