@@ -16,15 +16,16 @@ from ops.paths import PROJECT
 from ops.sandbox import lifecycle
 from ops.sandbox.faultline import Switch
 from ops.sandbox.postgres import Postgres
-from ops.sandbox.state import JOB_DELAY
 from tests.checkout import Checkout
+
+JOB_DELAY = 0.01  # seconds: jobs of the tests need not look slow
 
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lifecycle.Status]:
     """Both Regions on a free port, with this process's environment pointing at the primary."""
     root = tmp_path_factory.mktemp("sandbox")
-    status = lifecycle.up(root)
+    status = lifecycle.up(root, job_delay=JOB_DELAY)
     outer = dict(os.environ)
     os.environ.update(status.environ())
     try:

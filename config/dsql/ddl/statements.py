@@ -17,7 +17,7 @@ from config.dsql.retry import run_statement
 
 logger = logging.getLogger(__name__)
 statements = logging.getLogger("django.db.backends.schema")  # Django's own
-FIRST_POLL, SLOWEST_POLL = 0.05, 2.0  # seconds between two looks at a job
+FIRST_POLL, SLOWEST_POLL = 0.02, 2.0  # seconds between two looks at a job
 REPORT_EVERY = 10.0  # seconds between two lines about a job that still runs
 ENDED = {"completed", "failed", "cancelled"}
 UNDEFINED_TABLE, UNDEFINED_COLUMN, UNDEFINED_OBJECT = "42P01", "42703", "42704"

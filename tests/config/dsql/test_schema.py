@@ -125,7 +125,7 @@ def test_waits_for_the_job_with_growing_pauses_and_says_so(
     editor.on_job, editor.sleep = begin, pause
     editor.clock = lambda: sum(editor.delays)
     editor.execute("CREATE UNIQUE INDEX ASYNC emails ON t (email)")
-    assert editor.delays[:7] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0]
+    assert editor.delays[:8] == [0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.0]
     assert set(editor.delays[7:]) == {2.0}
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2

@@ -13,7 +13,7 @@ from psycopg import errors
 from psycopg.rows import dict_row
 
 from ops.sandbox import lifecycle
-from ops.sandbox.state import JOB_DELAY
+from tests.conftest import JOB_DELAY
 from tests.golden.replay import connect
 
 Connection = psycopg.Connection[Any]
