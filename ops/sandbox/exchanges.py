@@ -10,6 +10,7 @@ READY, COMPLETE, ERROR, PARAMETER = b"Z"[0], b"C"[0], b"E"[0], b"S"[0]
 NO_DATA, EMPTY, SUSPENDED = b"n"[0], b"I"[0], b"s"[0]
 ROWS, ROW, COPY_DATA = b"T"[0], b"D"[0], b"d"[0]
 NOTHING: frozenset[int] = frozenset()
+EVERYTHING = frozenset(range(256)) - {READY}
 
 
 @dataclass(frozen=True, slots=True)

@@ -379,7 +379,9 @@ class Client(asyncio.Protocol):
             self._refuse(fatal(DENIED, hint=str(refused)))
             return
         loop = asyncio.get_running_loop()
-        session = Session(time.monotonic, self.server.peers, self.flush, self.faults)
+        session = Session(
+            time.monotonic, self.server.peers, self.faults, wake=self.flush
+        )
         try:
             _, upstream = await loop.create_unix_connection(
                 lambda: Upstream(self), self.server.backend.socket_path

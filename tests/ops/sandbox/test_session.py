@@ -3,7 +3,7 @@
 import pytest
 
 from ops.sandbox import messages
-from ops.sandbox.session import MAX_AGE
+from ops.sandbox.transactions import MAX_AGE
 from tests.ops.sandbox.upstream import (
     CLOSE,
     FLUSH,
