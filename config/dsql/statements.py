@@ -14,8 +14,8 @@ SYNCHRONOUS_INDEX = re.compile(
 ROW_LIMIT = "transaction row limit exceeded"
 WAY_OUT = (
     " DSQL takes 3,000 changed rows per transaction, rows that foreign keys cascade to "
-    "included. Change fewer rows at a time, or use config.dsql.split.split_transactions(), "
-    "which commits batch by batch."
+    "included. Change fewer rows at a time, or commit batch by batch with "
+    "config.dsql.split.split_transactions() or loaddata --commit-per-batch."
 )
 
 
