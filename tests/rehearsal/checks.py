@@ -142,6 +142,10 @@ def of_the_api(world: World) -> Iterator[tuple[str, Holds]]:
         ),
     )
     yield (
+        "the application answers preflights and lets it read errors, and no other",
+        lambda: _cross_origin(world, first),
+    )
+    yield (
         "UTF-8 and quotes survive both ways",
         lambda: _round_trip(world, first, second),
     )
@@ -173,6 +177,23 @@ def of_the_api(world: World) -> Iterator[tuple[str, Holds]]:
         "no line of the functions' logs names a person or a secret",
         lambda: _logs_are_clean(world),
     )
+
+
+def _cross_origin(world: World, url: str) -> bool:
+    for origin, allowed in ((ORIGIN, ORIGIN), ("https://other.example", None)):
+        found = [
+            ask(
+                world, f"{url}/users", "OPTIONS",
+                Origin=origin, Access_Control_Request_Method="POST",
+            ),
+            ask(world, f"{url}/nothing", Origin=origin),
+            ask(world, f"{url}/users", "DELETE", Origin=origin),
+            ask(world, f"{url}/users", Origin=origin),
+        ]  # fmt: skip
+        assert [each.status for each in found] == [200, 404, 405, 200], found
+        for each in found:
+            assert each.headers["Access-Control-Allow-Origin"] == allowed, each
+    return True
 
 
 def know_each_other(world: World) -> bool:
