@@ -74,7 +74,7 @@ def post(cli: Any) -> None:
         variables = wanted.deployed(topology, options, stage)[
             "aws_environment_variables"
         ]
-        function.drop_other_variables(cli.aws_region, cli.lambda_name, variables)
+        function.set_variables(cli.aws_region, cli.lambda_name, variables)
         url = gateway.url(options.stage)
         # The peer's front page shows this Region's health; its API may be newer than it.
         peer = topology.function(topology.peer_of(stage))

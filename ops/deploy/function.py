@@ -45,30 +45,39 @@ def remove(region: str, name: str) -> None:
             formation.get_waiter("stack_delete_complete").wait(StackName=name)
 
 
-def drop_other_variables(region: str, name: str, wanted: Mapping[str, str]) -> None:
-    """Zappa's update keeps every variable that the function has; drop the others."""
-    _set_variables(region, name, lambda _: dict(wanted))
+def variables(region: str, name: str) -> dict[str, str]:
+    """The environment variables of the function; none when it is absent."""
+    with aws.explained():
+        return _variables(_configuration(region, name))
+
+
+def set_variables(region: str, name: str, wanted: Mapping[str, str]) -> None:
+    """These and no others, which Zappa's update would keep."""
+    _change_variables(region, name, lambda _: dict(wanted))
 
 
 def add_variables(region: str, name: str, more: Mapping[str, str]) -> None:
     """Set these beside what a deployed function has; nothing happens to an absent one."""
     if state(region, name) == COMPLETE:
-        _set_variables(region, name, lambda now: {**now, **more})
+        _change_variables(region, name, lambda now: {**now, **more})
 
 
-def _set_variables(
+def _change_variables(
     region: str, name: str, change: Callable[[dict[str, str]], dict[str, str]]
 ) -> None:
     client = aws.client("lambda", region)
     with aws.explained():
         client.get_waiter("function_updated_v2").wait(FunctionName=name)
-        found = _configuration(region, name) or {}
-        now = found.get("Environment", {}).get("Variables", {})
+        now = _variables(_configuration(region, name))
         if (wanted := change(now)) != now:
             client.update_function_configuration(
                 FunctionName=name, Environment={"Variables": wanted}
             )
             client.get_waiter("function_updated_v2").wait(FunctionName=name)
+
+
+def _variables(configuration: Any) -> dict[str, str]:
+    return dict((configuration or {}).get("Environment", {}).get("Variables", {}))
 
 
 def _configuration(region: str, name: str) -> Any:

@@ -6,7 +6,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ops import aws
@@ -23,6 +24,14 @@ Say = Callable[[str], None]
 
 class StepFailed(Exception):
     """A step did not succeed; says which and what was done about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """A function as a deployment found it; version 0 when there was none."""
+
+    version: int
+    variables: Mapping[str, str]
 
 
 class Life:
@@ -66,10 +75,11 @@ class Life:
         self._say_what_remains()
 
     def _deploy_functions(self) -> None:
-        before: dict[str, int] = {}
+        before: dict[str, Before] = {}
         try:
             for stage in self.topology.regions:
-                before[stage] = function.version(*self.topology.function(stage))
+                at = self.topology.function(stage)
+                before[stage] = Before(function.version(*at), function.variables(*at))
                 self._zappa("deploy", stage)
                 # The other Region is touched only when this one serves.
                 self._smoke(stage)
@@ -80,14 +90,18 @@ class Life:
                 f"{failed} Both Regions serve what they served before."
             ) from failed
 
-    def _roll_back(self, stage: str, version: int) -> None:
+    def _roll_back(self, stage: str, before: Before) -> None:
         region, name = self.topology.function(stage)
-        if version == 0:
-            self.say(f"{region}: removing what this deployment made of {name} ...")
-            self._zappa("undeploy", stage, "--yes")
-        elif steps := function.version(region, name) - version:
-            self.say(f"{region}: putting back version {version} of {name} ...")
+        if before.version == 0:
+            if self._state(stage) != function.ABSENT:
+                self.say(f"{region}: removing what this deployment made of {name} ...")
+                self._zappa("undeploy", stage, "--yes")
+            return
+        if steps := function.version(region, name) - before.version:
+            self.say(f"{region}: putting back version {before.version} of {name} ...")
             self._zappa("rollback", stage, "-n", str(steps))
+        # Zappa's rollback is of the code alone.
+        function.set_variables(region, name, before.variables)
 
     def _smoke(self, stage: str) -> None:
         """Wait until /health answers 200: started, connected, schema current."""

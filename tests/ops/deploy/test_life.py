@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -27,6 +27,9 @@ class Recorded(Life):
         self.broken, self.sick = broken, sick
         self.lines: list[str] = []
         self.versions = {PRIMARY: 3, SECONDARY: 7}
+        self.variables: dict[str, Mapping[str, str]] = {
+            PRIMARY: {"API_AUTH": "oidc"}, SECONDARY: {"API_AUTH": "oidc"}
+        }  # fmt: skip
 
     def _run(self, command: Sequence[str], name: str, arguments: Sequence[str]) -> None:
         line = " ".join([name, *arguments])
@@ -34,7 +37,9 @@ class Recorded(Life):
         if line in self.broken:
             raise StepFailed(f"`{line}` ended with 1.")
         if line.startswith("zappa deploy"):
-            self.versions[PRIMARY if "primary" in line else SECONDARY] += 1
+            region = PRIMARY if "primary" in line else SECONDARY
+            self.versions[region] += 1
+            self.variables[region] = {"API_AUTH": "none"}
 
     def _url(self, stage: str) -> str:
         self.lines.append(f"url {stage}")
@@ -51,7 +56,15 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 def run(found: Recorded, monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    def put(region: str, _: str, variables: Mapping[str, str]) -> None:
+        found.variables[region] = variables
+
     monkeypatch.setattr(function, "version", lambda region, _: found.versions[region])
+    monkeypatch.setattr(function, "state", lambda *_: function.COMPLETE)
+    monkeypatch.setattr(
+        function, "variables", lambda region, _: found.variables[region]
+    )
+    monkeypatch.setattr(function, "set_variables", put)
     found.deploy()
     return found
 
@@ -94,6 +107,7 @@ def test_both_regions_are_put_back_when_the_second_fails(
         "zappa rollback secondary -n 1",
         "zappa rollback primary -n 1",
     ]
+    assert set(map(str, found.variables.values())) == {"{'API_AUTH': 'oidc'}"}
 
 
 def test_nothing_is_rolled_back_where_no_version_was_published(
