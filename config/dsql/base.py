@@ -4,6 +4,7 @@ import os
 import random
 import select
 import time
+from collections.abc import Sequence
 from datetime import UTC
 from pathlib import Path
 from time import monotonic
@@ -56,6 +57,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     SchemaEditorClass = DatabaseSchemaEditor
     validation_class = DatabaseValidation
     migrating = False  # between pre_migrate and post_migrate
+    migration_plan: Sequence[tuple[Any, bool]] = ()  # of the last migrate
     editor: DatabaseSchemaEditor | None = None  # the one that keeps the journal
     splitter: Splitter | None = None  # set by split_transactions()
     # Columns of identity type must be bigint and name a CACHE of 1 or at least 65536:

@@ -1,16 +1,18 @@
-"""Which steps of a migration are done, kept while ``migrate`` runs.
+"""Which steps of a migration are done, kept until the migration is recorded.
 
 The catalog shows whether one step is done, but not what later steps have made of it: a
 column that is gone may have been renamed. So each step of the schema editor is written
-down when it has ended, and a run that was killed leaves the table behind. The next run
-skips what stands in it; only the step that was under way is judged by the catalog.
+down when it has ended, and a run that was killed leaves its rows behind. The next run
+skips what stands in them; only the step that was under way is judged by the catalog.
 
-A step is known by a digest over the applied migrations and all steps before it. The
-table is made by the first step of ``migrate`` and dropped when ``migrate`` ends.
+A step is known by a digest over its migration and all steps before it. The table is made
+by the first step of ``migrate`` and dropped by the ``migrate`` that leaves no migration
+half done, whichever app it was run for.
 """
 
 import hashlib
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
@@ -22,14 +24,17 @@ from config.dsql.retry import run_statement
 logger = logging.getLogger(__name__)
 TABLE = "dsql_migration_steps"
 UNDEFINED_TABLE = "42P01"
+BACKWARDS = "-"  # before the name of a migration that is undone
+Applied = set[tuple[str, str]]
 
 
 class Journal:
-    """The steps of one schema editor."""
+    """The steps of one schema editor, which applies one migration of the plan."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
-        self.chain = self._applied()
+        self.migration = current(connection.migration_plan, _applied(connection))
+        self.chain = self.migration
         self.done = self._load()
         self.skipped = 0
 
@@ -40,43 +45,76 @@ class Journal:
             return False
         if not self.skipped:
             logger.warning(
-                "Continuing an interrupted migration; its done steps stand in %s.",
-                TABLE,
-            )
+                "Continuing %s, which was interrupted; its done steps stand in %s.",
+                self.migration, TABLE,
+            )  # fmt: skip
         self.skipped += 1
         return True
 
     def record(self) -> None:
         """The step asked for last has ended."""
-        self._run(
-            f"INSERT INTO {TABLE} (step) VALUES (%s) ON CONFLICT DO NOTHING",
-            [self.chain],
+        _run(
+            self.connection,
+            f"INSERT INTO {TABLE} (step, migration) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            [self.chain, self.migration],
         )
-
-    def _applied(self) -> str:
-        # Not needed to serve: a cold start does without it.
-        from django.db.migrations.recorder import MigrationRecorder
-
-        applied = run_statement(
-            MigrationRecorder(self.connection).applied_migrations,
-            using=self.connection.alias,
-        )
-        return hashlib.sha256(repr(sorted(applied)).encode()).hexdigest()
 
     def _load(self) -> set[str]:
         try:
-            return {step for (step,) in self._run(f"SELECT step FROM {TABLE}")}
+            rows = _rows(self.connection)
         except DatabaseError as error:
             if UNDEFINED_TABLE not in sqlstates(error):
                 raise
-        self._run(f"CREATE TABLE IF NOT EXISTS {TABLE} (step char(64) PRIMARY KEY)")
-        return set()
+            _run(
+                self.connection,
+                f"CREATE TABLE IF NOT EXISTS {TABLE} "
+                f"(step char(64) PRIMARY KEY, migration text NOT NULL)",
+            )
+            return set()
+        return {step for step, migration in rows if migration == self.migration}
 
-    def _run(self, sql: str, params: Any = None) -> Any:
-        return run(self.connection, sql, params)
+
+def current(plan: Iterable[tuple[Any, bool]], applied: Applied) -> str:
+    """The plan's first migration that is not recorded yet, as the journal names it."""
+    for migration, backwards in plan:
+        own = (migration.app_label, migration.name)
+        recorded = applied.issuperset(map(tuple, migration.replaces or [own]))
+        if recorded == backwards:
+            return f"{BACKWARDS * backwards}{migration.app_label}.{migration.name}"
+    return ""  # what handlers of post_migrate do
 
 
-def run(connection: Any, sql: str, params: Any = None) -> Any:
+def _has_ended(migration: str, applied: Applied) -> bool:
+    if not migration:
+        return True
+    app, _, name = migration.removeprefix(BACKWARDS).partition(".")
+    return ((app, name) in applied) != migration.startswith(BACKWARDS)
+
+
+def _applied(connection: Any) -> Applied:
+    # Not needed to serve: a cold start does without it.
+    from django.db.migrations.recorder import MigrationRecorder
+
+    recorder = MigrationRecorder(connection)
+    return set(run_statement(recorder.applied_migrations, using=connection.alias))
+
+
+def _rows(connection: Any) -> list[tuple[str, str]]:
+    return list(_run(connection, f"SELECT step, migration FROM {TABLE}"))
+
+
+def _half_done(connection: Any) -> tuple[set[str], set[str]] | None:
+    """The migrations whose steps stand in the table, ended and not; None without one."""
+    # Looked for first: an error would do, but not in somebody's log.
+    if _run(connection, "SELECT to_regclass(%s)", [TABLE]) == [(None,)]:
+        return None
+    applied = _applied(connection)
+    found = {migration for _, migration in _rows(connection)}
+    ended = {migration for migration in found if _has_ended(migration, applied)}
+    return ended, found - ended
+
+
+def _run(connection: Any, sql: str, params: Any = None) -> Any:
     def work() -> Any:
         with connection.cursor() as cursor:
             cursor.execute(sql, params)
@@ -87,11 +125,17 @@ def run(connection: Any, sql: str, params: Any = None) -> Any:
 
 def begin(using: str = DEFAULT_DB_ALIAS, **kwargs: Any) -> None:
     connection: Any = connections[using]
-    if hasattr(connection, "migrating"):
-        connection.migrating = (
-            bool(kwargs.get("plan")) and not connection.in_atomic_block
-        )
-        connection.editor = None  # of a run that ended in an error
+    plan = kwargs.get("plan") or []
+    # Called once for every app, with the same plan.
+    if not hasattr(connection, "migrating") or connection.migration_plan is plan:
+        return
+    connection.migration_plan = plan
+    connection.migrating = bool(plan) and not connection.in_atomic_block
+    connection.editor = None  # of a run that ended in an error
+    if connection.migrating and (found := _half_done(connection)) and found[0]:
+        # Else they would be taken for steps of a later repetition.
+        sql = f"DELETE FROM {TABLE} WHERE migration = ANY (%s)"
+        _run(connection, sql, [sorted(found[0])])
 
 
 def end(using: str = DEFAULT_DB_ALIAS, **kwargs: Any) -> None:
@@ -99,9 +143,9 @@ def end(using: str = DEFAULT_DB_ALIAS, **kwargs: Any) -> None:
     if not hasattr(connection, "migrating") or connection.in_atomic_block:
         return
     connection.migrating = False
-    # Looked for first: DDL would disturb every session (OC001).
-    if run(connection, "SELECT to_regclass(%s)", [TABLE]) != [(None,)]:
-        run(connection, f"DROP TABLE IF EXISTS {TABLE}")
+    found = _half_done(connection)
+    if found is not None and not found[1]:
+        _run(connection, f"DROP TABLE IF EXISTS {TABLE}")
 
 
 pre_migrate.connect(begin, dispatch_uid="config.dsql.journal")

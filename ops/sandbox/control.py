@@ -5,18 +5,30 @@ multi-Region clusters", "Cluster lifecycle", "Quotas") and the API reference.
 """
 
 import base64
-import binascii
 import hashlib
-import json
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ops.sandbox.clusters import ACCOUNT, DELETION, SERVING, Cluster, Fleet, Timing
 from ops.sandbox.contract import ApiError, invalid
+from ops.sandbox.control_params import (
+    OWNED_KEY,
+    Params,
+    checked_tags,
+    conflict,
+    denied,
+    fingerprint,
+    kms_key,
+    metric_groups,
+    needed,
+    not_found,
+    page_of,
+    token_name,
+)
+from ops.sandbox.control_store import load, render
 from ops.sandbox.faults import Faults
 from ops.sandbox.state import write_private
 from ops.sandbox.tokens import Key
@@ -25,15 +37,11 @@ logger = logging.getLogger(__name__)
 
 # A failed cluster takes an update too: its protection must go before it can.
 UPDATABLE = SERVING - {"UPDATING"} | {"PENDING_SETUP", "FAILED"}
-OWNED_KEY = "AWS_OWNED_KMS_KEY"
 TOKEN_SECONDS = 24 * 3600.0
 PAGE = 100
-MAX_TAGS = 200
 # Clusters per account and Region: AWS user guide, "Quotas".
 MAX_SINGLE_REGION, MAX_MULTI_REGION = 20, 5
-CLUSTERS = "clusters.json"  # in the sandbox's folder
 FAILED = "FAILED"
-Params = dict[str, Any]
 Answer = dict[str, Any]
 
 
@@ -43,8 +51,8 @@ def api_fault(faults: Faults, action: str, region: str) -> ApiError | None:
     struck = faults.strike(kinds, region, "" if action == FAILED else action)
     if struck is None:
         return None
-    denied = struck.kind == "api-denied"
-    code = "AccessDeniedException" if denied else "ThrottlingException"
+    refused = struck.kind == "api-denied"
+    code = "AccessDeniedException" if refused else "ThrottlingException"
     return ApiError(code, "Rate exceeded", {"retryAfterSeconds": 1})
 
 
@@ -117,7 +125,7 @@ class Control:
     def create_cluster(self, params: Params, region: str, key: Key) -> Answer:
         wanted = params.get("multiRegionProperties", {})
         arn = f"arn:aws:dsql:{region}:{ACCOUNT}:cluster/*"
-        self._allow(key, region, arn, "CreateCluster", *_needed(params))
+        self._allow(key, region, arn, "CreateCluster", *needed(params))
         if kept := self._repeated("CreateCluster", params, region):
             return kept
         witness, peers = wanted.get("witnessRegion"), wanted.get("clusters", [])
@@ -127,11 +135,11 @@ class Control:
             region=region,
             created=self._clock(),
             protected=params.get("deletionProtectionEnabled", True),
-            tags=_checked_tags(params.get("tags", {})),
+            tags=checked_tags(params.get("tags", {})),
             witness=witness,
             peers=list(peers),
-            kms_key=_kms_key(params.get("kmsEncryptionKey"), region),
-            metric_groups=_metric_groups(params) or [],
+            kms_key=kms_key(params.get("kmsEncryptionKey"), region),
+            metric_groups=metric_groups(params) or [],
         )
         if fault := self._fault(FAILED, region):
             logger.info("the new cluster fails: %s", fault)
@@ -151,7 +159,7 @@ class Control:
         arn = f"arn:aws:dsql:{region}:{ACCOUNT}:cluster/*"
         self._allow(key, region, arn, "ListClusters")
         found = [cluster for cluster in self.fleet if cluster.region == region]
-        begin = _page_of(params.get("nextToken"))
+        begin = page_of(params.get("nextToken"))
         size = params.get("maxResults", PAGE)
         answer: Answer = {
             "clusters": [
@@ -168,7 +176,7 @@ class Control:
         cluster = self._find(params["identifier"], region)
         wanted = params.get("multiRegionProperties", {})
         removed = set(cluster.peers) - set(wanted.get("clusters", cluster.peers))
-        actions = ["UpdateCluster", *_needed(params)]
+        actions = ["UpdateCluster", *needed(params)]
         actions += ["RemovePeerCluster"] if removed else []
         self._allow(key, region, cluster.arn, *actions)
         if kept := self._repeated("UpdateCluster", params, region):
@@ -176,14 +184,14 @@ class Control:
         now = self._clock()
         status = self.fleet.status(cluster, now)
         if status not in UPDATABLE:
-            raise _conflict(cluster, f"is {status} and cannot be updated")
+            raise conflict(cluster, f"is {status} and cannot be updated")
         if wanted:
             self._change_set(cluster, wanted)
         cluster.protected = params.get("deletionProtectionEnabled", cluster.protected)
-        groups = _metric_groups(params)
+        groups = metric_groups(params)
         cluster.metric_groups = cluster.metric_groups if groups is None else groups
-        if kms_key := params.get("kmsEncryptionKey"):
-            cluster.kms_key = _kms_key(kms_key, region)
+        if wanted_key := params.get("kmsEncryptionKey"):
+            cluster.kms_key = kms_key(wanted_key, region)
         cluster.updated = now
         self.fleet.link(now)
         return self._remember("UpdateCluster", params, region, self._summary(cluster))
@@ -204,13 +212,13 @@ class Control:
         now = self._clock()
         status = self.fleet.status(cluster, now)
         if status in DELETION | {"CREATING", "UPDATING"}:
-            raise _conflict(cluster, f"is {status} and cannot be deleted")
+            raise conflict(cluster, f"is {status} and cannot be deleted")
         cluster.deleted = now
         return self._remember("DeleteCluster", params, region, self._summary(cluster))
 
     def tag_resource(self, params: Params, region: str, key: Key) -> Answer:
         cluster = self._resource(params, region, key, "TagResource")
-        cluster.tags = _checked_tags({**cluster.tags, **params["tags"]})
+        cluster.tags = checked_tags({**cluster.tags, **params["tags"]})
         return {}
 
     def untag_resource(self, params: Params, region: str, key: Key) -> Answer:
@@ -238,15 +246,15 @@ class Control:
         for action in actions:
             if fault := self._fault(action, region):
                 if fault.code == "AccessDeniedException":
-                    raise _denied(key, action, resource)
+                    raise denied(key, action, resource)
                 raise fault
             if action not in key.actions:
-                raise _denied(key, action, resource)
+                raise denied(key, action, resource)
 
     def _find(self, identifier: str, region: str) -> Cluster:
         cluster = self.fleet.clusters.get(identifier)
         if cluster is None or cluster.region != region:
-            raise _not_found(identifier)
+            raise not_found(identifier)
         return cluster
 
     def _resource(self, params: Params, region: str, key: Key, action: str) -> Cluster:
@@ -254,7 +262,7 @@ class Control:
         self._allow(key, region, arn, action)
         cluster = self.fleet.clusters.get(arn.rpartition("/")[2])
         if cluster is None or cluster.arn != arn or cluster.region != region:
-            raise _not_found(arn)
+            raise not_found(arn)
         return cluster
 
     def _check_set(
@@ -312,10 +320,10 @@ class Control:
     # Client tokens: the same token and request give the first answer again.
 
     def _repeated(self, operation: str, params: Params, region: str) -> Answer | None:
-        kept = self._tokens.get(_token_name(operation, params, region))
+        kept = self._tokens.get(token_name(operation, params, region))
         if kept is None or "clientToken" not in params or self._is_old(kept):
             return None
-        if kept["request"] != _fingerprint(params):
+        if kept["request"] != fingerprint(params):
             raise ApiError(
                 "ConflictException",
                 "The client token was used for a request with other parameters.",
@@ -329,8 +337,8 @@ class Control:
         self._tokens = {
             name: kept for name, kept in self._tokens.items() if not self._is_old(kept)
         } | {
-            _token_name(operation, params, region): {
-                "request": _fingerprint(params), "answer": answer, "at": self._clock(),
+            token_name(operation, params, region): {
+                "request": fingerprint(params), "answer": answer, "at": self._clock(),
             }
         }  # fmt: skip
         return answer
@@ -405,7 +413,7 @@ class Control:
         return ""
 
     def _save(self) -> None:
-        text = _render(list(self.fleet), self._holders, self._tokens)
+        text = render(list(self.fleet), self._holders, self._tokens)
         write_private(self._path, text)
 
 
@@ -424,117 +432,3 @@ ACTIONS = (
     *OPERATIONS, "AddPeerCluster", "PutMultiRegionProperties", "PutWitnessRegion",
     "RemovePeerCluster",
 )  # fmt: skip
-
-
-def load(path: Path) -> dict[str, Any]:
-    """What ``Control`` kept: clusters, client tokens, and who holds the data."""
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    return {
-        "clusters": [Cluster(**entry) for entry in kept.get("clusters", [])],
-        "tokens": kept.get("tokens", {}),
-        "holders": kept.get("holders", []),
-    }
-
-
-def save(path: Path, clusters: list[Cluster], holders: list[str]) -> None:
-    """Write what a new ``Control`` begins with."""
-    write_private(path, _render(clusters, holders, {}))
-
-
-def _render(clusters: list[Cluster], holders: list[str], tokens: Params) -> str:
-    return json.dumps(
-        {
-            "clusters": [asdict(cluster) for cluster in clusters],
-            "holders": holders,
-            "tokens": tokens,
-        }
-    )
-
-
-def _needed(params: Params) -> list[str]:
-    """The further actions that a create or an update needs."""
-    wanted = params.get("multiRegionProperties")
-    asked = {
-        "TagResource": params.get("tags"),
-        "PutMultiRegionProperties": wanted,
-        "PutWitnessRegion": (wanted or {}).get("witnessRegion"),
-        "AddPeerCluster": (wanted or {}).get("clusters"),
-    }
-    return [action for action, value in asked.items() if value]
-
-
-def _token_name(operation: str, params: Params, region: str) -> str:
-    return f"{region}/{operation}/{params.get('clientToken', '')}"
-
-
-def _fingerprint(params: Params) -> str:
-    text = json.dumps(params, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _metric_groups(params: Params) -> list[str] | None:
-    groups = params.get("metricGroups")
-    return None if groups is None else [entry["metricGroup"] for entry in groups]
-
-
-def _kms_key(name: str | None, region: str) -> str | None:
-    """The key's ARN; None for the key that AWS owns."""
-    if name in (None, OWNED_KEY):
-        return None
-    if name.startswith("arn:"):
-        return name
-    kind = name if name.startswith("alias/") else f"key/{name}"
-    return f"arn:aws:kms:{region}:{ACCOUNT}:{kind}"
-
-
-def _checked_tags(tags: dict[str, str]) -> dict[str, str]:
-    if reserved := [name for name in tags if name.lower().startswith("aws:")]:
-        raise invalid(f"Tag keys must not begin with aws: {', '.join(reserved)}")
-    if len(tags) > MAX_TAGS:
-        raise ApiError(
-            "ServiceQuotaExceededException",
-            f"A cluster has at most {MAX_TAGS} tags.",
-            {
-                "resourceId": "",
-                "resourceType": "tag",
-                "serviceCode": "dsql",
-                "quotaCode": "",
-            },
-        )
-    return tags
-
-
-def _page_of(token: str | None) -> int:
-    if token is None:
-        return 0
-    try:
-        word, _, number = base64.b64decode(token, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        word, number = "", ""
-    if word != "page" or not number.isdigit():
-        raise invalid("The nextToken is not valid")
-    return int(number)
-
-
-def _denied(key: Key, action: str, resource: str) -> ApiError:
-    return ApiError(
-        "AccessDeniedException",
-        f"User: {key.arn} is not authorized to perform: dsql:{action} on resource: {resource} "
-        f"because no identity-based policy allows the dsql:{action} action",
-    )
-
-
-def _conflict(cluster: Cluster, text: str) -> ApiError:
-    return ApiError(
-        "ConflictException",
-        f"The cluster {cluster.identifier} {text}",
-        {"resourceId": cluster.identifier, "resourceType": "cluster"},
-    )
-
-
-def _not_found(name: str) -> ApiError:
-    return ApiError(
-        "ResourceNotFoundException",
-        f"The cluster {name} does not exist",
-        {"resourceId": name, "resourceType": "cluster"},
-    )

@@ -17,8 +17,9 @@ from typing import IO
 import psycopg
 
 from ops.sandbox.certificates import Authority
-from ops.sandbox.control import CLUSTERS, Control, api_fault
+from ops.sandbox.control import Control, api_fault
 from ops.sandbox.control_server import ControlServer
+from ops.sandbox.control_store import CLUSTERS
 from ops.sandbox.faultline import Switchboard, socket_path
 from ops.sandbox.jobs import Worker
 from ops.sandbox.postgres import Postgres, PostgresError

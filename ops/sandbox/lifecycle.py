@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ops.sandbox.clusters import Cluster, Timing
-from ops.sandbox.control import ACTIONS, CLUSTERS, load, save
+from ops.sandbox.control import ACTIONS
+from ops.sandbox.control_store import CLUSTERS, load, save
 from ops.sandbox.postgres import Postgres
 from ops.sandbox.state import State
 from ops.sandbox.tokens import Key

@@ -47,7 +47,7 @@ def test_a_person_administers_in_a_browser(tmp_path: Path) -> None:
 
 def test_a_run_that_lost_its_connection_is_continued(sandbox: Status) -> None:
     found: dict[str, Any] = json.loads(
-        run("cutting", str(sandbox.root), "demo", "--every", "40")
+        run("cutting", str(sandbox.root), "sites", "demo", "--every", "40")
     )
     assert found["different"] == []
     assert found["cuts"] > 7
@@ -55,7 +55,7 @@ def test_a_run_that_lost_its_connection_is_continued(sandbox: Status) -> None:
 
 def test_a_run_that_was_killed_is_continued(sandbox: Status) -> None:
     found: dict[str, Any] = json.loads(
-        run("cutting", str(sandbox.root), "demo", "--every", "90", "--kill")
+        run("cutting", str(sandbox.root), "sites", "demo", "--every", "90", "--kill")
     )
     assert found["different"] == []
     assert found["cuts"] > 1

@@ -19,7 +19,7 @@ from moto.logs.models import logs_backends
 from moto.s3.models import s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
-from ops.sandbox.control import CLUSTERS, load
+from ops.sandbox.control_store import CLUSTERS, load
 from tests.rehearsal.gateway import ACCOUNT, SOURCE_IP, proxy_event
 from tests.rehearsal.lambda_service import Function
 from tests.rehearsal.world import ORIGIN, World
