@@ -23,6 +23,7 @@ def test_dbshell_hands_psql_a_token_that_no_process_list_shows(
     (tmp_path / "psql").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("RECORD", str(tmp_path / "record.json"))
+    monkeypatch.setitem(other.settings_dict, "NAME", "postgres.archive")
     before = dict(other.settings_dict)
     call_command("dbshell", "--database=other", "--", "-c", "SELECT 1")
     assert other.settings_dict == before
@@ -32,6 +33,7 @@ def test_dbshell_hands_psql_a_token_that_no_process_list_shows(
         "-U", "admin", "-h", host, "-c", "SELECT 1", "postgres",
     ]  # fmt: skip
     assert called["env"]["PGSSLMODE"] == "verify-full"
+    assert called["env"]["PGOPTIONS"] == "-c search_path=archive"
     token = called["env"]["PGPASSWORD"]
     assert token.startswith(f"{host}/?Action=DbConnectAdmin")
     with psycopg.connect(
