@@ -33,9 +33,13 @@ METRICS = {
     "Requests": "Count", "Latency": "Milliseconds", "ColdStarts": "Count",
     "ConnectTime": "Milliseconds", "ConflictsRetried": "Count", "Failovers": "Count",
 }  # fmt: skip
+ENCODER = json.JSONEncoder(default=str)  # dumps() would make one for every line
 EMAIL = re.compile(r"[^\s@'\"(=<]+@[^\s@'\")>]+")
-# PostgreSQL puts the offending row there.
-DETAIL = re.compile(r"^(DETAIL|CONTEXT): .*$", re.MULTILINE)
+# Where PostgreSQL puts the offending row or the statement, up to its next field; psycopg
+# writes each field on a line of its own, and a quoted value may have several.
+QUOTED = re.compile(
+    r"(DETAIL: |CONTEXT: |LINE \d+:).*?(?=\n(?:[A-Z]+: |Traceback |\n)|\Z)", re.DOTALL
+)
 
 
 @dataclass(slots=True)
@@ -102,7 +106,8 @@ def _begin(request: HttpRequest) -> Measures:
 
 def _request_id(request: HttpRequest) -> str:
     """The caller's X-Request-Id if it is one, else Lambda's, else a new one."""
-    sent = request.headers.get("X-Request-Id", "")
+    # META: request.headers parses every header of every request.
+    sent = request.META.get("HTTP_X_REQUEST_ID", "")
     if REQUEST_ID.fullmatch(sent):
         return sent
     invocation = getattr(request.META.get("lambda.context"), "aws_request_id", None)
@@ -111,10 +116,10 @@ def _request_id(request: HttpRequest) -> str:
 
 def _trace_ids(request: HttpRequest) -> tuple[str, str]:
     """The W3C trace id and the X-Ray one; "" for what was not sent or is malformed."""
-    parent = TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    parent = TRACEPARENT.fullmatch(request.META.get("HTTP_TRACEPARENT", ""))
     # Lambda's own variable names the segment in which this invocation runs.
-    header = os.environ.get("_X_AMZN_TRACE_ID") or request.headers.get(
-        "X-Amzn-Trace-Id", ""
+    header = os.environ.get("_X_AMZN_TRACE_ID") or request.META.get(
+        "HTTP_X_AMZN_TRACE_ID", ""
     )
     root = XRAY_ROOT.search(header)
     return parent[1] if parent else "", root[1] if root else ""
@@ -192,7 +197,7 @@ class JSONFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = masked(self.formatException(record.exc_info))
-        return json.dumps(line, default=str)
+        return ENCODER.encode(line)
 
 
 def _utc(seconds: float) -> str:
@@ -202,4 +207,6 @@ def _utc(seconds: float) -> str:
 
 def masked(text: str) -> str:
     """The text without e-mail addresses and without the rows PostgreSQL quotes."""
-    return EMAIL.sub("<e-mail>", DETAIL.sub(r"\1: <left out>", text))
+    if "DETAIL" in text or "CONTEXT" in text or "LINE " in text:
+        text = QUOTED.sub(r"\1 <left out>", text)
+    return EMAIL.sub("<e-mail>", text) if "@" in text else text

@@ -59,7 +59,10 @@ class Peer:
         answered = self.process.stdout.readline()
         if not answered:
             raise RuntimeError(f"{self.process.args} ended")
-        return float(answered)
+        found = json.loads(answered)
+        if "error" in found:
+            raise RuntimeError(found["error"])
+        return float(found["spent"])
 
 
 @contextmanager

@@ -143,5 +143,22 @@ def test_a_line_is_one_json_object_without_people_in_it() -> None:
     assert "DETAIL: <left out>" in line["exception"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "syntax error\nLINE 1: INSERT INTO t VALUES ('Ada Lovelace'\n        ^",
+        "duplicate key\nDETAIL:  Key (name)=(Ada\nLovelace) already exists.\nHINT:  Look.",
+        repr(ValueError("duplicate key\nDETAIL:  Key (name)=(Ada) exists.")),
+        "bad row\nCONTEXT:  COPY t, line 1: Ada\n\nThe above exception",
+    ],
+)
+def test_what_postgresql_quotes_is_left_out(text: str) -> None:
+    assert "Ada" not in masked(text)
+    assert "Lovelace" not in masked(text)
+    assert "<left out>" in masked(text)
+    for kept in ("HINT:  Look.", "The above exception", "duplicate key"):
+        assert (kept in masked(text)) == (kept in text)
+
+
 def test_masking_leaves_other_text_alone() -> None:
     assert masked("GET /users 200 in 1.5 ms") == "GET /users 200 in 1.5 ms"

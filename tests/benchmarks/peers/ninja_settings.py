@@ -5,7 +5,6 @@ from config.settings import (
     DATABASES,
     DEFAULT_AUTO_FIELD,
     DSQL_PEER_ENDPOINT,
-    LOGGING,
     SECRET_KEY,
     TIME_ZONE,
     USE_I18N,
@@ -15,12 +14,12 @@ from config.settings import (
 INSTALLED_APPS = ["users"]
 MIDDLEWARE = ["tests.benchmarks.peers.ninja_app.headers"]
 ROOT_URLCONF = "tests.benchmarks.peers.ninja_app"
+LOGGING_CONFIG = None  # the process has set it up; ours would bring our telemetry
 __all__ = [
     "ALLOWED_HOSTS",
     "DATABASES",
     "DEFAULT_AUTO_FIELD",
     "DSQL_PEER_ENDPOINT",
-    "LOGGING",
     "SECRET_KEY",
     "TIME_ZONE",
     "USE_I18N",

@@ -67,23 +67,31 @@ def main(peer: str, user: str) -> None:
     results = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(NULL, os.O_WRONLY), 1)
     logging.basicConfig(level=logging.INFO, stream=NULL.open("w"), format="%(message)s")
-    handler = load(peer)
+    try:
+        handler = load(peer)
+        for line in sys.stdin:
+            cell, calls = json.loads(line)
+            spent = spend(handler, list(requests(cell, user, calls)))
+            found = {"spent": spent * 1000 / calls}
+            print(json.dumps(found), file=results, flush=True)
+    except Exception as error:
+        print(json.dumps({"error": f"{peer}: {error!r}"}), file=results, flush=True)
+        raise
+
+
+def spend(handler: Any, prepared: list[tuple[dict[str, Any], int]]) -> float:
+    """CPU seconds of all calls. Raises RuntimeError for an unexpected status."""
     context = SimpleNamespace(aws_request_id="1", function_name="benchmark")
-    for line in sys.stdin:
-        cell, calls = json.loads(line)
-        prepared = list(requests(cell, user, calls))
-        for made, _ in prepared:
-            made["headers"] |= extra_headers()
-            made["multiValueHeaders"] = {k: [v] for k, v in made["headers"].items()}
-        gc.collect()
-        before = time.process_time()
-        for made, expected in prepared:
-            answer = handler(made, context)
-            if answer["statusCode"] != expected:
-                raise RuntimeError(f"{peer} {cell}: {answer}")
-        spent = time.process_time() - before
-        results.write(json.dumps(spent * 1000 / calls) + "\n")
-        results.flush()
+    for made, _ in prepared:
+        made["headers"] |= extra_headers()
+        made["multiValueHeaders"] = {k: [v] for k, v in made["headers"].items()}
+    gc.collect()
+    before = time.process_time()
+    for made, expected in prepared:
+        answer = handler(made, context)
+        if answer["statusCode"] != expected:
+            raise RuntimeError(str(answer))
+    return time.process_time() - before
 
 
 if __name__ == "__main__":
