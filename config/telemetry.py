@@ -38,7 +38,7 @@ EMAIL = re.compile(r"[^\s@'\"(=<]+@[^\s@'\")>]+")
 # Where PostgreSQL puts the offending row or the statement, up to its next field; psycopg
 # writes each field on a line of its own, and a quoted value may have several.
 QUOTED = re.compile(
-    r"(DETAIL: |CONTEXT: |LINE \d+:).*?(?=\n(?:[A-Z]+: |Traceback |\n)|\Z)", re.DOTALL
+    r"(DETAIL:|CONTEXT:|LINE \d+:) .*?(?=\n(?:[A-Z]+: |Traceback |\n)|\Z)", re.DOTALL
 )
 
 
@@ -107,7 +107,7 @@ def _begin(request: HttpRequest) -> Measures:
 def _request_id(request: HttpRequest) -> str:
     """The caller's X-Request-Id if it is one, else Lambda's, else a new one."""
     # META: request.headers parses every header of every request.
-    sent = request.META.get("HTTP_X_REQUEST_ID", "")
+    sent: str = request.META.get("HTTP_X_REQUEST_ID", "")
     if REQUEST_ID.fullmatch(sent):
         return sent
     invocation = getattr(request.META.get("lambda.context"), "aws_request_id", None)
