@@ -107,7 +107,8 @@ def deploy(scope: Scope) -> dict[str, Any]:
             "ManageOwnRoles", roles,
             "iam:AttachRolePolicy", "iam:CreateRole", "iam:DeleteRole",
             "iam:DeleteRolePolicy", "iam:DetachRolePolicy", "iam:GetRole",
-            "iam:GetRolePolicy", "iam:PassRole", "iam:PutRolePolicy", "iam:TagRole",
+            "iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies",
+            "iam:PassRole", "iam:PutRolePolicy", "iam:TagRole",
             "iam:UntagRole", "iam:UpdateAssumeRolePolicy",
         ),
         _allow("ManageFunctions", functions, "lambda:*"),
@@ -135,6 +136,7 @@ def deploy(scope: Scope) -> dict[str, Any]:
             "secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue",
             "secretsmanager:PutSecretValue", "secretsmanager:RemoveRegionsFromReplication",
             "secretsmanager:ReplicateSecretToRegions", "secretsmanager:TagResource",
+            "secretsmanager:UntagResource", "secretsmanager:UpdateSecret",
         ),
         _allow(
             "ManageLogs",
@@ -142,10 +144,18 @@ def deploy(scope: Scope) -> dict[str, Any]:
             "logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:DeleteRetentionPolicy",
             "logs:ListTagsForResource", "logs:PutRetentionPolicy", "logs:TagResource",
         ),
+        # Zappa looks for a function's schedules whenever it removes one.
+        _allow(
+            "RemoveSchedules",
+            scope.per_region("events", *(f"rule/{name}*" for name in names)),
+            "events:DeleteRule", "events:DescribeRule", "events:ListTargetsByRule",
+            "events:RemoveTargets",
+        ),
         # These know no resource to name here.
         _allow(
             "LookAround", ["*"],
-            "logs:DescribeLogGroups", "secretsmanager:GetRandomPassword",
+            "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs",
+            "events:ListRuleNamesByTarget", "events:ListRules", "logs:DescribeLogGroups", "secretsmanager:GetRandomPassword",
             "secretsmanager:ListSecrets", "sts:GetCallerIdentity", "tag:GetResources",
         ),
     )  # fmt: skip

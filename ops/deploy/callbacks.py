@@ -6,7 +6,7 @@ another name, and hands its own command object over. It prints a SystemExit's te
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,9 @@ def settings(cli: Any) -> None:
         if deploys:
             options.require_access()
             wanted.require_current_schema(topology, dict(os.environ))
-            _load(cli, topology, wanted.deployed(topology, options, stage))
-            _continue(cli)
+            values = wanted.deployed(topology, options, stage)
+            _load(cli, topology, values)
+            _continue(cli, values["aws_environment_variables"])
         else:
             _load(cli, topology, wanted.local(topology, options, stage))
 
@@ -70,11 +71,6 @@ def post(cli: Any) -> None:
                 options.cors_origins,
             ),
         )
-        # Asked again: Zappa has mixed what the function had into what it was told.
-        variables = wanted.deployed(topology, options, stage)[
-            "aws_environment_variables"
-        ]
-        function.set_variables(cli.aws_region, cli.lambda_name, variables)
         url = gateway.url(options.stage)
         # The peer's front page shows this Region's health; its API may be newer than it.
         peer = topology.function(topology.peer_of(stage))
@@ -107,9 +103,11 @@ def _load(cli: Any, topology: Topology, values: dict[str, Any]) -> None:
     cli.load_settings(cli.vargs.get("settings_file"), session)
 
 
-def _continue(cli: Any) -> None:
+def _continue(cli: Any, variables: Mapping[str, str]) -> None:
     """Make ``deploy`` and ``update`` right after whatever happened before them."""
     state = function.state(cli.aws_region, cli.lambda_name)
+    if state == function.COMPLETE:
+        function.keep_variables(cli.aws_region, cli.lambda_name, variables)
     if cli.command == "deploy" and state == function.COMPLETE:
         _say(f"{cli.lambda_name} is deployed already: updating it.")
         cli.update()

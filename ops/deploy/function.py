@@ -1,32 +1,54 @@
 """The function that Zappa makes: whether it is whole, and what Zappa leaves on it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from ops import aws
+from ops.deploy.found import NotReady
 
 ABSENT, PARTIAL, COMPLETE = "absent", "partial", "complete"
-# CloudFormation's states in which Zappa can update its API stack.
-UPDATABLE = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
+# CloudFormation's states in which Zappa can update its API stack ...
+UPDATABLE = {
+    "CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE",
+    "IMPORT_ROLLBACK_COMPLETE",
+}  # fmt: skip
+# ... and in which nothing serves: a creation that failed, or a deletion.
+BROKEN = {
+    "CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS",
+    "DELETE_FAILED",
+}  # fmt: skip
+# What of a function's configuration a deployment sets and Zappa's rollback leaves.
+KEPT = ("Environment", "MemorySize", "Timeout", "VpcConfig")
+IN_A_VPC = ("SubnetIds", "SecurityGroupIds")
 
 
 def state(region: str, name: str) -> str:
-    """COMPLETE when both the function and Zappa's API stack of that name are there."""
+    """COMPLETE when both the function and Zappa's API stack of that name are there.
+
+    PARTIAL is what may be removed. Raises NotReady while somebody changes the stack, or
+    when only the CloudFormation console can mend it: it may serve.
+    """
     with aws.explained():
         stack = _stack_status(region, name)
-        if _configuration(region, name) is None:
-            return ABSENT if stack is None else PARTIAL
-    return COMPLETE if stack in UPDATABLE else PARTIAL
+        there = _configuration(region, name) is not None
+    if stack is None or stack in BROKEN:
+        return PARTIAL if there or stack else ABSENT
+    if stack in UPDATABLE:
+        return COMPLETE if there else PARTIAL
+    raise NotReady(
+        f"{region}: stack {name} is {stack}. Wait until it is done; if it stays so, see its "
+        f"events in the CloudFormation console. Then run the command again."
+    )
 
 
 def version(region: str, name: str) -> int:
     """The number of the newest version published; 0 when there is none."""
     client = aws.client("lambda", region)
-    if _configuration(region, name) is None:
-        return 0
     with aws.explained():
+        if _configuration(region, name) is None:
+            return 0
         pages = client.get_paginator("list_versions_by_function").paginate(
             FunctionName=name
         )
@@ -45,39 +67,59 @@ def remove(region: str, name: str) -> None:
             formation.get_waiter("stack_delete_complete").wait(StackName=name)
 
 
-def variables(region: str, name: str) -> dict[str, str]:
-    """The environment variables of the function; none when it is absent."""
+def variables(region: str, name: str) -> dict[str, str] | None:
+    """The environment variables of the function; None when it is absent."""
     with aws.explained():
-        return _variables(_configuration(region, name))
+        found = _configuration(region, name)
+    return None if found is None else _variables(found)
 
 
-def set_variables(region: str, name: str, wanted: Mapping[str, str]) -> None:
-    """These and no others, which Zappa's update would keep."""
-    _change_variables(region, name, lambda _: dict(wanted))
+def keep_variables(region: str, name: str, names: Collection[str]) -> None:
+    """Drop all others: Zappa's update merges what a function has into what it shall have."""
+    now = variables(region, name) or {}
+    _configure(region, name, {k: v for k, v in now.items() if k in names}, now)
 
 
 def add_variables(region: str, name: str, more: Mapping[str, str]) -> None:
     """Set these beside what a deployed function has; nothing happens to an absent one."""
-    if state(region, name) == COMPLETE:
-        _change_variables(region, name, lambda now: {**now, **more})
+    now = variables(region, name)
+    if now is not None:
+        _configure(region, name, {**now, **more}, now)
 
 
-def _change_variables(
-    region: str, name: str, change: Callable[[dict[str, str]], dict[str, str]]
+def settings(region: str, name: str) -> dict[str, Any]:
+    """What restore() takes; nothing when the function is absent."""
+    with aws.explained():
+        found = _configuration(region, name) or {}
+    kept = {key: found[key] for key in KEPT if key in found}
+    if "VpcConfig" in kept:
+        kept["VpcConfig"] = {key: kept["VpcConfig"].get(key, []) for key in IN_A_VPC}
+    return kept
+
+
+def restore(region: str, name: str, kept: Mapping[str, Any]) -> None:
+    """Put variables, memory, timeout and network back."""
+    if kept != settings(region, name):
+        _update(region, name, {"Environment": {"Variables": {}}, **kept})
+
+
+def _configure(
+    region: str, name: str, wanted: Mapping[str, str], now: Mapping[str, str]
 ) -> None:
+    if wanted != now:
+        _update(region, name, {"Environment": {"Variables": dict(wanted)}})
+
+
+def _update(region: str, name: str, change: Mapping[str, Any]) -> None:
     client = aws.client("lambda", region)
     with aws.explained():
         client.get_waiter("function_updated_v2").wait(FunctionName=name)
-        now = _variables(_configuration(region, name))
-        if (wanted := change(now)) != now:
-            client.update_function_configuration(
-                FunctionName=name, Environment={"Variables": wanted}
-            )
-            client.get_waiter("function_updated_v2").wait(FunctionName=name)
+        client.update_function_configuration(FunctionName=name, **change)
+        client.get_waiter("function_updated_v2").wait(FunctionName=name)
 
 
-def _variables(configuration: Any) -> dict[str, str]:
-    return dict((configuration or {}).get("Environment", {}).get("Variables", {}))
+def _variables(configuration: Mapping[str, Any]) -> dict[str, str]:
+    return dict(configuration.get("Environment", {}).get("Variables", {}))
 
 
 def _configuration(region: str, name: str) -> Any:

@@ -78,14 +78,15 @@ class Gateway:
     def of(cls, region: str, function: str) -> "Gateway | None":
         """The API that Zappa's stack of that function made."""
         formation = aws.client("cloudformation", region)
-        try:
-            found = formation.describe_stack_resource(
-                StackName=function, LogicalResourceId="Api"
-            )
-        except ClientError as error:
-            if "does not exist" in str(error):
-                return None
-            raise aws.AwsError(aws.explain(error)) from error
+        with aws.explained():
+            try:
+                found = formation.describe_stack_resource(
+                    StackName=function, LogicalResourceId="Api"
+                )
+            except ClientError as error:
+                if "does not exist" in str(error):
+                    return None
+                raise
         return cls(region, found["StackResourceDetail"]["PhysicalResourceId"])
 
     def _put_errors(self, origins: Sequence[str]) -> bool:

@@ -9,15 +9,18 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ops import aws
 from ops.deploy import function
+from ops.deploy.found import NotReady
 from ops.deploy.gateway import Gateway
 from ops.deploy.options import Options
 from ops.paths import MANAGE, PROJECT
 from ops.topology import Topology
 
 SMOKE_ATTEMPTS, SMOKE_PAUSE = 15, 2.0  # a new stage answers after some seconds
+RECHECK_ATTEMPTS = 3  # of what has served before
 SMOKE_SECONDS = 35.0  # a cold start included
 Say = Callable[[str], None]
 
@@ -28,10 +31,10 @@ class StepFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """A function as a deployment found it; version 0 when there was none."""
+    """A function as a deployment found it; version 0 when none was whole."""
 
     version: int
-    variables: Mapping[str, str]
+    settings: Mapping[str, Any]
 
 
 class Life:
@@ -78,17 +81,30 @@ class Life:
         before: dict[str, Before] = {}
         try:
             for stage in self.topology.regions:
-                at = self.topology.function(stage)
-                before[stage] = Before(function.version(*at), function.variables(*at))
+                before[stage] = self._found(stage)
                 self._zappa("deploy", stage)
                 # The other Region is touched only when this one serves.
                 self._smoke(stage)
-        except StepFailed as failed:
-            for stage in reversed(before):
+        except (StepFailed, NotReady, aws.AwsError, KeyboardInterrupt) as failed:
+            said = str(failed) or "Interrupted."
+            raise StepFailed(f"{said} {self._put_back(before)}") from failed
+
+    def _found(self, stage: str) -> Before:
+        at = self.topology.function(stage)
+        whole = function.state(*at) == function.COMPLETE
+        return Before(function.version(*at) if whole else 0, function.settings(*at))
+
+    def _put_back(self, before: Mapping[str, Before]) -> str:
+        """Each Region for itself, whatever becomes of the other; what to tell about it."""
+        told = []
+        for stage in reversed(list(before)):
+            try:
                 self._roll_back(stage, before[stage])
-            raise StepFailed(
-                f"{failed} Both Regions serve what they served before."
-            ) from failed
+            except (StepFailed, NotReady, aws.AwsError) as error:
+                told.append(f"{stage} could not be put back: {error}")
+            else:
+                told.append(f"{stage} is as it was before.")
+        return " ".join(told)
 
     def _roll_back(self, stage: str, before: Before) -> None:
         region, name = self.topology.function(stage)
@@ -97,17 +113,18 @@ class Life:
                 self.say(f"{region}: removing what this deployment made of {name} ...")
                 self._zappa("undeploy", stage, "--yes")
             return
+        # Zappa's rollback is of the code alone, and publishes it with these.
+        function.restore(region, name, before.settings)
         if steps := function.version(region, name) - before.version:
             self.say(f"{region}: putting back version {before.version} of {name} ...")
             self._zappa("rollback", stage, "-n", str(steps))
-        # Zappa's rollback is of the code alone.
-        function.set_variables(region, name, before.variables)
+        self._smoke(stage, attempts=RECHECK_ATTEMPTS)
 
-    def _smoke(self, stage: str) -> None:
+    def _smoke(self, stage: str, attempts: int = SMOKE_ATTEMPTS) -> None:
         """Wait until /health answers 200: started, connected, schema current."""
         region, url = self.topology.regions[stage], f"{self._url(stage)}/health"
         answer = ""
-        for attempt in range(SMOKE_ATTEMPTS):
+        for attempt in range(attempts):
             if attempt:
                 self.sleep(SMOKE_PAUSE)
             answer = _get(url)
@@ -140,8 +157,9 @@ class Life:
                 for found in (e for p in pages for e in p["ResourceTagMappingList"]):
                     self.say(f"{region}: {found['ResourceARN']} still has the tags")
         self.say(
-            "CloudWatch keeps metrics for 15 months and X-Ray traces for 30 days; neither can be "
-            "deleted nor costs anything."
+            "What AWS keeps for itself: CloudWatch metrics for 15 months, X-Ray traces for 30 days, "
+            "the deleted secret for its recovery window, and the account's log group "
+            "/aws/apigateway/welcome. Only the last can be deleted by hand; none costs anything."
         )
 
     def _manage(self, *arguments: str) -> None:
@@ -164,7 +182,7 @@ def _require_one_aws() -> None:
     if elsewhere and not os.environ.get("AWS_ENDPOINT_URL"):
         raise StepFailed(
             f"AWS_ENDPOINT_URL_DSQL is {elsewhere}, while all other calls go to AWS: remove the "
-            f"sandbox's .env (manage.py sandbox reset) or set the variable to an empty text."
+            f"sandbox's .env (manage.py sandbox reset)."
         )
 
 

@@ -9,7 +9,7 @@ from ops.deploy import found
 from ops.deploy.found import NotReady
 from ops.deploy.gateway import Gateway
 from ops.deploy.options import Options
-from ops.paths import MANAGE, PROJECT
+from ops.paths import PROJECT
 from ops.stacks import secret
 from ops.stacks.runtime import RuntimeStack
 from ops.topology import PRIMARY, Topology
@@ -38,6 +38,12 @@ def deployed(topology: Topology, options: Options, stage: str) -> dict[str, Any]
             f"stack deploy --stage {stage}`."
         )
     peer = topology.peer_of(stage)
+    arns = {outputs.get("ClusterArn"), outputs.get("PeerClusterArn")}
+    if arns != {cluster.arn for cluster in clusters.values()}:
+        raise NotReady(
+            f"{topology.regions[stage]}: the runtime stack lets the function connect to other "
+            f"clusters than there are. Run `manage.py stack deploy --stage {stage}`."
+        )
     variables = {
         # The application is built while the function starts, not in the first request.
         "INSTANTIATE_LAMBDA_HANDLER_ON_IMPORT": "1",
@@ -79,11 +85,13 @@ def require_current_schema(topology: Topology, environ: dict[str, str]) -> None:
     Old code serves a schema that is ahead of it; no code serves one that is behind.
     """
     cluster = found.clusters(topology)[PRIMARY]
+    # Not manage.py, which would read a .env: that may be a sandbox's.
     done = subprocess.run(
-        [sys.executable, str(MANAGE), "migrate", "--check", "--no-color"],
+        [sys.executable, "-m", "django", "migrate", "--check", "--plan", "--no-color"],
         cwd=PROJECT,
         env={
             **environ,
+            "DJANGO_SETTINGS_MODULE": "config.settings_ops",
             "DSQL_ENDPOINT": cluster.endpoint,
             "DSQL_PEER_ENDPOINT": "",
             "DSQL_USER": "admin",
@@ -94,9 +102,15 @@ def require_current_schema(topology: Topology, environ: dict[str, str]) -> None:
         text=True,
         check=False,
     )
-    if done.returncode:
-        said = (done.stdout + done.stderr).strip()
+    if done.returncode == 0:
+        return
+    if "Planned operations" in done.stdout:
         raise NotReady(
-            f"The database lacks migrations of this code, or cannot be asked:\n{said}\n"
+            f"The database lacks migrations of this code:\n{done.stdout.strip()}\n"
             f"Run `manage.py dsql_database`, then deploy again."
         )
+    said = (done.stderr or done.stdout).strip().splitlines()
+    raise NotReady(
+        f"{cluster.region}: the schema could not be checked: {said[-1] if said else ''}\n"
+        f"Mend that, then deploy again. `manage.py dsql_verify --only login` tries the login."
+    )

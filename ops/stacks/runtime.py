@@ -16,8 +16,8 @@ TEMPLATE = Path(__file__).with_name("runtime.yaml")
 CHANGE_SET = "manage-py-stack"
 POLL_SECONDS = 3.0
 NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
-# The first creation failed, or only a plan was made: nothing is in it.
-EMPTY = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS"}
+# The first creation failed and was undone, or only a plan was made: nothing is in it.
+EMPTY = {"ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS"}
 VERBS = {"Add": "create", "Modify": "change", "Remove": "delete", "Import": "import"}
 Say = Callable[[str], None]
 Sleep = Callable[[float], None]
@@ -84,6 +84,11 @@ class RuntimeStack:
         """Make a change set. Raises StackError when CloudFormation refuses it."""
         creates = self._prepare(say)
         with aws.explained():
+            # One that an interrupted run has left; its name would be taken.
+            if not creates:
+                self.client.delete_change_set(
+                    StackName=self.name, ChangeSetName=CHANGE_SET
+                )
             self.client.create_change_set(
                 StackName=self.name,
                 ChangeSetName=CHANGE_SET,
@@ -131,10 +136,9 @@ class RuntimeStack:
         """Delete it with everything in it; False when there was none."""
         if self.status() is None:
             return False
-        outputs = self.outputs() or {}
         with aws.explained():
-            self._empty(outputs.get("BucketName"))
-            self._release_account_role()
+            self._empty(self._bucket())
+            self._release_account_role(say)
             seen = {event["EventId"] for event in self._events()}
             self.client.delete_stack(StackName=self.name)
         if self._follow(seen, say) != "DELETE_COMPLETE":
@@ -146,12 +150,13 @@ class RuntimeStack:
         return True
 
     def _describe(self) -> dict[str, Any] | None:
-        try:
-            found = self.client.describe_stacks(StackName=self.name)["Stacks"][0]
-        except ClientError as error:
-            if "does not exist" in str(error):
-                return None
-            raise aws.AwsError(aws.explain(error)) from error
+        with aws.explained():
+            try:
+                found = self.client.describe_stacks(StackName=self.name)["Stacks"][0]
+            except ClientError as error:
+                if "does not exist" in str(error):
+                    return None
+                raise
         return None if found["StackStatus"] == "DELETE_COMPLETE" else dict(found)
 
     def _prepare(self, say: Say) -> bool:
@@ -206,12 +211,13 @@ class RuntimeStack:
 
     def _events(self) -> list[dict[str, Any]]:
         """The newest first; none when the stack is gone."""
-        try:
-            found = self.client.describe_stack_events(StackName=self.name)
-        except ClientError as error:
-            if "does not exist" in str(error):
-                return []
-            raise
+        with aws.explained():
+            try:
+                found = self.client.describe_stack_events(StackName=self.name)
+            except ClientError as error:
+                if "does not exist" in str(error):
+                    return []
+                raise
         return list(found["StackEvents"])
 
     def _follow(self, seen: set[str], say: Say) -> str:
@@ -251,13 +257,23 @@ class RuntimeStack:
         role = self._account_role()
         return not role or role.endswith(self._own_account_role)
 
-    def _release_account_role(self) -> None:
+    def _release_account_role(self, say: Say) -> None:
         """CloudFormation leaves the account pointing at the role it deletes."""
-        if self._account_role().endswith(self._own_account_role):
-            aws.client("apigateway", self.region).update_account(
-                patchOperations=[
-                    {"op": "replace", "path": "/cloudwatchRoleArn", "value": ""}
-                ]
+        if not self._account_role().endswith(self._own_account_role):
+            return
+        gateway = aws.client("apigateway", self.region)
+        gateway.update_account(
+            patchOperations=[
+                {"op": "replace", "path": "/cloudwatchRoleArn", "value": ""}
+            ]
+        )
+        others = sorted(
+            api["name"] for api in gateway.get_rest_apis(limit=500)["items"]
+        )
+        if others:
+            say(
+                f"{self.region}: API Gateway's logging role of this Region was this stack's. "
+                f"Give the account another if these write logs: {', '.join(others)}."
             )
 
     def _delete_logs(self) -> None:
@@ -269,6 +285,19 @@ class RuntimeStack:
         ):
             with aws.explained(), suppress(client.exceptions.ResourceNotFoundException):
                 client.delete_log_group(logGroupName=name)
+
+    def _bucket(self) -> str | None:
+        """By its resource: a stack whose deletion failed has no outputs to trust."""
+        try:
+            found = self.client.describe_stack_resource(
+                StackName=self.name, LogicalResourceId="Artifacts"
+            )["StackResourceDetail"]
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return None
+            raise
+        gone = found["ResourceStatus"] == "DELETE_COMPLETE"
+        return None if gone else found.get("PhysicalResourceId")
 
     def _empty(self, bucket: str | None) -> None:
         """A bucket that holds something is not deleted."""

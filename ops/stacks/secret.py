@@ -68,9 +68,9 @@ def read(topology: Topology, stage: str) -> DjangoKey:
     )
 
 
-def rotate(topology: Topology) -> DjangoKey:
-    """Take one step of the rotation; Secrets Manager copies it to the other Region."""
-    following = read(topology, PRIMARY).next()
+def rotate(topology: Topology, key: DjangoKey) -> DjangoKey:
+    """Take one step from ``key``; Secrets Manager copies it to the other Region."""
+    following = key.next()
     client = aws.client("secretsmanager", topology.regions[PRIMARY])
     content = {
         "key": following.key,

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from ops.aws import AwsError
+from ops.deploy import rotation
 from ops.deploy.found import NotReady, clusters
 from ops.deploy.options import in_vpc
 from ops.stacks import secret
@@ -22,7 +23,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         for name, text in (
-            ("plan", "say what would change; changes nothing"),
+            ("plan", "say what would change, and change none of it"),
             ("deploy", "make or change it; safe to run again"),
             ("delete", "delete it with its logs and its bucket"),
             ("status", "its state and what it made"),
@@ -87,7 +88,7 @@ class Command(BaseCommand):
             self._say(f"  {name:<14} {value}")
 
     def rotate_key(self, topology: Topology) -> None:
-        step = secret.rotate(topology).step
+        step = secret.rotate(topology, rotation.require_in_step(topology)).step
         if self.as_json:
             self._write({"step": step})
             return

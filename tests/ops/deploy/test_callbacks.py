@@ -49,7 +49,9 @@ def account(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         seen["schema"] += 1
 
     monkeypatch.setattr(wanted, "require_current_schema", checked)
-    monkeypatch.setattr(wanted, "deployed", lambda *_: {"role_arn": "arn"})
+    told = {"role_arn": "arn", "aws_environment_variables": {"API_AUTH": "oidc"}}
+    monkeypatch.setattr(wanted, "deployed", lambda *_: told)
+    monkeypatch.setattr(function, "keep_variables", lambda *a: seen.update(kept=a[2]))
     monkeypatch.setattr(function, "state", lambda *_: seen["state"])
     monkeypatch.setattr(function, "remove", lambda *a: seen["removed"].append(a))
     return seen
@@ -109,6 +111,7 @@ def test_a_second_deploy_is_an_update(account: dict[str, Any]) -> None:
     with pytest.raises(SystemExit) as ended:
         callbacks.settings(cli)
     assert (ended.value.code, cli.updated) == (0, True)
+    assert account["kept"].keys() == {"API_AUTH"}
 
 
 def test_a_deploy_after_a_failed_one_removes_what_that_left(

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from ops.aws import AwsError
 from ops.deploy import function, life
 from ops.deploy.life import Life, StepFailed
 from ops.deploy.options import Options
@@ -27,8 +28,9 @@ class Recorded(Life):
         self.broken, self.sick = broken, sick
         self.lines: list[str] = []
         self.versions = {PRIMARY: 3, SECONDARY: 7}
-        self.variables: dict[str, Mapping[str, str]] = {
-            PRIMARY: {"API_AUTH": "oidc"}, SECONDARY: {"API_AUTH": "oidc"}
+        self.states = dict.fromkeys((PRIMARY, SECONDARY), function.COMPLETE)
+        self.settings: dict[str, Mapping[str, Any]] = {
+            PRIMARY: {"MemorySize": 512}, SECONDARY: {"MemorySize": 512}
         }  # fmt: skip
 
     def _run(self, command: Sequence[str], name: str, arguments: Sequence[str]) -> None:
@@ -39,7 +41,8 @@ class Recorded(Life):
         if line.startswith("zappa deploy"):
             region = PRIMARY if "primary" in line else SECONDARY
             self.versions[region] += 1
-            self.variables[region] = {"API_AUTH": "none"}
+            self.settings[region] = {"MemorySize": 128}
+            self.states[region] = function.COMPLETE
 
     def _url(self, stage: str) -> str:
         self.lines.append(f"url {stage}")
@@ -56,15 +59,13 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 def run(found: Recorded, monkeypatch: pytest.MonkeyPatch) -> Recorded:
-    def put(region: str, _: str, variables: Mapping[str, str]) -> None:
-        found.variables[region] = variables
+    def restore(region: str, _: str, kept: Mapping[str, Any]) -> None:
+        found.settings[region] = kept
 
     monkeypatch.setattr(function, "version", lambda region, _: found.versions[region])
-    monkeypatch.setattr(function, "state", lambda *_: function.COMPLETE)
-    monkeypatch.setattr(
-        function, "variables", lambda region, _: found.variables[region]
-    )
-    monkeypatch.setattr(function, "set_variables", put)
+    monkeypatch.setattr(function, "state", lambda region, _: found.states[region])
+    monkeypatch.setattr(function, "settings", lambda region, _: found.settings[region])
+    monkeypatch.setattr(function, "restore", restore)
     found.deploy()
     return found
 
@@ -93,21 +94,58 @@ def test_the_second_region_is_not_touched_while_the_first_does_not_serve(
     with pytest.raises(StepFailed, match="answers 503"):
         run(found, monkeypatch)
     assert "zappa deploy secondary" not in found.lines
-    assert found.lines[-1] == "zappa rollback primary -n 1"
+    assert "zappa rollback primary -n 1" in found.lines
 
 
 def test_both_regions_are_put_back_when_the_second_fails(
     monkeypatch: pytest.MonkeyPatch, answers: dict[str, str]
 ) -> None:
-    answers["https://secondary/health"] = "502"
     found = Recorded()
-    with pytest.raises(StepFailed, match="what they served before"):
+    gone_wrong = iter(["502"] * life.SMOKE_ATTEMPTS)
+    monkeypatch.setattr(
+        life,
+        "_get",
+        lambda url: next(gone_wrong, "200") if "secondary" in url else answers[url],
+    )
+    with pytest.raises(
+        StepFailed, match=r"answers 502.*secondary is as.*primary is as"
+    ):
         run(found, monkeypatch)
-    assert found.lines[-2:] == [
+    assert [line for line in found.lines if "rollback" in line] == [
         "zappa rollback secondary -n 1",
         "zappa rollback primary -n 1",
     ]
-    assert set(map(str, found.variables.values())) == {"{'API_AUTH': 'oidc'}"}
+    assert set(map(str, found.settings.values())) == {"{'MemorySize': 512}"}
+
+
+def test_one_region_is_put_back_though_the_other_cannot_be(
+    monkeypatch: pytest.MonkeyPatch, answers: dict[str, str]
+) -> None:
+    answers["https://secondary/health"] = "502"
+    found = Recorded(broken=["zappa rollback secondary -n 1"])
+    with pytest.raises(
+        StepFailed, match=r"secondary could not be put back: .* primary is as it was"
+    ):
+        run(found, monkeypatch)
+    assert "zappa rollback primary -n 1" in found.lines
+
+
+@pytest.mark.parametrize("error", [AwsError("expired"), KeyboardInterrupt()])
+def test_whatever_ends_a_deployment_both_are_put_back(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    found = Recorded()
+    deploy = found._zappa
+
+    def fail(*arguments: str) -> None:
+        deploy(*arguments)
+        if arguments == ("deploy", "secondary"):
+            raise error
+
+    monkeypatch.setattr(found, "_zappa", fail)
+    with pytest.raises(StepFailed, match="primary is as it was before"):
+        run(found, monkeypatch)
+    assert "zappa rollback secondary -n 1" in found.lines
 
 
 def test_nothing_is_rolled_back_where_no_version_was_published(
@@ -116,7 +154,8 @@ def test_nothing_is_rolled_back_where_no_version_was_published(
     found = Recorded(broken=["zappa deploy secondary"])
     with pytest.raises(StepFailed):
         run(found, monkeypatch)
-    assert found.lines[-1] == "zappa rollback primary -n 1"
+    rolled = [line for line in found.lines if "rollback" in line]
+    assert rolled == ["zappa rollback primary -n 1"]
 
 
 def test_a_first_deployment_that_fails_is_removed(
@@ -125,6 +164,7 @@ def test_a_first_deployment_that_fails_is_removed(
     answers["https://secondary/health"] = "502"
     found = Recorded()
     found.versions = {PRIMARY: 0, SECONDARY: 0}
+    found.states = dict.fromkeys(found.states, function.ABSENT)
     with pytest.raises(StepFailed):
         run(found, monkeypatch)
     assert found.lines[-2:] == [

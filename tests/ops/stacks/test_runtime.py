@@ -9,12 +9,7 @@ from ops.stacks.runtime import TEMPLATE
 # AWS offers no narrower resource for these: the service authorization reference.
 UNNAMED = {
     "SendTraces": {"xray:PutTelemetryRecords", "xray:PutTraceSegments"},
-    "JoinVpc": {
-        "ec2:CreateNetworkInterface",
-        "ec2:DeleteNetworkInterface",
-        "ec2:DescribeNetworkInterfaces",
-        "ec2:DescribeSubnets",
-    },
+    "LookAtTheVpc": {"ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"},
 }
 
 
@@ -51,6 +46,12 @@ def test_the_role_allows_these_actions_and_no_others(
         "ConnectToTheDatabase": {"dsql:DbConnect"},
         "WriteOwnLogs": {"logs:CreateLogStream", "logs:PutLogEvents"},
         "BeInvokedByApiGateway": {"lambda:InvokeFunction"},
+        "JoinVpc": {
+            "ec2:AssignPrivateIpAddresses",
+            "ec2:CreateNetworkInterface",
+            "ec2:DeleteNetworkInterface",
+            "ec2:UnassignPrivateIpAddresses",
+        },
         **UNNAMED,
     }
     assert all(each["Effect"] == "Allow" for each in statements.values())
