@@ -30,7 +30,9 @@ TITLES = {
     428: "Precondition Required",
     429: "Too Many Requests",
     500: "Internal Server Error",
+    502: "Bad Gateway",
     503: "Service Unavailable",
+    504: "Gateway Timeout",
 }
 
 
@@ -104,6 +106,21 @@ KINDS = {
     ),
     "rate_limited": Kind(
         429, "Too many requests.", "Wait Retry-After seconds; see RateLimit."
+    ),
+    "refused": Kind(
+        403,
+        "API Gateway refused the request, which did not reach the API.",
+        "Check the address, and the key or signature if it wants one.",
+    ),
+    "unavailable": Kind(
+        502,
+        "API Gateway got no answer of the API that it could pass on.",
+        "Repeat the request, in the other Region if it stays so.",
+    ),
+    "timeout": Kind(
+        504,
+        "The API did not answer API Gateway in time; nobody knows whether it did its work.",
+        "Read, then decide; with an Idempotency-Key simply repeat.",
     ),
     "internal_error": Kind(
         500, "The request failed; it was logged.", "Report it with the time and path."

@@ -32,8 +32,8 @@ ERRORS = {
     "BAD_REQUEST_PARAMETERS": (400, "malformed", "Bad Request"),
     "MISSING_AUTHENTICATION_TOKEN": (404, "not_found", "Not Found"),
     "REQUEST_TOO_LARGE": (413, "too_large", "Content Too Large"),
-    "THROTTLED": (429, "throttled", "Too Many Requests"),
-    "QUOTA_EXCEEDED": (429, "throttled", "Too Many Requests"),
+    "THROTTLED": (429, "rate_limited", "Too Many Requests"),
+    "QUOTA_EXCEEDED": (429, "rate_limited", "Too Many Requests"),
     "INTEGRATION_FAILURE": (502, "unavailable", "Bad Gateway"),
     "INTEGRATION_TIMEOUT": (504, "timeout", "Gateway Timeout"),
     "DEFAULT_4XX": (None, "refused", "Request Refused"),
@@ -151,12 +151,14 @@ def stage_settings(deployment: str, wanted: Wanted) -> dict[str, str]:
 def error_response(kind: str, origins: Sequence[str]) -> dict[str, Any]:
     """One gateway response as a problem (RFC 9457), with CORS for an allowed origin.
 
-    Its headers are constants, so only one origin can be named: with several allowed,
-    browsers see these rare errors without a body, never with a wrong permission.
+    API Gateway runs no VTL over it and its headers are constants (developer guide,
+    "Gateway responses for REST APIs"), so only one origin can be named: with several
+    allowed, browsers see these rare errors without a body, never with a wrong permission.
     """
     status, code, title = ERRORS[kind]
     body: dict[str, Any] = {
-        "type": f"/problems/{code.replace('_', '-')}",
+        # On the page of the stage that was called, as the application's own.
+        "type": f"/$context.stage/problems#{code.replace('_', '-')}",
         "title": title,
         "code": code,
         "detail": "API Gateway answered; the request did not reach the application.",

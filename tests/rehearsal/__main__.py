@@ -193,7 +193,7 @@ def change(on: Rehearsal) -> None:
              lambda: checks.hardened(on.world, primary))  # fmt: skip
     on.check(
         "and drops variables that are no longer set",
-        lambda: checks.without_left_overs(on.world, primary),
+        lambda: not checks.has_variable(on.world, primary, "LEFT_OVER", "1"),
     )
     again = on.type(f"{ZAPPA} deploy {primary}")
     on.check("a second deploy updates", "updating it" in again)
@@ -203,8 +203,10 @@ def change(on: Rehearsal) -> None:
     on.check("a deploy after a failed one starts anew", "making it anew" in again)
     on.check("both Regions serve", lambda: checks.serves(on.world))
     on.check("and name each other", lambda: checks.know_each_other(on.world))
-    for _ in range(2):
+    for _ in range(3):
         on.type(f"{MANAGE} stack rotate-key")
+        early = on.type(f"{MANAGE} stack rotate-key", expect=1)
+        on.check("the next step waits for both Regions", "zappa update" in early)
         cursor = checks.next_page(on.world, primary)
         for stage in (secondary, primary):
             on.type(f"{ZAPPA} update {stage}")
@@ -214,6 +216,26 @@ def change(on: Rehearsal) -> None:
             )
     on.type(f"{MANAGE} deploy --yes")
     on.check("both Regions serve", lambda: checks.serves(on.world))
+    fail_to_deploy(on)
+
+
+def fail_to_deploy(on: Rehearsal) -> None:
+    """The second Region does not serve what it got: both get back what they had."""
+    primary, secondary = on.world.topology.regions
+    on.world.functions.sick.add(on.world.topology.regions[secondary])
+    said = on.type(f"{MANAGE} deploy --yes", expect=1, API_RATE_LIMIT="7")
+    on.check(
+        "a deployment that fails says what became of each Region",
+        f"{primary} is as it was before" in said
+        and f"{secondary} could not be put back" in said,
+    )
+    on.world.functions.sick.clear()
+    on.check("both Regions serve again", lambda: checks.serves(on.world))
+    for stage in (primary, secondary):
+        on.check(
+            f"{stage} has its variables back",
+            not checks.has_variable(on.world, stage, "API_RATE_LIMIT", "7"),
+        )
 
 
 def destroy(on: Rehearsal) -> None:

@@ -27,6 +27,7 @@ from tests.rehearsal.lambda_service import Function, FunctionError, QuietServer
 
 ACCOUNT = "123456789012"
 SOURCE_IP = "192.0.2.44"
+MAX_BODY = 10 * 2**20  # API Gateway's quota for a payload
 API_HOST = re.compile(r"([a-z0-9]+)\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
 CODE_HOST = re.compile(r"awslambda-([a-z0-9-]+)-tasks\.s3\.")
 FUNCTION = re.compile(r":function:([\w-]+)")
@@ -38,6 +39,7 @@ class Functions:
 
     def __init__(self, world: Callable[[str, str], Mapping[str, str]]) -> None:
         self.world = world  # what AWS and the network give a function: keys, addresses
+        self.sick: set[str] = set()  # Regions whose functions answer nothing
         self.running: dict[tuple[str, str], tuple[str, Function]] = {}
         self.lock = threading.Lock()
 
@@ -91,18 +93,24 @@ class Internet:
         url = urlsplit(target)
         _, stage, *rest = url.path.split("/")
         if stage not in rest_api.stages:
-            return gateway_response(rest_api, "MISSING_AUTHENTICATION_TOKEN", 403)
+            # No deployment is behind it, so none of its responses either.
+            forbidden = json.dumps({"message": "Forbidden"}).encode()
+            return 403, [("Content-Type", "application/json")], forbidden
+        if len(body) > MAX_BODY:
+            return gateway_response(rest_api, stage, "REQUEST_TOO_LARGE", 413)
         name = _function_of(rest_api)
         event = proxy_event(
             method, host, stage, "/" + "/".join(rest), url.query, headers, body
         )
         if not _may_invoke(api[2], name):
-            return gateway_response(rest_api, "API_CONFIGURATION_ERROR", 500)
+            return gateway_response(rest_api, stage, "API_CONFIGURATION_ERROR", 500)
+        if api[2] in self.functions.sick:
+            return gateway_response(rest_api, stage, "INTEGRATION_FAILURE", 502)
         try:
             return _of_lambda(self.functions.get(api[2], name).invoke(event))
         except FunctionError as error:
             print(f"    {name}: {error}")
-            return gateway_response(rest_api, "INTEGRATION_FAILURE", 502)
+            return gateway_response(rest_api, stage, "INTEGRATION_FAILURE", 502)
 
 
 def proxy_event(
@@ -141,19 +149,20 @@ def proxy_event(
     }
 
 
-def gateway_response(rest_api: Any, kind: str, status: int) -> Answer:
+def gateway_response(rest_api: Any, stage: str, kind: str, status: int) -> Answer:
     """What API Gateway answers itself, as the deployment configured it."""
     known = rest_api.gateway_responses
     default = f"DEFAULT_{status // 100}XX"
     found = known.get(kind) or known.get(default)
     if found is None:
-        body = json.dumps({"message": "Forbidden" if status == 403 else "error"})
+        body = json.dumps({"message": "error"})
         return status, [("Content-Type", "application/json")], body.encode()
     configured = found.to_json()
     parameters = configured.get("responseParameters") or {}
     headers = [(k.rpartition(".")[2], v.strip("'")) for k, v in parameters.items()]
     template = configured["responseTemplates"]["application/json"]
     body = template.replace("$context.requestId", str(uuid.uuid4()))
+    body = body.replace("$context.stage", stage)
     return int(configured.get("statusCode") or status), headers, body.encode()
 
 

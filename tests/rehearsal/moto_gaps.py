@@ -9,7 +9,7 @@ from moto.apigateway.models import apigateway_backends
 from moto.awslambda import urls as lambda_urls
 from moto.awslambda.models import LambdaFunction, LambdaStorage
 from moto.awslambda.responses import LambdaResponse
-from moto.cloudformation.models import ChangeSet, Stack
+from moto.cloudformation.models import ChangeSet, CloudFormationBackend, Stack
 from moto.core.common_models import CloudFormationModel
 from moto.secretsmanager.models import secretsmanager_backends
 
@@ -178,7 +178,15 @@ def _mend_versions() -> None:
     LambdaStorage.del_function = del_function  # type: ignore[method-assign]
 
 
+def _delete_change_set(self: CloudFormationBackend, change_set_name: str) -> None:
+    """As AWS does: what is not there is deleted already."""
+    for identifier, found in list(self.change_sets.items()):
+        if change_set_name in {identifier, found.change_set_name}:
+            del self.change_sets[identifier]
+
+
 def mend() -> None:
+    CloudFormationBackend.delete_change_set = _delete_change_set  # type: ignore[method-assign]
     ChangeSet.apply = _apply  # type: ignore[method-assign]
     LambdaResponse.list_function_url_configs = _list_function_url_configs  # type: ignore[attr-defined]
     lambda_urls.url_paths[URLS] = LambdaResponse.dispatch
@@ -190,3 +198,12 @@ def mend() -> None:
         return {**code, "Code": _code_location(self)}
 
     LambdaFunction.get_code = get_code  # type: ignore[method-assign]
+    by_name = LambdaStorage.get_function_by_name_or_arn_with_qualifier
+
+    def get_function(
+        self: LambdaStorage, name_or_arn: str, qualifier: str | None = None
+    ) -> LambdaFunction:
+        """AWS takes ``function:<name>:<version>`` too, as Zappa's rollback says it."""
+        return by_name(self, name_or_arn.removeprefix("function:"), qualifier)
+
+    LambdaStorage.get_function_by_name_or_arn_with_qualifier = get_function  # type: ignore[method-assign]

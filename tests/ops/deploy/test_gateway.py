@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
+from config.api.problems import KINDS
 from ops.deploy.gateway import ERRORS, Gateway, Wanted, error_response, stage_settings
 
 WANTED = Wanted(
@@ -30,7 +31,9 @@ def test_an_error_of_api_gateway_is_a_problem(kind: str) -> None:
     found = error_response(kind, [])
     body = json.loads(found["responseTemplates"]["application/json"])
     headers = found["responseParameters"]
-    assert body["code"]
+    assert body["code"] in KINDS
+    anchor = body["code"].replace("_", "-")
+    assert body["type"] == f"/$context.stage/problems#{anchor}"
     assert body.get("status") == (
         int(found["statusCode"]) if "statusCode" in found else None
     )
