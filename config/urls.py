@@ -4,12 +4,12 @@ from config.api import pages, views
 from config.api.health import health
 
 urlpatterns = [
+    path("", include("users.urls")),  # first: most requests are for it
     path("", pages.index, name="index"),
     path("health", health, name="health"),
     path("health/live", views.live, name="live"),
     path("openapi.json", pages.openapi, name="openapi"),
     path("problems", pages.problems, name="problems"),
-    path("", include("users.urls")),
 ]
 
 handler400 = views.bad_request

@@ -2,11 +2,12 @@
 
 import uuid
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 from django.core.exceptions import EmptyResultSet
 from django.db import IntegrityError, connections
-from django.db.models import Model, Q, sql
+from django.db.models import Field, Model, Q, sql
 from django.utils import timezone
 
 from config.api.conditions import UNCONDITIONAL, Conditions
@@ -88,14 +89,28 @@ def _insert(rows: list[Model]) -> None:
     database = connections["default"]  # the proxy looks it up at every attribute
     statements, params = [], []
     for row in rows:
-        query = sql.InsertQuery(type(row))
-        fields = row._meta.concrete_fields  # noqa: SLF001 - Django's documented Meta API
-        query.insert_values(fields, [row])
-        ((statement, values),) = query.get_compiler(connection=database).as_sql()
+        statement, fields = _insertion(type(row))
         statements.append(statement)
-        params += values
+        params += [
+            field.get_db_prep_save(getattr(row, field.attname), database)
+            for field in fields
+        ]
     with database.cursor() as cursor:
         cursor.execute("; ".join(statements), params)
+
+
+@cache
+def _insertion(model: type[Model]) -> "tuple[str, tuple[Field[Any, Any], ...]]":
+    """The statement that inserts one row of the model, and the fields it takes.
+
+    Composed once: that costs a tenth of a request, and every row's is the same.
+    """
+    query = sql.InsertQuery(model)
+    fields = model._meta.concrete_fields  # noqa: SLF001 - Django's documented Meta API
+    query.insert_values(fields, [model()])
+    compiler = query.get_compiler(connection=connections["default"])
+    ((statement, _),) = compiler.as_sql()
+    return statement, tuple(fields)
 
 
 def _update_returning(which: Q, values: dict[str, Any]) -> dict[str, Any] | None:
