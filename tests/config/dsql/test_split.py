@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import DataError, OperationalError, models, transaction
+from django.db.models import Value
+from django.db.models.functions import Concat
 from django.test.utils import isolate_apps
 
 from config.dsql.base import DatabaseWrapper
@@ -54,6 +56,40 @@ def test_work_is_committed_batch_by_batch(tag: Any) -> None:
     assert tag.objects.using("other").count() == 0
     assert seen == sorted(seen)
     assert len(seen) >= 9
+
+
+def test_rows_are_chosen_before_the_first_is_deleted(tag: Any) -> None:
+    rows = tag.objects.using("other")
+    with split_transactions("other", rows=100):
+        rows.bulk_create(many(tag, 500))
+        first = rows.order_by("pk")[:150]
+        assert rows.filter(pk__in=first.values("pk")).delete()[0] == 150
+    assert rows.count() == 350
+    assert not rows.filter(label="tag 149").exists()
+
+
+def test_a_row_that_a_join_yields_twice_is_changed_once(
+    tag: Any, scratch: DatabaseWrapper
+) -> None:
+    class Mark(models.Model):  # noqa: DJ008 - nobody prints it
+        owner = models.ForeignKey(tag, models.CASCADE, related_name="marks")
+        number = models.IntegerField()
+
+        class Meta:
+            app_label = "users"
+            apps = tag._meta.apps
+
+    with scratch.schema_editor() as editor:
+        editor.create_model(Mark)
+    rows = tag.objects.using("other")
+    made = rows.bulk_create(many(tag, 3))
+    Mark.objects.using("other").bulk_create(
+        [Mark(owner=each, number=n) for each in made for n in range(2)]
+    )
+    marked = rows.filter(marks__number__gte=0)
+    with split_transactions("other", rows=1):
+        assert marked.update(label=Concat("label", Value("!"))) == 3
+    assert set(rows.values_list("label", flat=True)) == {"tag 0!", "tag 1!", "tag 2!"}
 
 
 def test_an_error_leaves_what_was_committed(tag: Any) -> None:
