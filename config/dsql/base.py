@@ -82,11 +82,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         Raises ImproperlyConfigured naming the setting that is wrong.
         """
-        if not self.settings_dict["HOST"]:
-            raise ImproperlyConfigured(
-                f"DATABASES[{self.alias!r}]['HOST'] is empty: set DSQL_ENDPOINT to the "
-                f"cluster's endpoint, or run `make run` or `manage.py sandbox up`."
-            )
+        self._require_settings()
         self.settings_dict["NAME"] = self.settings_dict["NAME"] or DATABASE
         schema = schema_of(self.settings_dict["NAME"])
         params = {**DEFAULTS, **super().get_connection_params(), "dbname": DATABASE}
@@ -101,6 +97,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if "PGSSLROOTCERT" not in os.environ:
             params.setdefault("sslrootcert", str(AMAZON_ROOTS))
         return params
+
+    def _require_settings(self) -> None:
+        if not self.settings_dict["HOST"]:
+            raise ImproperlyConfigured(
+                f"DATABASES[{self.alias!r}]['HOST'] is empty: set DSQL_ENDPOINT to the "
+                f"cluster's endpoint, or run `make run` or `manage.py sandbox up`."
+            )
+        if self.settings_dict["OPTIONS"].get("pool"):
+            raise ImproperlyConfigured(
+                f"DATABASES[{self.alias!r}]['OPTIONS']['pool'] is set, but a pool cannot "
+                f"renew the token that is a connection's password; remove it and keep "
+                f"connections with CONN_MAX_AGE."
+            )
 
     def _region(self, params: dict[str, Any]) -> str:
         host, named = params["host"], params.pop("region", None)
