@@ -9,9 +9,11 @@ from typing import Any
 from django.apps import apps
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
+from django.core.exceptions import FieldError
 from django.db import Error as DatabaseError
 from django.db import models, router
 from django.db.backends.base.validation import BaseDatabaseValidation
+from django.db.models.sql import Query
 
 from config.dsql.catalog import Catalog
 from config.dsql.ddl.indexes import HARMLESS_OPCLASSES
@@ -71,6 +73,7 @@ class DatabaseValidation(BaseDatabaseValidation):
                 id="dsql.E003",
             )
         yield from self._keys(model, index.name, index.fields, index.opclasses)
+        yield from self._expressions(model, index)
         if any(order for _, order in index.fields_orders):
             yield CheckWarning(
                 f"The descending order of index {index.name} is dropped.",
@@ -83,6 +86,7 @@ class DatabaseValidation(BaseDatabaseValidation):
         if isinstance(constraint, models.UniqueConstraint):
             opclasses = getattr(constraint, "opclasses", ())
             yield from self._keys(model, constraint.name, constraint.fields, opclasses)
+            yield from self._expressions(model, constraint)
         elif not isinstance(constraint, models.CheckConstraint):
             yield Error(
                 f"DSQL has no {type(constraint).__name__} ({constraint.name}).",
@@ -114,6 +118,16 @@ class DatabaseValidation(BaseDatabaseValidation):
             if kind in ("json", "jsonb"):
                 yield self._json(model._meta.get_field(field.lstrip("-")))
 
+    def _expressions(self, model: Any, index: Any) -> Iterator[CheckMessage]:
+        query = Query(model, alias_cols=False)
+        for expression in index.expressions:
+            try:
+                key = expression.resolve_expression(query).output_field
+            except FieldError:
+                continue  # models.E012 or E043 tells
+            if key.db_type(self.connection) in ("json", "jsonb"):
+                yield self._json(model)
+
     def _limits(self, model: Any) -> Iterator[CheckMessage]:
         columns = len(model._meta.local_concrete_fields)
         indexes = 1 + len(model._meta.indexes) + len(model._meta.unique_together)
@@ -133,11 +147,11 @@ class DatabaseValidation(BaseDatabaseValidation):
                 )
 
     @staticmethod
-    def _json(field: Any) -> CheckMessage:
+    def _json(indexed: Any) -> CheckMessage:
         return Error(
             "DSQL cannot index JSON.",
             hint="Index an expression of it, such as KeyTextTransform().",
-            obj=field,
+            obj=indexed,
             id="dsql.E008",
         )
 
@@ -169,12 +183,18 @@ class DatabaseValidation(BaseDatabaseValidation):
                 if isinstance(operation, AddField) and (
                     operation.field.generated or operation.field.primary_key
                 ):
-                    yield Error(
-                        f"{'.'.join(key)} adds {operation.model_name}.{operation.name}, "
-                        f"a generated or primary key column, to a table.",
-                        hint="DSQL makes these with the table only: CreateModel.",
-                        id="dsql.E009",
-                    )
+                    yield from self._late_column(migration, operation)
+
+    def _late_column(self, migration: Any, operation: Any) -> Iterator[CheckMessage]:
+        alias, model = self.connection.alias, operation.model_name_lower
+        if router.allow_migrate(alias, migration.app_label, model_name=model):
+            yield Error(
+                f"{migration} adds {operation.model_name}.{operation.name}, "
+                f"a generated or primary key column, to a table.",
+                hint="DSQL makes these with the table only: CreateModel. --skip-checks "
+                "lets `migrate` run for other apps and with --fake.",
+                id="dsql.E009",
+            )
 
     def _invalid_indexes(self) -> Iterator[CheckMessage]:
         try:

@@ -19,51 +19,42 @@ class SQLInsertCompiler(compiler.SQLInsertCompiler):
         return rows, params
 
 
-class SQLDeleteCompiler(compiler.SQLDeleteCompiler):
+class SplitCompiler:
+    """A statement that changes rows: several of it inside ``split_transactions``."""
+
     def execute_sql(self, result_type, *args, **kwargs):
         splitter = self.connection.splitter
         if splitter is None or result_type != ROW_COUNT:
             return super().execute_sql(result_type, *args, **kwargs)
-        sql, params = self.as_sql()
-        table = self.quote_name_unless_alias(self.query.get_meta().db_table)
-        key = ", ".join(
-            self.connection.ops.quote_name(field.column)
-            for field in self.query.get_meta().pk_fields
-        )
-        condition = sql.removeprefix(f"DELETE FROM {table}")
-        batch = (
-            f"DELETE FROM {table} WHERE ({key}) IN "
-            f"(SELECT {key} FROM {table}{condition} LIMIT {splitter.rows})"
-        )
-        total = 0
-        with self.connection.cursor() as cursor:
-            while True:
-                cursor.execute(batch, params)
-                total += cursor.rowcount
-                if cursor.rowcount < splitter.rows:
-                    return total
-
-
-class SQLUpdateCompiler(compiler.SQLUpdateCompiler):
-    def execute_sql(self, result_type):
-        splitter = self.connection.splitter
-        if splitter is None or result_type != ROW_COUNT:
-            return super().execute_sql(result_type)
         return sum(
-            super(SQLUpdateCompiler, part).execute_sql(result_type)
+            super(SplitCompiler, part).execute_sql(result_type, *args, **kwargs)
             for part in self._parts(splitter.rows)
         )
 
     def _parts(self, rows):
-        """This update for so many rows at a time, chosen before the first is written."""
+        """The statement for so many rows at a time, chosen before the first is changed.
+
+        Changed rows may no longer fit the condition, or others may that did not.
+        """
         chosen = self.query.chain(klass=Query)
         chosen.clear_ordering(force=True)
         chosen.clear_select_clause()
         chosen.add_fields(["pk"])
         found = chosen.get_compiler(self.using).results_iter()
-        keys = [tuple(key) if len(key) > 1 else key[0] for key in found]
+        # A join yields a row more than once; it is changed once.
+        keys = list(
+            dict.fromkeys(tuple(key) if len(key) > 1 else key[0] for key in found)
+        )
         for start in range(0, len(keys), rows):
             part = self.query.clone()
             part.where = WhereNode()
             part.add_filter("pk__in", keys[start : start + rows])
             yield part.get_compiler(self.using)
+
+
+class SQLDeleteCompiler(SplitCompiler, compiler.SQLDeleteCompiler):
+    pass
+
+
+class SQLUpdateCompiler(SplitCompiler, compiler.SQLUpdateCompiler):
+    pass

@@ -17,12 +17,14 @@ NOT_NULL_CHECKS = f"""
     WHERE contype = 'c' AND convalidated AND conrelid = to_regclass(%s)
       AND pg_get_constraintdef(pg_constraint.oid) LIKE 'CHECK ((%% IS NOT NULL))'
       AND conname LIKE '%%\\{NOT_NULL_SUFFIX}'"""
+# A unique index has its keys for columns, any other the included ones too, as in Django.
 INDEXES = """
     SELECT x.relname, i.indisunique, i.indisprimary, am.amname, x.reloptions,
       CASE WHEN i.indexprs IS NOT NULL THEN pg_get_indexdef(i.indexrelid) END,
       ARRAY(SELECT a.attname FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, at)
         LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-        ORDER BY at),
+        WHERE at <= CASE WHEN i.indisunique AND i.indexprs IS NULL THEN i.indnkeyatts
+          ELSE i.indnatts END ORDER BY at),
       ARRAY(SELECT CASE option & 1 WHEN 1 THEN 'DESC' ELSE 'ASC' END
         FROM unnest(i.indoption::int2[]) WITH ORDINALITY AS o(option, at) ORDER BY at)
     FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am am ON am.oid = x.relam

@@ -14,11 +14,12 @@ PAGE = 2000  # rows
 
 
 def by_key(queryset: QuerySet[Row], *, page: int = PAGE) -> Iterator[Row]:
-    """Yield every object in the order of the primary key, one page in memory at a time.
+    """Yield every object once, by primary key, with one page in memory at a time.
 
     Each page is a query of its own, so an export takes no transaction beyond DSQL's five
     minutes, and rows that change meanwhile are seen as they are when their page is read.
-    Raises TypeError for a sliced or ordered queryset or one of ``values()``.
+    An object is yielded once also where a filter's join finds it more than once. Raises
+    TypeError for a sliced or ordered queryset or one of ``values()``.
     """
     if queryset.query.is_sliced or queryset.query.order_by or queryset.query.distinct:
         raise TypeError("by_key() takes a queryset without order, slice and distinct.")
@@ -30,7 +31,8 @@ def by_key(queryset: QuerySet[Row], *, page: int = PAGE) -> Iterator[Row]:
                 raise TypeError(
                     "by_key() takes a queryset of objects, not of values()."
                 )
-            yield row
+            if row.pk != last:
+                yield row
+            last = row.pk
         if len(found) < page:
             return
-        last = found[-1].pk

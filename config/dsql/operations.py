@@ -3,6 +3,7 @@
 from django.db import IntegrityError, OperationalError
 from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.backends.postgresql import operations
+from django.db.models import AutoField
 
 from config.dsql.catalog import Catalog
 from config.dsql.columns import BATCH, ROW_LIMIT, Rows
@@ -58,6 +59,30 @@ class DatabaseOperations(operations.DatabaseOperations):
         if internal_type in ("IPAddressField", "GenericIPAddressField"):
             internal_type = "CharField"
         return super().lookup_cast(lookup_type, internal_type)
+
+    # Sequences
+
+    def sequence_reset_sql(self, style, model_list):
+        """Forwards only: every session holds a block of keys up to ``last_value``.
+
+        Set back, a sequence would hand out the same block again.
+        """
+        return [
+            self._advance_sequence(self.quote_name(model._meta.db_table), field.column)
+            for model in model_list
+            for field in model._meta.local_fields
+            if isinstance(field, AutoField)
+        ]
+
+    def _advance_sequence(self, table, column):
+        names = ", ".join("'{}'".format(n.replace("'", "''")) for n in (table, column))
+        sequence = f"pg_get_serial_sequence({names})"
+        return (
+            f"SELECT setval(name, highest) FROM (SELECT {sequence} AS name, "
+            f"max({self.quote_name(column)}) AS highest FROM {table}) AS keys "
+            f"WHERE highest > coalesce((SELECT last_value FROM pg_sequences WHERE name = "
+            f"quote_ident(schemaname) || '.' || quote_ident(sequencename)), 0);"
+        )
 
     # Flush
 

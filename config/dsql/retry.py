@@ -1,5 +1,6 @@
 """The one runner for repeatable work."""
 
+import itertools
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -9,11 +10,12 @@ from typing import TypeVar
 
 from django.db import Error, OperationalError, connections, transaction
 
-from config.dsql.conflicts import ConnectionLost, OutcomeUnknown, is_conflict
+from config.dsql.conflicts import ConnectionLost, OutcomeUnknown, chain, is_conflict
 from config.dsql.signals import conflict_retried
 
 Result = TypeVar("Result")
 OnRetry = Callable[[int, float, BaseException], None]
+SCHEMA_CHANGED = "(OC001)"  # in the text: OC000 has the same SQLSTATE
 # Whether a repeat is under way: the outermost one repeats, those inside run once.
 _repeating: ContextVar[bool] = ContextVar("repeating", default=False)
 
@@ -27,12 +29,16 @@ class Policy:
     """How long to go on. All times are seconds.
 
     The budget bounds the waiting and lies below API Gateway's 29 s. Delays follow
-    "full jitter" on a doubling base, as the user guide's retry pattern does.
+    "full jitter" on a doubling base, as the user guide's retry pattern does. After
+    OC001 the session knows the new schema: nothing is to be waited for, and whoever waits
+    while others go on changing it only meets the next change.
     """
 
     base_delay: float = 0.05
     max_delay: float = 1.0
     budget: float = 5.0
+    schema_delay: float = 0.001
+    schema_repeats: int = 10
     random: Callable[[], float] = field(default=random.random)
     clock: Callable[[], float] = field(default=time.monotonic)
 
@@ -45,6 +51,14 @@ class Policy:
                 return
             yield delay
             ceiling = min(2 * ceiling, self.max_delay)
+
+    def schema_delays(self) -> Iterator[float]:
+        """The delays of the first repeats after OC001, within the same budget."""
+        started = self.clock()
+        for _ in range(self.schema_repeats):
+            if self.clock() - started > self.budget:
+                return
+            yield self.schema_delay
 
 
 DEFAULT_POLICY = Policy()
@@ -119,7 +133,7 @@ def _repeat(
     sleep: Callable[[float], None],
     on_retry: OnRetry | None,
 ) -> Result:
-    delays, lost, number = policy.delays(), False, 1
+    delays, first, lost, number = policy.delays(), policy.schema_delays(), False, 1
     while True:
         try:
             return attempt()
@@ -129,7 +143,8 @@ def _repeat(
             if isinstance(error, ConnectionLost) and not lost:
                 lost, delay = True, 0.0
             elif is_conflict(error):
-                delay = _next(delays, number, error)
+                soon = first if _schema_changed(error) else iter(())
+                delay = _next(itertools.chain(soon, delays), number, error)
                 conflict_retried.send(sender=repeat, attempt=number)
             else:
                 raise
@@ -137,6 +152,10 @@ def _repeat(
                 on_retry(number, delay, error)
         sleep(delay)
         number += 1
+
+
+def _schema_changed(error: Error) -> bool:
+    return any(SCHEMA_CHANGED in str(link) for link in chain(error))
 
 
 def _next(delays: Iterator[float], number: int, error: Error) -> float:

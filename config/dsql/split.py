@@ -50,7 +50,7 @@ def split_transactions(
     *,
     rows: int = ROWS,
     progress: Callable[[int], None] | None = None,
-) -> Iterator[Splitter]:
+) -> Iterator[None]:
     """Commit after every ``rows`` changed rows, also inside atomic blocks.
 
     For imports and clean-ups that may be repeated: after an error what was committed
@@ -58,21 +58,28 @@ def split_transactions(
     send at most ``rows`` rows per statement; rows that refer to each other must come in
     the order of their foreign keys, which every commit checks. ``progress`` is called
     with the number of rows after every commit; without it a line is logged now and then.
+    With another backend nothing is split: its transactions take what comes.
 
     Raises RuntimeError inside an atomic block, ValueError when ``rows`` is not 1 to 1500.
     """
     connection: Any = connections[using]
-    if connection.in_atomic_block:
-        raise RuntimeError("split_transactions() cannot be used inside atomic().")
     if not 1 <= rows <= 1500:
         raise ValueError(f"rows is {rows}; a transaction takes 3,000: use 1 to 1500.")
-    splitter = Splitter(connection, rows, progress or reporter())
-    connection.splitter = splitter
+    if not hasattr(connection, "splitter"):
+        yield
+        return
+    if connection.in_atomic_block:
+        raise RuntimeError(
+            "split_transactions() cannot be used inside atomic(); in a migration: "
+            "RunPython(…, atomic=False)."
+        )
+    outer = connection.splitter
+    connection.splitter = Splitter(connection, rows, progress or reporter())
     try:
-        with connection.execute_wrapper(splitter):
-            yield splitter
+        with connection.execute_wrapper(connection.splitter):
+            yield
     finally:
-        connection.splitter = None
+        connection.splitter = outer
 
 
 def reporter() -> Callable[[int], None]:

@@ -25,6 +25,11 @@ def test_an_empty_host_names_the_remedy() -> None:
         wrapper(HOST="").get_connection_params()
 
 
+def test_a_pool_is_refused() -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"'pool'.*CONN_MAX_AGE"):
+        wrapper(HOST=HOST, OPTIONS={"pool": True}).get_connection_params()
+
+
 def test_verifies_the_server_against_the_shipped_roots(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,9 +1,12 @@
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import connection, models
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Lower
 from django.test.utils import isolate_apps
 
@@ -46,6 +49,23 @@ def test_fields(field: Any, expected: set[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        (models.F("value"), {"dsql.E008"}),
+        (models.F("value__a"), {"dsql.E008"}),
+        (models.F("value__a").desc(), {"dsql.E008"}),
+        (KeyTextTransform("a", "value"), set()),
+        (models.F("missing"), set()),
+    ],
+)
+def test_json_in_an_expression(key: Any, expected: set[str]) -> None:
+    index = models.Index(key, name="i")
+    constraint = models.UniqueConstraint(key, name="u")
+    for options in ({"indexes": [index]}, {"constraints": [constraint]}):
+        assert found(models.JSONField(), **options) == expected
+
+
+@pytest.mark.parametrize(
     ("options", "expected"),
     [
         ({"indexes": [GinIndex(fields=["value"], name="i")]}, {"dsql.E003"}),
@@ -77,6 +97,33 @@ def test_a_collation_is_refused_by_djangos_own_check() -> None:
     made = thing(models.CharField(max_length=5, db_collation="de-x-icu"))
     (error,) = made.check(databases=["default"])
     assert error.id == "fields.E190"
+
+
+LATE_KEY = """
+from django.db import migrations, models
+
+class Migration(migrations.Migration):
+    operations = [migrations.AddField("Page", "key", models.UUIDField(primary_key=True))]
+"""
+
+
+@pytest.mark.parametrize(("app", "expected"), [("other", ["dsql.E009"]), ("users", [])])
+def test_a_key_that_is_added_late_matters_where_its_table_is(
+    tmp_path: Path,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    app: str,
+    expected: list[str],
+) -> None:
+    package = tmp_path / f"late_{app}"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "0001_key.py").write_text(LATE_KEY)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings.MIGRATION_MODULES = {"users": package.name}
+    elsewhere = SimpleNamespace(allow_migrate=lambda _db, label, **_: label != app)
+    settings.DATABASE_ROUTERS = [elsewhere]
+    assert [each.id for each in connection.validation._migrations()] == expected
 
 
 def test_the_product_has_nothing_to_find() -> None:

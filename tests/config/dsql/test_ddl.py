@@ -316,6 +316,21 @@ def test_a_plain_create_index_is_built_in_the_background(
     assert described(scratch)["constraints"]["item_raw"]["columns"] == ["name"]
 
 
+def test_included_columns_are_not_introspected_as_unique(
+    scratch: DatabaseWrapper,
+) -> None:
+    options = {
+        "constraints": [
+            models.UniqueConstraint(fields=["name"], include=["size"], name="item_uniq")
+        ],
+        "indexes": [models.Index(fields=["name"], include=["size"], name="item_plain")],
+    }
+    create(scratch, build("Item", models.CharField(max_length=50), options))
+    found = described(scratch)["constraints"]
+    assert found["item_uniq"]["columns"] == ["name"]
+    assert found["item_plain"]["columns"] == ["name", "size"]
+
+
 def test_an_invalid_index_is_not_introspected_and_is_reported(
     scratch: DatabaseWrapper, superuser: Any
 ) -> None:

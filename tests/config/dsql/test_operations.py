@@ -2,7 +2,8 @@ from itertools import pairwise, permutations
 
 import pytest
 from django.core.management.color import no_style
-from django.db import IntegrityError
+from django.db import IntegrityError, models
+from django.test.utils import isolate_apps
 
 from config.dsql.base import DatabaseWrapper
 from tests.config.dsql.conftest import run
@@ -98,6 +99,40 @@ def test_identities_begin_again_only_when_asked(
     assert run(scratch, insert) == [(3,)]
     flush(scratch, "t", reset=True)
     assert run(scratch, insert) == [(1,)]
+
+
+@isolate_apps("users")
+def test_sequences_are_set_forwards_only(
+    scratch: DatabaseWrapper, peer: DatabaseWrapper
+) -> None:
+    class Odd(models.Model):  # noqa: DJ008 - nobody prints it
+        id = models.AutoField(primary_key=True, db_column="it's")
+
+        class Meta:
+            app_label = "users"
+            db_table = "Odd 100%"
+
+    def insert(connection: DatabaseWrapper, key: str = "DEFAULT") -> int:
+        sql = f"""INSERT INTO scratch."Odd 100%" VALUES ({key}) RETURNING "it's" """
+        return int(run(connection, sql)[0][0])
+
+    def reset() -> None:
+        (sql,) = scratch.ops.sequence_reset_sql(no_style(), [Odd])
+        run(scratch, sql)
+
+    with scratch.schema_editor() as editor:
+        editor.create_model(Odd)
+    reset()
+    insert(scratch, "1")
+    insert(scratch, "7")
+    reset()
+    assert insert(peer) == 8
+    insert(scratch, "900")
+    reset()
+    assert insert(scratch) == 65_536 + 8
+    insert(scratch, "9000000")
+    reset()
+    assert insert(scratch) == 9_000_001
 
 
 def test_the_time_zone_is_set_by_a_statement_dsql_takes(

@@ -18,6 +18,11 @@ class Conflict(Exception):
     sqlstate = "40001"
 
 
+class SchemaConflict(Conflict):
+    def __str__(self) -> str:
+        return "schema has been updated by another transaction (OC001)"
+
+
 def failing(times: int, error: type[Exception] = Conflict) -> Callable[[], str]:
     calls = iter(range(100))
 
@@ -42,6 +47,12 @@ def policy(budget: float = 5.0) -> Policy:
 def test_repeats_a_conflict_with_doubling_delays(delays: list[float]) -> None:
     assert run_statement(failing(3), policy=policy(), sleep=delays.append) == "done"
     assert delays == [0.05, 0.1, 0.2]
+
+
+def test_a_changed_schema_is_not_waited_for(delays: list[float]) -> None:
+    work = failing(12, SchemaConflict)
+    assert run_statement(work, policy=policy(), sleep=delays.append) == "done"
+    assert delays == [0.001] * 10 + [0.05, 0.1]
 
 
 def test_gives_up_when_the_budget_cannot_pay_the_next_delay(
