@@ -73,6 +73,7 @@ GAPS: dict[str, dict[str, str]] = {
         "transaction_hooks.tests.TestConnectionOnCommit": """
             test_discards_hooks_from_rolled_back_savepoint
             test_inner_savepoint_does_not_affect_outer
+            test_no_savepoints_atomic_merged_with_outer
             test_inner_savepoint_rolled_back_with_outer""",
     },
     "no statement waits for a lock: the later commit fails with OC000": {
