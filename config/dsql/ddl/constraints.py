@@ -103,20 +103,26 @@ class Constraints(Indexes):
     @step
     def alter_index_together(self, model, old_index_together, new_index_together):
         olds = self._still_there(
-            model, old_index_together, new_index_together, index=True
+            model, old_index_together, new_index_together, index=True, unique=False
         )
         super().alter_index_together(model, olds, new_index_together)
 
     def _still_there(self, model, olds, news, **kind):
         """``olds`` without those an interrupted run has removed."""
         if self.collect_sql:
-            return olds
+            # A step that is done is played through and has nothing left to remove.
+            return olds if self._journal is None else news
         news = {tuple(fields) for fields in news}
+        # As Django looks for what it removes.
+        named = {each.name for each in (*model._meta.constraints, *model._meta.indexes)}
         return [
             fields
             for fields in olds
             if tuple(fields) in news
             or self._constraint_names(
-                model, [model._meta.get_field(field).column for field in fields], **kind
+                model,
+                [model._meta.get_field(field).column for field in fields],
+                exclude=named,
+                **kind,
             )
         ]

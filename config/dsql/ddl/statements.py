@@ -117,6 +117,10 @@ class Statements(schema.DatabaseSchemaEditor):
             return f"{thing.name} {thing.column} {column}"
         if hasattr(thing, "_meta"):
             return f"{thing._meta.label} {thing._meta.db_table}"
+        if isinstance(thing, (set, list, tuple)) and all(
+            isinstance(each, (list, tuple)) for each in thing
+        ):
+            return str(sorted(map(tuple, thing)))  # unique_together was a set
         return str(getattr(thing, "name", thing))
 
     def note(self, text):
