@@ -14,15 +14,11 @@ import re
 from django.db.backends.postgresql import schema
 
 from config.dsql.ddl.alterations import Alterations
+from config.dsql.ddl.indexes import INDEX_STATEMENT
 from config.dsql.ddl.statements import step
 from config.dsql.ddl.tables import CreateTable
 
 logger = logging.getLogger(__name__)
-NAME = r'("(?:[^"]|"")+"|\w+)'
-RAW_INDEX = re.compile(
-    rf"\s*CREATE (?:UNIQUE )?INDEX ASYNC (?:IF NOT EXISTS )?{NAME} ON {NAME}",
-    re.IGNORECASE,
-)
 EXTENSION = re.compile(r"\s*(CREATE|DROP) EXTENSION\b", re.IGNORECASE)
 
 
@@ -68,9 +64,11 @@ class DatabaseSchemaEditor(Alterations):
             handler(sql)
         elif isinstance(sql, CreateTable):
             self._create_table(sql, params)
-        elif found := RAW_INDEX.match(str(sql)):
+        elif found := INDEX_STATEMENT.match(str(sql)):
             self.build_index(
-                self._composed(sql, params), *map(self._unquoted, found.groups())
+                self._composed(sql, params),
+                self._unquoted(found["name"]),
+                self._unquoted(found["table"]),
             )
         elif EXTENSION.match(str(sql)):
             # What needs the extension will be refused; much that names one does not.

@@ -3,13 +3,14 @@
 from django.db import IntegrityError, ProgrammingError
 from django.db.backends.ddl_references import Statement
 
-from config.dsql.ddl.indexes import Indexes
+from config.dsql.ddl.indexes import Indexes, same_text
 from config.dsql.ddl.statements import (
     DUPLICATE_OBJECT,
     UNDEFINED_OBJECT,
     JobFailed,
     step,
 )
+from config.dsql.ddl.tables import PROBE
 
 
 class Constraints(Indexes):
@@ -21,26 +22,24 @@ class Constraints(Indexes):
         """
         parts, table = statement.parts, statement.parts["table"].table
         name = self._unquoted(parts["name"])
-        if not self.collect_sql and self.catalog.constraint(table, name) is not None:
-            self._refuse_other_keys(statement, name)
-            return
         index = Statement(
             self.sql_create_unique_index, **{**parts, "include": "", "condition": ""}
         )
+        if not self.collect_sql and self.catalog.constraint(table, name) is not None:
+            self._refuse_other_unique(statement, name, str(index))
+            return
         self.build_index(str(index), name, table, index)
         self._execute(self.sql_use_index % parts)
 
-    def _refuse_other_keys(self, statement, name):
-        """A constraint of the name with other columns is not the one that is wanted."""
-        found = self.catalog.index(statement.parts["table"].table, name)
-        wanted = {
-            self._unquoted(c.strip())
-            for c in str(statement.parts["columns"]).split(",")
-        }
-        if found is None or {self._unquoted(key or "") for key in found.keys} != wanted:
+    def _refuse_other_unique(self, statement, name, text):
+        table = statement.parts["table"].table
+        found, deferral = self.catalog.index(table, name), statement.parts["deferrable"]
+        if found is None or found.deferral != str(deferral):
+            definition = self.catalog.definition(table, name)
             raise ProgrammingError(
-                f"A constraint {name} exists already, and it is not: {statement}"
+                f"A constraint {name} exists already, {definition}, and it is not: {statement}"
             )
+        self._refuse_different_index(found, table, text)
 
     def _add_constraint(self, statement):
         """CHECK or FOREIGN KEY for an existing table.
@@ -53,12 +52,29 @@ class Constraints(Indexes):
             statement.parts["table"].table,
             self._unquoted(str(statement.parts["name"])),
         )
-        self._unless_done(
-            str(statement),
-            {DUPLICATE_OBJECT},
-            lambda: self.catalog.constraint(table, name) is not None,
-        )
+
+        def same():
+            self._refuse_other_constraint(statement, table, name)
+            return True
+
+        self._unless_done(str(statement), {DUPLICATE_OBJECT}, same)
         self.validate(table, name)
+
+    def _refuse_other_constraint(self, statement, table, name):
+        """Raise ProgrammingError unless the statement would add the one that exists."""
+        found = self.catalog.definition(table, name)
+        # Enough for NOT NULL, which is asked for again and again.
+        if same_text(found, f"CHECK (({statement.parts.get('check')}))"):
+            return
+        wanted = self._as_made(
+            lambda: self.catalog.definition(PROBE, name),
+            self._without_rows(table),
+            statement.template % {**statement.parts, "table": PROBE},
+        )
+        if found != wanted:
+            raise ProgrammingError(
+                f"A constraint {name} exists already, {found}, and it is not: {statement}"
+            )
 
     def validate(self, table, name):
         """Validate a constraint, unless it is; drop it when the rows break it."""

@@ -1,19 +1,30 @@
 """Indexes: built in the background, without order and operator class."""
 
 import logging
+import re
 
-from django.db import DatabaseError, IntegrityError, NotSupportedError
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
 from django.db.backends.ddl_references import Columns
 from django.db.models.expressions import OrderBy
 from django.db.models.functions import Collate
 
+from config.dsql.columns import INDEX_HEAD
 from config.dsql.conflicts import sqlstates
-from config.dsql.ddl.statements import (
-    DUPLICATE_TABLE,
-)
-from config.dsql.ddl.tables import Tables
+from config.dsql.ddl.statements import DUPLICATE_TABLE
+from config.dsql.ddl.tables import PROBE, Tables
 
 logger = logging.getLogger(__name__)
+NAME = r'(?:"(?:[^"]|"")+"|\w+)'
+INDEX_STATEMENT = re.compile(
+    rf"\s*CREATE (?:UNIQUE )?INDEX ASYNC (?:IF NOT EXISTS )?"
+    rf"(?P<name>{NAME}) ON (?P<table>{NAME})",
+    re.IGNORECASE,
+)
 # Operator classes that order and compare as the default does under the C collation.
 HARMLESS_OPCLASSES = {
     "", "varchar_pattern_ops", "text_pattern_ops", "bpchar_pattern_ops", "varchar_ops",
@@ -21,6 +32,11 @@ HARMLESS_OPCLASSES = {
     "float4_ops", "float8_ops", "date_ops", "time_ops", "timestamp_ops",
     "timestamptz_ops", "interval_ops", "uuid_ops", "bool_ops", "bytea_ops",
 }  # fmt: skip
+
+
+def same_text(printed, written):
+    """Whether nothing but quotes differs, as where there are only names."""
+    return printed.replace('"', "") == written.replace('"', "")
 
 
 class KeyOrder(OrderBy):
@@ -48,7 +64,7 @@ class Indexes(Tables):
         """The job that builds the index; None when there is nothing to wait for.
 
         1. Submit the statement.
-        2. If the name is taken, by another table or an index of another kind: error.
+        2. If the name is taken, by no index or by another one: error.
         3. If it is a valid index, it is done.
         4. If a job still builds it, wait for that job.
         5. Otherwise an earlier build failed: drop what it left and start again.
@@ -66,19 +82,36 @@ class Indexes(Tables):
                 self._explain(error, text)
                 raise
             found = self.catalog.index(table, name)
-            unique = text.startswith("CREATE UNIQUE")
-            if found is None or (found.table, found.unique) != (
-                self._relation(table),
-                unique,
-            ):
+            if found is None:
                 raise
-        if found.valid:
-            return None
-        job = self.catalog.active_job(found)
-        if job is None:
-            self._execute(f"DROP INDEX IF EXISTS {self.quote_name(name)}")
-            job = self._run(text)
-        return job
+        job = None if found.valid else self.catalog.active_job(found)
+        if found.valid or job is not None or found.table != self._relation(table):
+            self._refuse_different_index(found, table, text)
+            return job
+        self._execute(f"DROP INDEX IF EXISTS {self.quote_name(name)}")
+        return self._run(text)
+
+    def _refuse_different_index(self, found, table, text):
+        """Raise ProgrammingError unless the statement would build the index that exists."""
+        wanted = (self._relation(table), text.split()[1].upper() == "UNIQUE")
+        body = INDEX_HEAD.sub("", found.definition)
+        rest = INDEX_STATEMENT.sub("", text, count=1).strip()
+        if (found.table, found.unique) == wanted and (
+            same_text(body, rest) or body == self._printed_index(table, rest)
+        ):
+            return
+        raise ProgrammingError(
+            f"An index of the name exists already, {found.definition}, and it is not: {text}"
+        )
+
+    def _printed_index(self, table, rest):
+        name = f"{PROBE}_index"
+        ((definition,),) = self._as_made(
+            lambda: self.catalog.rows("SELECT pg_get_indexdef(%s::regclass)", [name]),
+            self._without_rows(table),
+            f"CREATE INDEX ASYNC {name} ON {PROBE} {rest}",
+        )
+        return INDEX_HEAD.sub("", definition)
 
     def _await_index(self, job, statement, name, table):
         status, details = self._await_job(job, str(statement))

@@ -197,7 +197,8 @@ def test_the_same_table_is_taken_over_and_another_is_an_error(
     create(scratch, item)
     other = build("Other", models.CharField(max_length=60, null=True), {})
     with pytest.raises(
-        ProgrammingError, match=r"name is character varying\(50\), not varchar\(60\)"
+        ProgrammingError,
+        match=r"name is character varying\(50\), not character varying\(60\)",
     ):
         create(scratch, other)
 

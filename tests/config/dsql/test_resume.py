@@ -1,9 +1,12 @@
 """Migrations that are interrupted and run again, as ``migrate`` runs them."""
 
+import re
 from typing import Any
 
-from django.db import migrations, models
+import pytest
+from django.db import ProgrammingError, migrations, models
 from django.db.migrations.state import ProjectState
+from django.db.models.functions import Concat, Lower, Upper
 
 from config.dsql import journal
 from config.dsql.base import DatabaseWrapper
@@ -100,3 +103,160 @@ def test_a_removal_of_unique_together_beside_a_constraint_is_continued(
     migrate(scratch, operations, after='ALTER TABLE "book" DROP CONSTRAINT')
     migrate(scratch, operations)
     assert names(scratch, "u") == {"book_same"}
+
+
+def test_objects_that_exist_as_wanted_are_accepted(scratch: DatabaseWrapper) -> None:
+    check = models.Q(rank__gt=0) & ~models.Q(title="it's 100%")
+    constraints = [
+        models.CheckConstraint(condition=check, name="book_check"),
+        models.UniqueConstraint(fields=["title", "shelf"], name="book_unique"),
+        models.UniqueConstraint(
+            fields=["rank"], name="book_late", deferrable=models.Deferrable.DEFERRED
+        ),
+        models.UniqueConstraint(
+            fields=["rank"], name="book_null", nulls_distinct=False
+        ),
+        models.UniqueConstraint(
+            Lower("title"), name="book_lower", condition=models.Q(shelf="a%")
+        ),
+    ]
+    indexes = [
+        models.Index(fields=["-title", "rank"], name="book_plain", include=["shelf"]),
+        models.Index(
+            models.F("rank").desc(nulls_last=True),
+            Concat("title", models.Value("'"), "shelf"),
+            name="book_odd",
+            condition=models.Q(title__startswith="a_"),
+        ),
+    ]
+    parent = migrations.CreateModel(
+        "Parent", [("id", models.AutoField(primary_key=True))], {"db_table": "parent"}
+    )
+    key = models.ForeignKey("library.Parent", models.CASCADE, null=True, unique=True)
+    state = ProjectState()
+    for operation in (parent, book(), migrations.AddField("Book", "parent", key)):
+        operation.state_forwards("library", state)
+    made = state.apps.get_model("library", "Book")
+    for _ in range(2):
+        with scratch.schema_editor() as editor:
+            editor.create_model(state.apps.get_model("library", "Parent"))
+            editor.create_model(made)
+            editor.add_field(made, made._meta.get_field("parent"))
+            for constraint in constraints:
+                editor.add_constraint(made, constraint)
+            for index in indexes:
+                editor.add_index(made, index)
+        assert run(scratch, "SELECT to_regclass('dsql_wanted')") == [(None,)]
+
+
+X, Y = models.Q(rank__gt=0), models.Q(rank__lt=0)
+NAMED = {
+    "keys": (
+        models.Index(fields=["title"], name="named"),
+        models.Index(fields=["shelf"], name="named"),
+    ),
+    "order": (
+        models.Index(fields=["title", "shelf"], name="named"),
+        models.Index(fields=["shelf", "title"], name="named"),
+    ),
+    "predicate": (
+        models.Index(fields=["title"], name="named", condition=X),
+        models.Index(fields=["title"], name="named", condition=Y),
+    ),
+    "expression": (
+        models.Index(Lower("title"), name="named"),
+        models.Index(Upper("title"), name="named"),
+    ),
+    "check": (
+        models.CheckConstraint(condition=X, name="named"),
+        models.CheckConstraint(condition=Y, name="named"),
+    ),
+    "unique": (
+        models.UniqueConstraint(fields=["title"], name="named"),
+        models.UniqueConstraint(fields=["shelf"], name="named"),
+    ),
+    "nulls": (
+        models.UniqueConstraint(fields=["title"], name="named"),
+        models.UniqueConstraint(fields=["title"], name="named", nulls_distinct=False),
+    ),
+    "deferral": (
+        models.UniqueConstraint(fields=["title"], name="named"),
+        models.UniqueConstraint(
+            fields=["title"], name="named", deferrable=models.Deferrable.DEFERRED
+        ),
+    ),
+    "kind": (
+        models.CheckConstraint(condition=X, name="named"),
+        models.UniqueConstraint(fields=["title"], name="named"),
+    ),
+}
+
+
+@pytest.mark.parametrize("pair", NAMED.values(), ids=NAMED)
+def test_another_object_of_the_name_is_an_error_that_shows_both(
+    scratch: DatabaseWrapper, pair: tuple[Any, Any]
+) -> None:
+    state = ProjectState()
+    book().state_forwards("library", state)
+    made = state.apps.get_model("library", "Book")
+    with scratch.schema_editor() as editor:
+        editor.create_model(made)
+        add: Any = (
+            editor.add_index
+            if isinstance(pair[0], models.Index)
+            else editor.add_constraint
+        )
+        add(made, pair[0])
+        with pytest.raises(
+            ProgrammingError, match=r"(CREATE|CHECK|UNIQUE).* and it is not: .*named"
+        ):
+            add(made, pair[1])
+    assert run(scratch, "SELECT to_regclass('dsql_wanted')") == [(None,)]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "id bigint PRIMARY KEY, n integer NOT NULL UNIQUE",
+            "id is no identity column",
+        ),
+        (
+            "id bigint PRIMARY KEY GENERATED BY DEFAULT AS IDENTITY (CACHE 1), "
+            "n integer NOT NULL DEFAULT 6 UNIQUE CHECK (n > 3)",
+            "n has the default 6, not 5$",
+        ),
+        (
+            "id bigint PRIMARY KEY GENERATED BY DEFAULT AS IDENTITY (CACHE 1), "
+            "n integer NOT NULL DEFAULT 5 CHECK (n > 3)",
+            r"it has no UNIQUE \(n\)$",
+        ),
+        (
+            "id bigint PRIMARY KEY GENERATED BY DEFAULT AS IDENTITY (CACHE 1), "
+            "n integer NOT NULL DEFAULT 5 UNIQUE CHECK (n > 2)",
+            r"it has no CHECK \(\(n > 3\)\)$",
+        ),
+    ],
+)
+def test_a_table_that_lacks_something_is_not_taken_over(
+    scratch: DatabaseWrapper, body: str, message: str
+) -> None:
+    run(scratch, f"CREATE TABLE thing ({body})")
+    state = ProjectState()
+    migrations.CreateModel(
+        "Thing",
+        [
+            ("id", models.BigAutoField(primary_key=True)),
+            ("n", models.IntegerField(unique=True, db_default=5)),
+        ],
+        {
+            "db_table": "thing",
+            "constraints": [
+                models.CheckConstraint(condition=models.Q(n__gt=3), name="thing_n")
+            ],
+        },
+    ).state_forwards("library", state)
+    with scratch.schema_editor() as editor, pytest.raises(ProgrammingError) as caught:
+        editor.create_model(state.apps.get_model("library", "Thing"))
+    differences = str(caught.value).partition(". Drop or rename")[0]
+    assert re.search(message, differences)
