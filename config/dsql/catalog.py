@@ -110,7 +110,10 @@ class Catalog:
             "SELECT conname FROM pg_constraint JOIN pg_attribute "
             "ON attrelid = conrelid AND conkey = ARRAY[attnum] "
             "WHERE contype = 'c' AND conrelid = to_regclass(%s) AND attname = %s "
-            f"AND conname LIKE '%%\\{NOT_NULL_SUFFIX}'",
+            f"AND conname LIKE '%%\\{NOT_NULL_SUFFIX}' "
+            # A name may end so by chance.
+            "AND replace(pg_get_constraintdef(pg_constraint.oid), ' NOT VALID', '') "
+            "= 'CHECK ((' || quote_ident(attname) || ' IS NOT NULL))'",
             [self._quoted(table), column],
         )
         return [name for (name,) in found]

@@ -331,3 +331,21 @@ def test_an_invalid_index_is_not_introspected_and_is_reported(
     assert [m.msg for m in found] == [
         "Index item_raw of users_item is not valid: its build failed or still runs."
     ]
+
+
+def test_a_check_whose_name_ends_like_it_is_not_taken_for_not_null(
+    scratch: DatabaseWrapper,
+) -> None:
+    check = models.CheckConstraint(condition=models.Q(size__gt=0), name="size_notnull")
+    fields: dict[str, Any] = {"options": {"constraints": [check]}}
+    before = model("Before", size=models.IntegerField(null=True), **fields)
+    fields = {"options": {"constraints": [check]}}
+    after = model("After", size=models.IntegerField(), **fields)
+    create(scratch, before)
+    alter(scratch, before, after, "size")
+    with pytest.raises(IntegrityError):
+        run(scratch, "INSERT INTO users_item (id, size) VALUES (1, NULL)")
+    alter(scratch, after, before, "size")
+    run(scratch, "INSERT INTO users_item (id, size) VALUES (1, NULL)")
+    with pytest.raises(IntegrityError, match="size_notnull"):
+        run(scratch, "INSERT INTO users_item (id, size) VALUES (2, -1)")
