@@ -182,6 +182,10 @@ class Indexes(Tables):
                 f"DSQL has no operator classes; {', '.join(sorted(refused))} of an index of "
                 f"{model._meta.label} would change what it answers. Remove it."
             )
+    def _delete_unique_sql(self, model, name, *args, opclasses=None, **kwargs):
+        # Made without them, it is a constraint.
+        return super()._delete_unique_sql(model, name, *args, **kwargs)
+
         return ()
 
     def _keys(self, model, expressions):

@@ -349,3 +349,16 @@ def test_a_check_whose_name_ends_like_it_is_not_taken_for_not_null(
     run(scratch, "INSERT INTO users_item (id, size) VALUES (1, NULL)")
     with pytest.raises(IntegrityError, match="size_notnull"):
         run(scratch, "INSERT INTO users_item (id, size) VALUES (2, -1)")
+
+
+def test_a_unique_constraint_with_a_harmless_operator_class_is_removed(
+    scratch: DatabaseWrapper,
+) -> None:
+    unique = models.UniqueConstraint(
+        fields=["name"], name="item_unique", opclasses=["varchar_pattern_ops"]
+    )
+    item = build("Item", models.CharField(max_length=50), {"constraints": [unique]})
+    create(scratch, item)
+    with scratch.schema_editor() as editor:
+        editor.remove_constraint(item, unique)
+    assert "item_unique" not in described(scratch)["constraints"]
