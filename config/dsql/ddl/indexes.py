@@ -26,6 +26,7 @@ INDEX_STATEMENT = re.compile(
     re.IGNORECASE,
 )
 # Operator classes that order and compare as the default does under the C collation.
+KEY_ORDER = re.compile(r" NULLS (?:FIRST|LAST)\b")
 HARMLESS_OPCLASSES = {
     "", "varchar_pattern_ops", "text_pattern_ops", "bpchar_pattern_ops", "varchar_ops",
     "text_ops", "bpchar_ops", "int2_ops", "int4_ops", "int8_ops", "numeric_ops",
@@ -131,7 +132,8 @@ class Indexes(Tables):
         parts = getattr(statement, "parts", None)
         if parts is None or "UNIQUE" not in statement.template:
             return ""
-        columns, condition = parts["columns"], parts.get("condition", "")
+        columns = KEY_ORDER.sub("", str(parts["columns"]))
+        condition = parts.get("condition", "")
         found = self.catalog.rows(
             f"SELECT {columns}, count(*) FROM {parts['table']}{condition} "
             f"GROUP BY {columns} HAVING count(*) > 1 LIMIT 3"

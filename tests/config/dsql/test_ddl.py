@@ -362,3 +362,22 @@ def test_a_unique_constraint_with_a_harmless_operator_class_is_removed(
     with scratch.schema_editor() as editor:
         editor.remove_constraint(item, unique)
     assert "item_unique" not in described(scratch)["constraints"]
+
+
+def test_duplicates_under_an_ordered_expression_are_named(
+    scratch: DatabaseWrapper,
+) -> None:
+    item = build("Item", models.CharField(max_length=50), {})
+    create(scratch, item)
+    run(
+        scratch,
+        "INSERT INTO users_item (id, name, size) VALUES (1, 'a', 7), (2, 'b', 7)",
+    )
+    unique = models.UniqueConstraint(
+        models.F("size").desc(nulls_last=True), name="item_unique"
+    )
+    with (
+        scratch.schema_editor() as editor,
+        pytest.raises(IntegrityError, match=r"Duplicates: \[7\] \(2 times\)"),
+    ):
+        editor.add_constraint(item, unique)
