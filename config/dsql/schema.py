@@ -14,12 +14,21 @@ import re
 from django.db.backends.postgresql import schema
 
 from config.dsql.ddl.alterations import Alterations
-from config.dsql.ddl.indexes import INDEX_STATEMENT
+from config.dsql.ddl.indexes import INDEX_STATEMENT, NAME
 from config.dsql.ddl.statements import step
 from config.dsql.ddl.tables import CreateTable
 
 logger = logging.getLogger(__name__)
+VALIDATE = re.compile(
+    rf"\s*ALTER TABLE (?P<rest>(?!ASYNC\b)(?:{NAME}\.)?{NAME} VALIDATE CONSTRAINT\b.*)",
+    re.IGNORECASE | re.DOTALL,
+)
 EXTENSION = re.compile(r"\s*(CREATE|DROP) EXTENSION\b", re.IGNORECASE)
+
+
+def quoted(name):
+    """A name of raw SQL as PostgreSQL reads it: without quotes in lower case."""
+    return name if name.startswith('"') else f'"{name.lower()}"'
 
 
 class DatabaseSchemaEditor(Alterations):
@@ -65,11 +74,11 @@ class DatabaseSchemaEditor(Alterations):
         elif isinstance(sql, CreateTable):
             self._create_table(sql, params)
         elif found := INDEX_STATEMENT.match(str(sql)):
-            self.build_index(
-                self._composed(sql, params),
-                self._unquoted(found["name"]),
-                self._unquoted(found["table"]),
-            )
+            table = ".".join(map(quoted, re.findall(NAME, found["table"])))
+            name = self._unquoted(quoted(found["name"]))
+            self.build_index(self._composed(sql, params), name, table)
+        elif found := VALIDATE.match(str(sql)):
+            self._validate(self._composed(f"ALTER TABLE ASYNC {found['rest']}", params))
         elif EXTENSION.match(str(sql)):
             # What needs the extension will be refused; much that names one does not.
             logger.warning("DSQL has no extensions; not run: %s", sql)

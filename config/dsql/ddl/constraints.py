@@ -94,6 +94,13 @@ class Constraints(Indexes):
             ) from error
         self.note("wait for the job: CALL sys.wait_for_job('<job_id>')")
 
+    def _validate(self, text):
+        """VALIDATE CONSTRAINT of raw SQL: a constraint that does not hold stays."""
+        try:
+            self._execute(text)
+        except JobFailed as error:
+            raise IntegrityError(str(error)) from error
+
     def _drop_constraint(self, statement):
         table, name = (
             statement.parts["table"].table,

@@ -10,6 +10,7 @@ from django.db import (
     ProgrammingError,
 )
 from django.db.backends.ddl_references import Columns
+from django.db.backends.utils import split_identifier
 from django.db.models.expressions import OrderBy
 from django.db.models.functions import Collate
 
@@ -22,11 +23,11 @@ logger = logging.getLogger(__name__)
 NAME = r'(?:"(?:[^"]|"")+"|\w+)'
 INDEX_STATEMENT = re.compile(
     rf"\s*CREATE (?:UNIQUE )?INDEX ASYNC (?:IF NOT EXISTS )?"
-    rf"(?P<name>{NAME}) ON (?P<table>{NAME})",
+    rf"(?P<name>{NAME}) ON (?P<table>(?:{NAME}\.)?{NAME})",
     re.IGNORECASE,
 )
-# Operator classes that order and compare as the default does under the C collation.
 KEY_ORDER = re.compile(r" NULLS (?:FIRST|LAST)\b")
+# Operator classes that order and compare as the default does under the C collation.
 HARMLESS_OPCLASSES = {
     "", "varchar_pattern_ops", "text_pattern_ops", "bpchar_pattern_ops", "varchar_ops",
     "text_ops", "bpchar_ops", "int2_ops", "int4_ops", "int8_ops", "numeric_ops",
@@ -89,7 +90,7 @@ class Indexes(Tables):
         if found.valid or job is not None or found.table != self._relation(table):
             self._refuse_different_index(found, table, text)
             return job
-        self._execute(f"DROP INDEX IF EXISTS {self.quote_name(name)}")
+        self._drop_invalid(table, name)
         return self._run(text)
 
     def _refuse_different_index(self, found, table, text):
@@ -120,12 +121,17 @@ class Indexes(Tables):
         if found is not None and found.valid:
             return
         # DSQL keeps an invalid index; without it the migration can be run again.
-        self._execute(f"DROP INDEX IF EXISTS {self.quote_name(name)}")
+        self._drop_invalid(table, name)
         raise IntegrityError(
             f"Index {name} could not be built ({details or status}) and was dropped."
             f"{self._duplicates(statement)} Correct the rows, then migrate again. "
             f"Statement: {statement}"
         )
+
+    def _drop_invalid(self, table, name):
+        schema, _ = split_identifier(self.quote_name(table))
+        qualified = ".".join(self.quote_name(part) for part in (schema, name) if part)
+        self._execute(f"DROP INDEX IF EXISTS {qualified}")
 
     def _duplicates(self, statement):
         """Some of the keys that stand twice, as a sentence."""
@@ -176,6 +182,10 @@ class Indexes(Tables):
             **kwargs,
         )
 
+    def _delete_unique_sql(self, model, name, *args, opclasses=None, **kwargs):
+        # Made without them, it is a constraint.
+        return super()._delete_unique_sql(model, name, *args, **kwargs)
+
     @staticmethod
     def _opclasses(model, opclasses):
         refused = {name.lower() for name in opclasses} - HARMLESS_OPCLASSES
@@ -184,10 +194,6 @@ class Indexes(Tables):
                 f"DSQL has no operator classes; {', '.join(sorted(refused))} of an index of "
                 f"{model._meta.label} would change what it answers. Remove it."
             )
-    def _delete_unique_sql(self, model, name, *args, opclasses=None, **kwargs):
-        # Made without them, it is a constraint.
-        return super()._delete_unique_sql(model, name, *args, **kwargs)
-
         return ()
 
     def _keys(self, model, expressions):
