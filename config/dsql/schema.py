@@ -55,7 +55,6 @@ class DatabaseSchemaEditor(Alterations):
     create_model = step(schema.DatabaseSchemaEditor.create_model)
     add_index = step(schema.DatabaseSchemaEditor.add_index)
     remove_index = step(schema.DatabaseSchemaEditor.remove_index)
-    rename_index = step(schema.DatabaseSchemaEditor.rename_index)
     add_constraint = step(schema.DatabaseSchemaEditor.add_constraint)
     remove_constraint = step(schema.DatabaseSchemaEditor.remove_constraint)
     alter_field = step(schema.DatabaseSchemaEditor.alter_field)

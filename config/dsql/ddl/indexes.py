@@ -16,7 +16,7 @@ from django.db.models.functions import Collate
 
 from config.dsql.columns import INDEX_HEAD
 from config.dsql.conflicts import sqlstates
-from config.dsql.ddl.statements import DUPLICATE_TABLE
+from config.dsql.ddl.statements import DUPLICATE_TABLE, step
 from config.dsql.ddl.tables import PROBE, Tables
 
 logger = logging.getLogger(__name__)
@@ -132,6 +132,33 @@ class Indexes(Tables):
         schema, _ = split_identifier(self.quote_name(table))
         qualified = ".".join(self.quote_name(part) for part in (schema, name) if part)
         self._execute(f"DROP INDEX IF EXISTS {qualified}")
+
+    def rename_index(self, model, old_index, new_index):
+        # By keyword: a step is not known by what an interrupted run may have dropped.
+        self._replace_index(model, new_index, old_index=old_index)
+
+    @step
+    def _replace_index(self, model, new_index, *, old_index):
+        """An index cannot be renamed: build the new one, then drop the old one."""
+        self.add_index(model, new_index)
+        self.remove_index(model, old_index)
+
+    def _constraint_names(self, model, column_names=None, **which):
+        """Without what a RenameIndex has made, when it asks for the index to rename.
+
+        It wants one: where the old index is gone, the name it must have had.
+        """
+        names = super()._constraint_names(model, column_names, **which)
+        if which != {"index": True, "unique": False}:
+            return names
+        made = {
+            operation.new_name
+            for migration, _ in self.connection.migration_plan
+            for operation in migration.operations
+            if getattr(operation, "old_fields", None)
+        }
+        default = self._create_index_name(model._meta.db_table, column_names, "_idx")
+        return [name for name in names if name not in made] or [default]
 
     def _duplicates(self, statement):
         """Some of the keys that stand twice, as a sentence."""

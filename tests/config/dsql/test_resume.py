@@ -260,3 +260,47 @@ def test_a_table_that_lacks_something_is_not_taken_over(
         editor.create_model(state.apps.get_model("library", "Thing"))
     differences = str(caught.value).partition(". Drop or rename")[0]
     assert re.search(message, differences)
+
+
+@pytest.mark.parametrize("by", ["old_name", "old_fields"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        {"kill": 'CREATE INDEX ASYNC "new"'},
+        {"after": 'CREATE INDEX ASYNC "new"'},
+        {"after": "DROP INDEX"},
+        {"kill": 'ALTER TABLE "book" ADD COLUMN'},
+    ],
+    ids=str,
+)
+def test_a_renaming_of_an_index_is_continued(
+    scratch: DatabaseWrapper, by: str, moment: dict[str, str]
+) -> None:
+    fields = ["title", "shelf"]
+    old: Any = (
+        migrations.AddIndex("Book", models.Index(fields=fields, name="old"))
+        if by == "old_name"
+        else migrations.AlterIndexTogether("Book", {tuple(fields)})
+    )
+    renaming: dict[str, Any] = {by: "old" if by == "old_name" else fields}
+    operations = [
+        book(),
+        old,
+        migrations.RenameIndex("Book", new_name="new", **renaming),
+        LAST,
+    ]
+    migrate(scratch, operations, **moment)
+    migrate(scratch, operations)
+    query = "SELECT indexname FROM pg_indexes WHERE tablename = 'book'"
+    assert set(run(scratch, query)) == {("book_pkey",), ("new",)}
+
+
+def test_an_index_is_there_all_the_time_it_is_renamed(scratch: DatabaseWrapper) -> None:
+    index = models.Index(fields=["title"], name="old")
+    operations = [
+        book(indexes=[index]),
+        migrations.RenameIndex("Book", new_name="new", old_name="old"),
+    ]
+    sent = migrate(scratch, operations)
+    changed = [sql.partition(" ON ")[0] for sql in sent if " INDEX " in sql]
+    assert changed[-2:] == ['CREATE INDEX ASYNC "new"', 'DROP INDEX IF EXISTS "old"']
