@@ -23,6 +23,11 @@ VALIDATE = re.compile(
     rf"\s*ALTER TABLE (?P<rest>(?!ASYNC\b)(?:{NAME}\.)?{NAME} VALIDATE CONSTRAINT\b.*)",
     re.IGNORECASE | re.DOTALL,
 )
+LEAVING = re.compile(
+    rf"\s*(?:DROP TABLE|ALTER TABLE(?=.*\bRENAME TO\b)) (?:IF EXISTS )?(?:{NAME}\.)?"
+    rf"(?P<table>{NAME})",
+    re.IGNORECASE | re.DOTALL,
+)
 EXTENSION = re.compile(r"\s*(CREATE|DROP) EXTENSION\b", re.IGNORECASE)
 
 
@@ -83,6 +88,8 @@ class DatabaseSchemaEditor(Alterations):
             logger.warning("DSQL has no extensions; not run: %s", sql)
             self.note(f"DSQL has no extensions: {sql}")
         else:
+            if found := LEAVING.match(str(sql)):
+                self._leave(self._unquoted(quoted(found["table"])))
             self._execute(sql, params)
 
     def _handlers(self):

@@ -304,3 +304,59 @@ def test_an_index_is_there_all_the_time_it_is_renamed(scratch: DatabaseWrapper) 
     sent = migrate(scratch, operations)
     changed = [sql.partition(" ON ")[0] for sql in sent if " INDEX " in sql]
     assert changed[-2:] == ['CREATE INDEX ASYNC "new"', 'DROP INDEX IF EXISTS "old"']
+
+
+def test_a_table_that_was_dropped_by_hand_is_made_again(
+    scratch: DatabaseWrapper,
+) -> None:
+    tag = migrations.CreateModel(
+        "Tag", [("id", models.BigIntegerField(primary_key=True))], {"db_table": "tag"}
+    )
+    first = migrations.AddField("Book", "first", models.IntegerField(default=1))
+    operations = [tag, book(), first, LAST]
+    migrate(scratch, operations, after='ALTER TABLE "book" ADD COLUMN "last"')
+    run(scratch, "DROP TABLE book")
+    sent = migrate(scratch, operations)
+    assert [sql for sql in sent if sql.startswith("CREATE TABLE")] == [
+        sql for sql in sent if sql.startswith('CREATE TABLE "book"')
+    ]
+    query = "SELECT * FROM book"
+    with scratch.cursor() as cursor:
+        cursor.execute(query)
+        columns = {column.name for column in cursor.description}
+    assert columns == {"id", "title", "shelf", "rank", "first", "last"}
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        {"after": 'ALTER TABLE "book" RENAME'},
+        {"after": 'DROP TABLE "tag"'},
+        {"kill": 'ALTER TABLE "volume" ADD COLUMN'},
+    ],
+    ids=str,
+)
+def test_a_table_that_the_migration_renames_or_drops_is_not_made_again(
+    scratch: DatabaseWrapper, moment: dict[str, str]
+) -> None:
+    tag = migrations.CreateModel(
+        "Tag", [("id", models.BigIntegerField(primary_key=True))], {"db_table": "tag"}
+    )
+    operations = [
+        tag,
+        migrations.CreateModel("Own", [("id", models.TextField(primary_key=True))]),
+        migrations.RunSQL("ALTER TABLE Library_Own RENAME TO theirs"),
+        book(),
+        migrations.AlterModelTable("Book", "volume"),
+        migrations.DeleteModel("Tag"),
+        LAST,
+    ]
+    migrate(scratch, operations, **moment)
+    sent = migrate(scratch, operations)
+    assert not [sql for sql in sent if sql.startswith("CREATE TABLE")]
+    query = "SELECT tablename FROM pg_tables WHERE schemaname = 'scratch'"
+    assert set(run(scratch, query)) == {
+        ("theirs",),
+        ("volume",),
+        ("dsql_migration_steps",),
+    }
