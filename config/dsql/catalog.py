@@ -20,6 +20,9 @@ class Column:
     type: tuple[int, int]  # OID and modifier
     shown: str  # the type as format_type() prints it
     not_null: bool  # the column's own mark, not a CHECK
+    identity: str
+    generated: str
+    default: str | None  # of a generated column, what generates it
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +71,14 @@ class Catalog:
     def columns(self, table: str) -> dict[str, Column]:
         found = self.rows(
             "SELECT attname, atttypid::int8, atttypmod, format_type(atttypid, atttypmod), "
-            "attnotnull FROM pg_attribute "
+            "attnotnull, attidentity::text, attgenerated::text, pg_get_expr(adbin, adrelid) "
+            "FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum "
             "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
             [self._quoted(table)],
         )
         return {
-            name: Column(name, (oid, modifier), shown, not_null)
-            for name, oid, modifier, shown, not_null in found
+            name: Column(name, (oid, modifier), *rest)
+            for name, oid, modifier, *rest in found
         }
 
     def types(self, names: Iterable[str]) -> list[tuple[int, int]]:
@@ -106,10 +110,22 @@ class Catalog:
             "SELECT conname FROM pg_constraint JOIN pg_attribute "
             "ON attrelid = conrelid AND conkey = ARRAY[attnum] "
             "WHERE contype = 'c' AND conrelid = to_regclass(%s) AND attname = %s "
-            f"AND conname LIKE '%%\\{NOT_NULL_SUFFIX}'",
+            f"AND conname LIKE '%%\\{NOT_NULL_SUFFIX}' "
+            # A name may end so by chance.
+            "AND replace(pg_get_constraintdef(pg_constraint.oid), ' NOT VALID', '') "
+            "= 'CHECK ((' || quote_ident(attname) || ' IS NOT NULL))'",
             [self._quoted(table), column],
         )
         return [name for (name,) in found]
+
+    def definitions(self, table: str) -> list[str]:
+        """Of its constraints without the primary key, whose text names every column."""
+        found = self.rows(
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint "
+            "WHERE contype <> 'p' AND conrelid = to_regclass(%s) ORDER BY 1",
+            [self._quoted(table)],
+        )
+        return [definition for (definition,) in found]
 
     def constraint(self, table: str, name: str) -> Constraint | None:
         found = self.rows(
@@ -118,6 +134,11 @@ class Catalog:
             [self._quoted(table), name],
         )
         return Constraint(*found[0]) if found else None
+
+    def definition(self, table: str, name: str) -> str:
+        """Of a constraint, valid or not; empty when there is none."""
+        found = self.constraint(table, name)
+        return found.definition.removesuffix(" NOT VALID") if found else ""
 
     def constraints_on(self, table: str, column: str) -> dict[str, Constraint]:
         """CHECK and FOREIGN KEY constraints that name the column."""

@@ -5,9 +5,12 @@ column that is gone may have been renamed. So each step of the schema editor is 
 down when it has ended, and a run that was killed leaves its rows behind. The next run
 skips what stands in them; only the step that was under way is judged by the catalog.
 
-A step is known by a digest over its migration and all steps before it. The table is made
-by the first step of ``migrate`` and dropped by the ``migrate`` that leaves no migration
-half done, whichever app it was run for.
+A step is known by a digest over its migration and all steps before it. One that made a
+table is done again when the table was dropped by hand since, with all that followed on
+it; so it is written down, too, when the migration itself drops or renames a table.
+
+The journal's table is made by the first step of ``migrate`` and dropped by the
+``migrate`` that leaves no migration half done, whichever app it was run for.
 """
 
 import hashlib
@@ -53,10 +56,24 @@ class Journal:
 
     def record(self) -> None:
         """The step asked for last has ended."""
+        self._write(self.chain)
+
+    def leaves(self, table: str) -> None:
+        """The migration is about to drop or rename the table."""
+        self._write(self._leaving(table))
+
+    def has_left(self, table: str) -> bool:
+        """Whether the migration itself may be why the table is not there."""
+        return self._leaving(table) in self.done
+
+    def _leaving(self, table: str) -> str:
+        return hashlib.sha256(f"{self.migration} leaves {table}".encode()).hexdigest()
+
+    def _write(self, step: str) -> None:
         _run(
             self.connection,
             f"INSERT INTO {TABLE} (step, migration) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-            [self.chain, self.migration],
+            [step, self.migration],
         )
 
     def _load(self) -> set[str]:

@@ -14,16 +14,26 @@ import re
 from django.db.backends.postgresql import schema
 
 from config.dsql.ddl.alterations import Alterations
+from config.dsql.ddl.indexes import INDEX_STATEMENT, NAME
 from config.dsql.ddl.statements import step
 from config.dsql.ddl.tables import CreateTable
 
 logger = logging.getLogger(__name__)
-NAME = r'("(?:[^"]|"")+"|\w+)'
-RAW_INDEX = re.compile(
-    rf"\s*CREATE (?:UNIQUE )?INDEX ASYNC (?:IF NOT EXISTS )?{NAME} ON {NAME}",
-    re.IGNORECASE,
+VALIDATE = re.compile(
+    rf"\s*ALTER TABLE (?P<rest>(?!ASYNC\b)(?:{NAME}\.)?{NAME} VALIDATE CONSTRAINT\b.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+LEAVING = re.compile(
+    rf"\s*(?:DROP TABLE|ALTER TABLE(?=.*\bRENAME TO\b)) (?:IF EXISTS )?(?:{NAME}\.)?"
+    rf"(?P<table>{NAME})",
+    re.IGNORECASE | re.DOTALL,
 )
 EXTENSION = re.compile(r"\s*(CREATE|DROP) EXTENSION\b", re.IGNORECASE)
+
+
+def quoted(name):
+    """A name of raw SQL as PostgreSQL reads it: without quotes in lower case."""
+    return name if name.startswith('"') else f'"{name.lower()}"'
 
 
 class DatabaseSchemaEditor(Alterations):
@@ -50,7 +60,6 @@ class DatabaseSchemaEditor(Alterations):
     create_model = step(schema.DatabaseSchemaEditor.create_model)
     add_index = step(schema.DatabaseSchemaEditor.add_index)
     remove_index = step(schema.DatabaseSchemaEditor.remove_index)
-    rename_index = step(schema.DatabaseSchemaEditor.rename_index)
     add_constraint = step(schema.DatabaseSchemaEditor.add_constraint)
     remove_constraint = step(schema.DatabaseSchemaEditor.remove_constraint)
     alter_field = step(schema.DatabaseSchemaEditor.alter_field)
@@ -68,15 +77,19 @@ class DatabaseSchemaEditor(Alterations):
             handler(sql)
         elif isinstance(sql, CreateTable):
             self._create_table(sql, params)
-        elif found := RAW_INDEX.match(str(sql)):
-            self.build_index(
-                self._composed(sql, params), *map(self._unquoted, found.groups())
-            )
+        elif found := INDEX_STATEMENT.match(str(sql)):
+            table = ".".join(map(quoted, re.findall(NAME, found["table"])))
+            name = self._unquoted(quoted(found["name"]))
+            self.build_index(self._composed(sql, params), name, table)
+        elif found := VALIDATE.match(str(sql)):
+            self._validate(self._composed(f"ALTER TABLE ASYNC {found['rest']}", params))
         elif EXTENSION.match(str(sql)):
             # What needs the extension will be refused; much that names one does not.
             logger.warning("DSQL has no extensions; not run: %s", sql)
             self.note(f"DSQL has no extensions: {sql}")
         else:
+            if found := LEAVING.match(str(sql)):
+                self._leave(self._unquoted(quoted(found["table"])))
             self._execute(sql, params)
 
     def _handlers(self):

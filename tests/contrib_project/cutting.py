@@ -4,13 +4,14 @@
 environment of the sandbox in that folder. Each time the run starts from nothing, loses its
 connection at one statement by a fault of the sandbox, and is run again; then the schema
 must be that of an undisturbed run. ``--kill`` ends the whole process at the statement
-instead, by SIGKILL.
+instead, by SIGKILL; that process has another order of its sets than the next.
 """
 
 import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -72,15 +73,22 @@ def counting(counter: Counter) -> Iterator[None]:
         yield
 
 
-def killed(apps: list[str], at: int) -> bool:
+def killed(arguments: list[str], at: int) -> bool:
     """Whether the run's process ended at the statement."""
     fresh()
-    pid = os.fork()
-    if pid == 0:
-        with counting(Counter(at, lambda: os.kill(os.getpid(), signal.SIGKILL))):
-            migrate(apps)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    program = [sys.executable, "-m", "tests.contrib_project.cutting"]
+    ended = subprocess.run(
+        [*program, *arguments, "--die-at", str(at)],
+        env={**os.environ, "PYTHONHASHSEED": str(at)},
+        check=False,
+    )
+    return ended.returncode == -signal.SIGKILL
+
+
+def die(apps: list[str], at: int) -> None:
+    connection.settings_dict["NAME"] = f"postgres.{SCHEMA}"
+    with counting(Counter(at, lambda: os.kill(os.getpid(), signal.SIGKILL))):
+        migrate(apps)
 
 
 def cut(apps: list[str], switch: Switch, fault: str, at: int) -> bool:
@@ -134,15 +142,19 @@ def main() -> int:
     parser.add_argument("apps", nargs="*", default=["demo"])
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--kill", action="store_true")
+    parser.add_argument("--die-at", type=int, help="what --kill starts")
     arguments = parser.parse_args()
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.contrib_project.settings"
     django.setup()
     apps, switch = arguments.apps, Switch(arguments.sandbox)
+    if arguments.die_at:
+        die(apps, arguments.die_at)
+        return 0
     ways: dict[str, Callable[[int], bool]] = {
         kind: partial(cut, apps, switch, fault) for kind, fault in FAULTS.items()
     }
     if arguments.kill:
-        ways = {"kill": partial(killed, apps)}
+        ways = {"kill": partial(killed, [str(arguments.sandbox), *apps])}
     found = interrupt_everywhere(apps, ways, every=arguments.every)
     connection.close()
     print(json.dumps(found))

@@ -1,19 +1,32 @@
 """Indexes: built in the background, without order and operator class."""
 
 import logging
+import re
 
-from django.db import DatabaseError, IntegrityError, NotSupportedError
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
 from django.db.backends.ddl_references import Columns
+from django.db.backends.utils import split_identifier
 from django.db.models.expressions import OrderBy
 from django.db.models.functions import Collate
 
+from config.dsql.columns import INDEX_HEAD
 from config.dsql.conflicts import sqlstates
-from config.dsql.ddl.statements import (
-    DUPLICATE_TABLE,
-)
-from config.dsql.ddl.tables import Tables
+from config.dsql.ddl.statements import DUPLICATE_TABLE, step
+from config.dsql.ddl.tables import PROBE, Tables
 
 logger = logging.getLogger(__name__)
+NAME = r'(?:"(?:[^"]|"")+"|\w+)'
+INDEX_STATEMENT = re.compile(
+    rf"\s*CREATE (?:UNIQUE )?INDEX ASYNC (?:IF NOT EXISTS )?"
+    rf"(?P<name>{NAME}) ON (?P<table>(?:{NAME}\.)?{NAME})",
+    re.IGNORECASE,
+)
+KEY_ORDER = re.compile(r" NULLS (?:FIRST|LAST)\b")
 # Operator classes that order and compare as the default does under the C collation.
 HARMLESS_OPCLASSES = {
     "", "varchar_pattern_ops", "text_pattern_ops", "bpchar_pattern_ops", "varchar_ops",
@@ -21,6 +34,11 @@ HARMLESS_OPCLASSES = {
     "float4_ops", "float8_ops", "date_ops", "time_ops", "timestamp_ops",
     "timestamptz_ops", "interval_ops", "uuid_ops", "bool_ops", "bytea_ops",
 }  # fmt: skip
+
+
+def same_text(printed, written):
+    """Whether nothing but quotes differs, as where there are only names."""
+    return printed.replace('"', "") == written.replace('"', "")
 
 
 class KeyOrder(OrderBy):
@@ -48,7 +66,7 @@ class Indexes(Tables):
         """The job that builds the index; None when there is nothing to wait for.
 
         1. Submit the statement.
-        2. If the name is taken, by another table or an index of another kind: error.
+        2. If the name is taken, by no index or by another one: error.
         3. If it is a valid index, it is done.
         4. If a job still builds it, wait for that job.
         5. Otherwise an earlier build failed: drop what it left and start again.
@@ -66,19 +84,36 @@ class Indexes(Tables):
                 self._explain(error, text)
                 raise
             found = self.catalog.index(table, name)
-            unique = text.startswith("CREATE UNIQUE")
-            if found is None or (found.table, found.unique) != (
-                self._relation(table),
-                unique,
-            ):
+            if found is None:
                 raise
-        if found.valid:
-            return None
-        job = self.catalog.active_job(found)
-        if job is None:
-            self._execute(f"DROP INDEX IF EXISTS {self.quote_name(name)}")
-            job = self._run(text)
-        return job
+        job = None if found.valid else self.catalog.active_job(found)
+        if found.valid or job is not None or found.table != self._relation(table):
+            self._refuse_different_index(found, table, text)
+            return job
+        self._drop_invalid(table, name)
+        return self._run(text)
+
+    def _refuse_different_index(self, found, table, text):
+        """Raise ProgrammingError unless the statement would build the index that exists."""
+        wanted = (self._relation(table), text.split()[1].upper() == "UNIQUE")
+        body = INDEX_HEAD.sub("", found.definition)
+        rest = INDEX_STATEMENT.sub("", text, count=1).strip()
+        if (found.table, found.unique) == wanted and (
+            same_text(body, rest) or body == self._printed_index(table, rest)
+        ):
+            return
+        raise ProgrammingError(
+            f"An index of the name exists already, {found.definition}, and it is not: {text}"
+        )
+
+    def _printed_index(self, table, rest):
+        name = f"{PROBE}_index"
+        ((definition,),) = self._as_made(
+            lambda: self.catalog.rows("SELECT pg_get_indexdef(%s::regclass)", [name]),
+            self._without_rows(table),
+            f"CREATE INDEX ASYNC {name} ON {PROBE} {rest}",
+        )
+        return INDEX_HEAD.sub("", definition)
 
     def _await_index(self, job, statement, name, table):
         status, details = self._await_job(job, str(statement))
@@ -86,19 +121,52 @@ class Indexes(Tables):
         if found is not None and found.valid:
             return
         # DSQL keeps an invalid index; without it the migration can be run again.
-        self._execute(f"DROP INDEX IF EXISTS {self.quote_name(name)}")
+        self._drop_invalid(table, name)
         raise IntegrityError(
             f"Index {name} could not be built ({details or status}) and was dropped."
             f"{self._duplicates(statement)} Correct the rows, then migrate again. "
             f"Statement: {statement}"
         )
 
+    def _drop_invalid(self, table, name):
+        schema, _ = split_identifier(self.quote_name(table))
+        qualified = ".".join(self.quote_name(part) for part in (schema, name) if part)
+        self._execute(f"DROP INDEX IF EXISTS {qualified}")
+
+    def rename_index(self, model, old_index, new_index):
+        # By keyword: a step is not known by what an interrupted run may have dropped.
+        self._replace_index(model, new_index, old_index=old_index)
+
+    @step
+    def _replace_index(self, model, new_index, *, old_index):
+        """An index cannot be renamed: build the new one, then drop the old one."""
+        self.add_index(model, new_index)
+        self.remove_index(model, old_index)
+
+    def _constraint_names(self, model, column_names=None, **which):
+        """Without what a RenameIndex has made, when it asks for the index to rename.
+
+        It wants one: where the old index is gone, the name it must have had.
+        """
+        names = super()._constraint_names(model, column_names, **which)
+        if which != {"index": True, "unique": False}:
+            return names
+        made = {
+            operation.new_name
+            for migration, _ in self.connection.migration_plan
+            for operation in migration.operations
+            if getattr(operation, "old_fields", None)
+        }
+        default = self._create_index_name(model._meta.db_table, column_names, "_idx")
+        return [name for name in names if name not in made] or [default]
+
     def _duplicates(self, statement):
         """Some of the keys that stand twice, as a sentence."""
         parts = getattr(statement, "parts", None)
         if parts is None or "UNIQUE" not in statement.template:
             return ""
-        columns, condition = parts["columns"], parts.get("condition", "")
+        columns = KEY_ORDER.sub("", str(parts["columns"]))
+        condition = parts.get("condition", "")
         found = self.catalog.rows(
             f"SELECT {columns}, count(*) FROM {parts['table']}{condition} "
             f"GROUP BY {columns} HAVING count(*) > 1 LIMIT 3"
@@ -140,6 +208,10 @@ class Indexes(Tables):
             opclasses=self._opclasses(model, opclasses or ()),
             **kwargs,
         )
+
+    def _delete_unique_sql(self, model, name, *args, opclasses=None, **kwargs):
+        # Made without them, it is a constraint.
+        return super()._delete_unique_sql(model, name, *args, **kwargs)
 
     @staticmethod
     def _opclasses(model, opclasses):

@@ -41,7 +41,7 @@ def step(method):
             return method(self, *args, **kwargs)
         self._step = f"{method.__name__} {' '.join(map(self._described, args))}"
         try:
-            if self._journal.is_done(self._step):
+            if self._journal.is_done(self._step) and not self._is_lost(method, *args):
                 return self._play(method, *args, **kwargs)
             result = method(self, *args, **kwargs)
             self._journal.record()
@@ -62,6 +62,7 @@ class Statements(schema.DatabaseSchemaEditor):
         self._made = set()  # tables of this editor, which the catalog may not show yet
         self._step = None  # the step under way, which steps inside it are part of
         self._journal = None
+        self._lost = set()  # tables that were dropped by hand, see _is_lost
         self._builds = None  # indexes under way, while the deferred statements run
 
     def __enter__(self):
@@ -110,6 +111,33 @@ class Statements(schema.DatabaseSchemaEditor):
         finally:
             self.collect_sql = False
 
+    def _is_lost(self, method, model=None, *others):
+        """Whether an earlier run made the step's table and it was dropped by hand.
+
+        Then all steps on the table are to be done again.
+        """
+        if not hasattr(model, "_meta"):
+            return False
+        table = model._meta.db_table
+        if (
+            method.__name__ == "create_model"
+            and not self._has_left(table)
+            and not self.catalog.has_table(table)
+        ):
+            logger.warning("Table %s is gone; it is made again.", table)
+            self._lost.add(table)
+        return table in self._lost
+
+    def _has_left(self, table):
+        return self._journal is not None and self._journal.has_left(
+            self._relation(table)
+        )
+
+    def _leave(self, table):
+        # Before it happens: a run that is killed afterwards must not make it again.
+        if self._journal is not None and not self.collect_sql:
+            self._journal.leaves(table)
+
     def _described(self, thing):
         """The same text in every process."""
         if isinstance(thing, Field):
@@ -117,6 +145,10 @@ class Statements(schema.DatabaseSchemaEditor):
             return f"{thing.name} {thing.column} {column}"
         if hasattr(thing, "_meta"):
             return f"{thing._meta.label} {thing._meta.db_table}"
+        if isinstance(thing, (set, list, tuple)) and all(
+            isinstance(each, (list, tuple)) for each in thing
+        ):
+            return str(sorted(map(tuple, thing)))  # unique_together was a set
         return str(getattr(thing, "name", thing))
 
     def note(self, text):

@@ -1,10 +1,11 @@
 """Tables."""
 
+import re
+from collections import Counter
 from typing import Any
 
 from django.db import DatabaseError, ProgrammingError
 from django.db.backends.ddl_references import Statement
-from django.db.models import CompositePrimaryKey
 
 from config.dsql.conflicts import sqlstates
 from config.dsql.ddl.statements import (
@@ -13,6 +14,9 @@ from config.dsql.ddl.statements import (
     Statements,
     step,
 )
+
+PROBE = "dsql_wanted"  # a table for a moment, see Tables._as_made
+NAMED_UNIQUE = re.compile(r'CONSTRAINT "(?:[^"]|"")+" UNIQUE\b')
 
 
 class CreateTable(str):
@@ -76,32 +80,50 @@ class Tables(Statements):
         text = self.connection.ops.compose_sql(sql, params) if params else str(sql)
 
         def same():
-            self._refuse_different(sql.model)
+            self._refuse_different(sql.model, text)
             return True
 
         self._unless_done(text, {DUPLICATE_TABLE}, same)
 
-    def _refuse_different(self, model):
+    def _as_made(self, look, *statements):
+        """What ``look()`` sees in the catalog of what the statements make of PROBE.
+
+        PostgreSQL prints a definition otherwise than it was written: only what it makes
+        of the wanted one can be compared with what exists.
+        """
+        drop = f"DROP TABLE IF EXISTS {PROBE}"
+        self._run(drop)  # an interrupted run may have left it
+        try:
+            for text in statements:
+                self._run(text)
+            return look()
+        finally:
+            self._run(drop)
+
+    def _without_rows(self, table):
+        """CREATE TABLE for PROBE with the columns of a table."""
+        columns = self.catalog.columns(table).values()
+        return "CREATE TABLE {} ({})".format(
+            PROBE, ", ".join(f"{self.quote_name(c.name)} {c.shown}" for c in columns)
+        )
+
+    def _refuse_different(self, model, text):
         """Raise ProgrammingError unless the table has what CREATE TABLE would make."""
         table = model._meta.db_table
+        # Names of UNIQUE constraints are taken, by the table that exists.
+        text = NAMED_UNIQUE.sub("UNIQUE", text)
+        columns, definitions = self._as_made(
+            lambda: (self.catalog.columns(PROBE), self.catalog.definitions(PROBE)),
+            text.replace(self.quote_name(table), PROBE, 1),
+        )
         found = self.catalog.columns(table)
-        wanted = [
-            (self._column(field), field.null, self._type(field))
-            for field in model._meta.local_concrete_fields
-            if not isinstance(field, CompositePrimaryKey)
+        differences = [
+            difference
+            for name, column in columns.items()
+            for difference in self._differences(name, found.get(name), column)
         ]
-        types = self.catalog.types(db_type for _, _, db_type in wanted)
-        differences = []
-        for (name, null, db_type), kind in zip(wanted, types, strict=True):
-            column = found.get(name)
-            if column is None:
-                differences.append(f"it has no column {name}")
-            elif column.type != kind:
-                differences.append(f"{name} is {column.shown}, not {db_type}")
-            elif column.not_null == null:
-                differences.append(
-                    f"{name} is{' NOT' * (not null)} NULL in the migration only"
-                )
+        missing = Counter(definitions) - Counter(self.catalog.definitions(table))
+        differences += [f"it has no {definition}" for definition in missing]
         key = [self._column(field) for field in model._meta.pk_fields]
         if self.catalog.primary_key(table) != key:
             differences.append(f"its primary key is not ({', '.join(key)})")
@@ -110,6 +132,20 @@ class Tables(Statements):
                 f"Table {table} exists already and differs: {'; '.join(differences)}. Drop "
                 f"or rename it, or record the migration with --fake if it is what you want."
             )
+
+    @staticmethod
+    def _differences(name, found, wanted):
+        if found is None:
+            yield f"it has no column {name}"
+            return
+        if found.type != wanted.type:
+            yield f"{name} is {found.shown}, not {wanted.shown}"
+        if found.not_null != wanted.not_null:
+            yield f"{name} is{' NOT' * wanted.not_null} NULL in the migration only"
+        if found.identity != wanted.identity:
+            yield f"{name} is{' no' * (not found.identity)} identity column"
+        if (found.generated, found.default) != (wanted.generated, wanted.default):
+            yield f"{name} has the default {found.default}, not {wanted.default}"
 
     @step
     def delete_model(self, model):

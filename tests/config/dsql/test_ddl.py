@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.contrib.postgres.operations import ValidateConstraint
 from django.db import (
     DataError,
     IntegrityError,
@@ -10,6 +11,7 @@ from django.db import (
     ProgrammingError,
     models,
 )
+from django.db.migrations.state import ModelState, ProjectState
 from django.db.models.functions import Collate, Lower
 from django.test.utils import isolate_apps
 
@@ -197,7 +199,8 @@ def test_the_same_table_is_taken_over_and_another_is_an_error(
     create(scratch, item)
     other = build("Other", models.CharField(max_length=60, null=True), {})
     with pytest.raises(
-        ProgrammingError, match=r"name is character varying\(50\), not varchar\(60\)"
+        ProgrammingError,
+        match=r"name is character varying\(50\), not character varying\(60\)",
     ):
         create(scratch, other)
 
@@ -345,3 +348,97 @@ def test_an_invalid_index_is_not_introspected_and_is_reported(
     assert [m.msg for m in found] == [
         "Index item_raw of users_item is not valid: its build failed or still runs."
     ]
+
+
+def test_a_plain_create_index_may_name_its_schema(scratch: DatabaseWrapper) -> None:
+    create(scratch, build("Item", models.CharField(max_length=50), {}))
+    run(scratch, "CREATE INDEX Item_Raw ON scratch.Users_Item (name)")
+    run(scratch, 'CREATE INDEX "Item_Raw" ON "scratch"."users_item" (size)')
+    found = described(scratch)["constraints"]
+    assert found["item_raw"]["columns"] == ["name"]
+    assert found["Item_Raw"]["columns"] == ["size"]
+
+
+def test_an_index_of_another_schema_that_fails_is_dropped_there(
+    scratch: DatabaseWrapper,
+) -> None:
+    create(scratch, build("Item", models.CharField(max_length=50), {}))
+    run(
+        scratch,
+        "INSERT INTO users_item (id, name, size) VALUES (1, 'a', 1), (2, 'a', 1)",
+    )
+    scratch.close()
+    scratch.settings_dict["NAME"] = "postgres"
+    with pytest.raises(IntegrityError):
+        run(scratch, "CREATE UNIQUE INDEX item_raw ON scratch.users_item (name)")
+    assert run(scratch, "SELECT to_regclass('scratch.item_raw')") == [(None,)]
+
+
+def test_a_check_whose_name_ends_like_it_is_not_taken_for_not_null(
+    scratch: DatabaseWrapper,
+) -> None:
+    check = models.CheckConstraint(condition=models.Q(size__gt=0), name="size_notnull")
+    fields: dict[str, Any] = {"options": {"constraints": [check]}}
+    before = model("Before", size=models.IntegerField(null=True), **fields)
+    fields = {"options": {"constraints": [check]}}
+    after = model("After", size=models.IntegerField(), **fields)
+    create(scratch, before)
+    alter(scratch, before, after, "size")
+    with pytest.raises(IntegrityError):
+        run(scratch, "INSERT INTO users_item (id, size) VALUES (1, NULL)")
+    alter(scratch, after, before, "size")
+    run(scratch, "INSERT INTO users_item (id, size) VALUES (1, NULL)")
+    with pytest.raises(IntegrityError, match="size_notnull"):
+        run(scratch, "INSERT INTO users_item (id, size) VALUES (2, -1)")
+
+
+def test_a_unique_constraint_with_a_harmless_operator_class_is_removed(
+    scratch: DatabaseWrapper,
+) -> None:
+    unique = models.UniqueConstraint(
+        fields=["name"], name="item_unique", opclasses=["varchar_pattern_ops"]
+    )
+    item = build("Item", models.CharField(max_length=50), {"constraints": [unique]})
+    create(scratch, item)
+    with scratch.schema_editor() as editor:
+        editor.remove_constraint(item, unique)
+    assert "item_unique" not in described(scratch)["constraints"]
+
+
+def test_a_constraint_is_validated_in_the_background(scratch: DatabaseWrapper) -> None:
+    item = build("Item", models.CharField(max_length=50), {})
+    create(scratch, item)
+    run(scratch, "INSERT INTO users_item (id, name, size) VALUES (1, 'a', -1)")
+    run(
+        scratch,
+        "ALTER TABLE users_item ADD CONSTRAINT item_size CHECK (size > 0) NOT VALID",
+    )
+    state = ProjectState()
+    state.add_model(ModelState.from_model(item))
+    operation = ValidateConstraint("Item", "item_size")
+    with scratch.schema_editor() as editor, pytest.raises(IntegrityError):
+        operation.database_forwards("users", editor, state, state)
+    run(scratch, "UPDATE users_item SET size = 1")
+    with scratch.schema_editor() as editor:
+        operation.database_forwards("users", editor, state, state)
+    query = "SELECT convalidated FROM pg_constraint WHERE conname = 'item_size'"
+    assert run(scratch, query) == [(True,)]
+
+
+def test_duplicates_under_an_ordered_expression_are_named(
+    scratch: DatabaseWrapper,
+) -> None:
+    item = build("Item", models.CharField(max_length=50), {})
+    create(scratch, item)
+    run(
+        scratch,
+        "INSERT INTO users_item (id, name, size) VALUES (1, 'a', 7), (2, 'b', 7)",
+    )
+    unique = models.UniqueConstraint(
+        models.F("size").desc(nulls_last=True), name="item_unique"
+    )
+    with (
+        scratch.schema_editor() as editor,
+        pytest.raises(IntegrityError, match=r"Duplicates: \[7\] \(2 times\)"),
+    ):
+        editor.add_constraint(item, unique)

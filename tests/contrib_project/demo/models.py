@@ -44,13 +44,14 @@ class Volume(models.Model):
     tags = models.ManyToManyField(Tag, blank=True)
 
     class Meta:
-        unique_together: ClassVar = [("author", "name")]
+        unique_together: ClassVar = [("author", "name"), ("name", "pages")]
         indexes: ClassVar = [
             models.Index(
                 fields=["-published", "pages"],
-                name="demo_volume_newest",
+                name="demo_volume_latest",
                 include=["name"],
-            )
+            ),
+            models.Index(fields=["author", "pages"], name="demo_volume_author"),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(
