@@ -20,6 +20,15 @@ REPORT_EVERY = 10.0  # seconds between two lines about a copy that still runs
 CALM = 100  # rows a pass may change before the column changes hands
 PASSES = 5  # looks at the table before the columns change hands in any case
 NAME_LENGTH = 63
+# A cast to a length cuts the value without a word; an assignment refuses it. So values
+# are cast to the type without its length, and assigned. "char" alone has the length 1.
+WITHOUT_LENGTH = {
+    "char": "bpchar",
+    "character": "bpchar",
+    "nchar": "bpchar",
+    "varchar": "varchar",
+    "character varying": "varchar",
+}
 # What a twin's name ends with: an index, or a UNIQUE constraint with its deferral.
 TWINS = {
     "__twin": None,
@@ -30,6 +39,12 @@ TWINS = {
 CONSTRAINT_TWIN = "__twin"
 GUARD = "__dsql_guard"
 INDEX_HEAD = re.compile(r'CREATE (UNIQUE )?INDEX .*? ON .*? USING "?\w+"? ', re.DOTALL)
+
+
+def uncut(db_type: str) -> str:
+    """What a value is cast to before it is assigned to a column of the type."""
+    name = db_type.partition("(")[0].strip().lower()
+    return WITHOUT_LENGTH.get(name, db_type)
 
 
 def marked(name: str, mark: str) -> str:
@@ -128,6 +143,7 @@ class TypeChange:
         self.editor, self.catalog = editor, editor.catalog
         self.table, self.column = model._meta.db_table, column
         self.new_type, self.default = new_type, default
+        self.cast = uncut(new_type)
         self.new, self.old = marked(column, "__dsql_new"), marked(column, "__dsql_old")
         self.key = [field.column for field in model._meta.pk_fields]
         self.rows = Rows(self.catalog, self.table, self.key)
@@ -169,11 +185,8 @@ class TypeChange:
 
     def _copy(self, source: str) -> int:
         new, old = self._quote(self.new), self._quote(source)
-        # The assignment enforces the new length, a cast to it would cut the value.
-        loose = self.new_type.partition("(")[0] + self.new_type.partition(")")[2]
         return self.rows.update(
-            f"{new} = {old}::{loose}",
-            f"{new} IS DISTINCT FROM {old}::{self.new_type}",
+            f"{new} = {old}::{self.cast}", f"{new} IS DISTINCT FROM {old}::{self.cast}"
         )
 
     def _copy_until_calm(self) -> None:
@@ -189,7 +202,7 @@ class TypeChange:
             new, old = self._quote(self.new), self._quote(source)
             self.rows.update(
                 f"{new} = NULL",
-                f"{new} IS NOT NULL AND {new} IS DISTINCT FROM {old}::{self.new_type}",
+                f"{new} IS NOT NULL AND {new} IS DISTINCT FROM {old}::{self.cast}",
             )
             return self._copy(source)
 
@@ -228,10 +241,9 @@ class TypeChange:
     def _copy_rest(self) -> None:
         """One statement when the few rows allow it, to keep the column away shortly."""
         new, old = self._quote(self.new), self._quote(self.old)
-        loose = self.new_type.partition("(")[0] + self.new_type.partition(")")[2]
         sql = (
-            f"UPDATE {self._quote(self.table)} SET {new} = {old}::{loose} "
-            f"WHERE {new} IS DISTINCT FROM {old}::{self.new_type}"
+            f"UPDATE {self._quote(self.table)} SET {new} = {old}::{self.cast} "
+            f"WHERE {new} IS DISTINCT FROM {old}::{self.cast}"
         )
         try:
             self.editor.execute(sql, None)
@@ -346,8 +358,8 @@ class TypeChange:
         table = self._quote(self.table)
         self._alter(f"ADD COLUMN {new} {self.new_type}")
         copy = (
-            f"UPDATE {table} SET {new} = {column}::{self.new_type} "
-            f"WHERE {new} IS DISTINCT FROM {column}::{self.new_type}"
+            f"UPDATE {table} SET {new} = {column}::{self.cast} "
+            f"WHERE {new} IS DISTINCT FROM {column}::{self.cast}"
         )
         self.editor.note(
             f"in batches of {BATCH} rows by primary key, until none is left:"
