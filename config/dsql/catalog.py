@@ -77,6 +77,14 @@ class Catalog:
             for name, oid, modifier, shown, not_null in found
         }
 
+    def comment(self, table: str, column: str) -> str | None:
+        found = self.rows(
+            "SELECT col_description(attrelid, attnum) FROM pg_attribute "
+            "WHERE attrelid = to_regclass(%s) AND attname = %s",
+            [self._quoted(table), column],
+        )
+        return found[0][0] if found else None
+
     def types(self, names: Iterable[str]) -> list[tuple[int, int]]:
         """OID and modifier of each type as the database reads its name."""
         typed = ", ".join(f"NULL::{name}" for name in names)

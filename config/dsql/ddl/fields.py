@@ -5,7 +5,7 @@ from django.db import IntegrityError, NotSupportedError, ProgrammingError
 from config.dsql.catalog import NOT_NULL_SUFFIX
 from config.dsql.columns import BATCH, Rows, marked
 from config.dsql.ddl.constraints import Constraints
-from config.dsql.ddl.statements import DUPLICATE_COLUMN, step
+from config.dsql.ddl.statements import DUPLICATE_COLUMN, DUPLICATE_OBJECT, step
 
 
 class Fields(Constraints):
@@ -159,22 +159,39 @@ class Fields(Constraints):
 
     def _set_not_null(self, model, field):
         """A validated CHECK in the place of SET NOT NULL, which DSQL refuses."""
-        name = self._not_null_name(model, field)
+        name = self.add_not_null(model, self._column(field))
         if name is not None:
-            check = f"{self.quote_name(field.column)} IS NOT NULL"
-            self._add_constraint(self._create_check_sql(model, name, check))
+            self.validate(model._meta.db_table, name)
 
-    def _not_null_name(self, model, field):
+    def add_not_null(self, model, column):
+        """Add the CHECK; it holds for what is written, and the caller validates it.
+
+        Its name, or None for a column that is marked NOT NULL.
+        """
+        table = model._meta.db_table
+        name = self._not_null_name(table, column)
+        if name is not None:
+            check = f"{self.quote_name(column)} IS NOT NULL"
+            self._unless_done(
+                str(self._create_check_sql(model, name, check)),
+                {DUPLICATE_OBJECT},
+                lambda: self.catalog.constraint(table, name) is not None,
+            )
+        return name
+
+    def _not_null_name(self, table, column):
         """The CHECK the column has or shall have; None when it is marked NOT NULL."""
-        table, column = model._meta.db_table, self._column(field)
-        base = self._create_index_name(table, [field.column])
         if self.collect_sql:
-            return marked(base, NOT_NULL_SUFFIX)
+            return marked(self._create_index_name(table, [column]), NOT_NULL_SUFFIX)
         if self.catalog.columns(table)[column].not_null:
             return None
         if checks := self.catalog.not_null_checks(table, column):
             return checks[0]
+        return self.free_not_null_name(table, column)
+
+    def free_not_null_name(self, table, column):
         # A column that was renamed keeps the name that its successor would choose.
+        base = self._create_index_name(table, [column])
         names = (marked(f"{base}{n or ''}", NOT_NULL_SUFFIX) for n in range(100))
         return next(n for n in names if self.catalog.constraint(table, n) is None)
 

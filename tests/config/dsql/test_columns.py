@@ -1,17 +1,21 @@
 """Columns that change their type: what holds meanwhile, and what is left by an error."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
 import pytest
-from django.db import models
+from django.db import DataError, IntegrityError, models
 from django.test.utils import isolate_apps
 
 from config.dsql.base import DatabaseWrapper
+from config.dsql.columns import TypeChange
+from config.dsql.retry import ConflictRetriesExhausted
 from tests.config.dsql.conftest import run
 
 NUMBERS = count()
+LONG = "a_name_of_sixty_three_characters_which_no_mark_can_be_put_behind"[:63]
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +52,40 @@ def alter(scratch: DatabaseWrapper, before: Any, after: Any, name: str = "v") ->
         )
 
 
+def add(scratch: DatabaseWrapper, model: Any, field: Any) -> None:
+    field.set_attributes_from_name("added")
+    field.model = model
+    with scratch.schema_editor() as editor:
+        editor.add_field(model, field)
+
+
+def names(scratch: DatabaseWrapper) -> set[str]:
+    """Of the columns."""
+    with scratch.cursor() as cursor:
+        found = scratch.introspection.get_table_description(cursor, "users_item")
+    return {column.name for column in found}
+
+
+def definitions(scratch: DatabaseWrapper) -> set[str]:
+    """Every constraint and index, its validity and its text."""
+    found = run(
+        scratch,
+        "SELECT conname, convalidated::text, pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE conrelid = 'users_item'::regclass "
+        "UNION ALL SELECT indexname, '', indexdef FROM pg_indexes "
+        "WHERE tablename = 'users_item'",
+    )
+    return {" ".join(row) for row in found}
+
+
+def refused(scratch: DatabaseWrapper, values: str) -> bool:
+    try:
+        run(scratch, f"INSERT INTO users_item (size, id, v) VALUES (1, {values})")
+    except IntegrityError:
+        return True
+    return False
+
+
 class FixedField(models.Field):
     def __init__(self, length: int = 10, **options: Any) -> None:
         super().__init__(**options)
@@ -81,3 +119,147 @@ def test_the_copy_is_printed_as_it_is_run(scratch: DatabaseWrapper) -> None:
     copies = [sql for sql in editor.collected_sql if sql.startswith("UPDATE")]
     assert len(copies) == 2
     assert all("::varchar " in sql for sql in copies)
+
+
+@contextmanager
+def after(monkeypatch: pytest.MonkeyPatch, method: str, then: Any) -> Iterator[None]:
+    """``then()`` follows each call of the method of a change of type."""
+    original = getattr(TypeChange, method)
+
+    def both(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        then()
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TypeChange, method, both)
+        yield
+
+
+def test_a_value_that_grew_too_long_after_it_was_copied_is_not_cut(
+    scratch: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = item(v=models.CharField(max_length=50))
+    create(scratch, before)
+    run(scratch, "INSERT INTO users_item (id, v) VALUES (1, 'short')")
+
+    def grow() -> None:
+        run(scratch, "UPDATE users_item SET v = 'short no more'")
+
+    with after(monkeypatch, "_build_plain_twins", grow), pytest.raises(DataError):
+        alter(scratch, before, item(v=models.CharField(max_length=5)))
+    assert run(scratch, "SELECT v FROM users_item") == [("short no more",)]
+    assert names(scratch) == {"id", "size", "v"}
+    assert refused(scratch, "2, NULL")
+
+
+def test_checks_and_not_null_hold_when_the_columns_have_changed_hands(
+    scratch: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    either = models.CheckConstraint(
+        condition=models.Q(v__isnull=False) | models.Q(size__isnull=False),
+        name="either",
+    )
+    options = {"constraints": [either]}
+    before = item(options, v=models.PositiveIntegerField())
+    create(scratch, before)
+    run(scratch, "INSERT INTO users_item (id, v) VALUES (1, 1)")
+    was = definitions(scratch)
+    seen: list[bool] = []
+
+    def write() -> None:
+        seen.extend([refused(scratch, "2, -5"), refused(scratch, "3, NULL")])
+        with pytest.raises(IntegrityError):
+            run(scratch, "UPDATE users_item SET v = NULL")
+
+    with after(monkeypatch, "_change_hands", write):
+        alter(scratch, before, item(options, v=models.PositiveBigIntegerField()))
+    assert seen == [True, True]
+    found = definitions(scratch)
+    assert {text for text in found if "NOT NULL" not in text or "either" in text} == was
+    (not_null,) = (text for text in found - was if "(v IS NOT NULL)" in text)
+    assert " true " in not_null
+
+
+@pytest.mark.parametrize(
+    "error", [ConflictRetriesExhausted("again and again"), KeyboardInterrupt()]
+)
+@pytest.mark.parametrize("method", ["_copy_rest", "_hold"])
+def test_the_column_is_back_after_an_error_in_the_window(
+    scratch: DatabaseWrapper,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    error: BaseException,
+) -> None:
+    before, changed = (
+        item(v=field())
+        for field in (models.PositiveIntegerField, models.PositiveBigIntegerField)
+    )
+    create(scratch, before)
+    run(scratch, "INSERT INTO users_item (id, v) VALUES (1, 1)")
+
+    def fail() -> None:
+        raise error
+
+    with after(monkeypatch, method, fail), pytest.raises(type(error)):
+        alter(scratch, before, changed)
+    run(scratch, "INSERT INTO users_item (id, v) VALUES (2, 2)")
+    assert refused(scratch, "3, -1")
+    alter(scratch, before, changed)
+    assert run(scratch, "SELECT v FROM users_item ORDER BY id") == [(1,), (2,)]
+    assert names(scratch) == {"id", "size", "v"}
+
+
+class Killed(BaseException):
+    pass
+
+
+class Killer:
+    """Lets no statement through from the given one on."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.count = at, 0
+
+    def __call__(
+        self, execute: Any, sql: str, params: Any, many: bool, context: Any
+    ) -> Any:
+        self.count += not sql.startswith("SELECT")
+        if self.count < self.at:
+            return execute(sql, params, many, context)
+        self.count = self.at
+        raise Killed
+
+
+def test_long_names_survive_a_kill_at_every_statement(scratch: DatabaseWrapper) -> None:
+    options = {
+        "indexes": [models.Index(fields=["v", "size"], name=f"i{LONG}"[:30])],
+        "constraints": [
+            models.CheckConstraint(condition=models.Q(v__gt=0), name=LONG),
+            models.UniqueConstraint(fields=["v"], name=f"u{LONG}"[:63]),
+        ],
+    }
+    before = item(options, v=models.IntegerField())
+    changed = item(options, v=models.BigIntegerField())
+
+    def begin() -> None:
+        create(scratch, before)
+        run(scratch, f"CREATE INDEX x{LONG[1:]} ON users_item (v)")
+        run(scratch, "INSERT INTO users_item (id, v) VALUES (1, 1)")
+
+    begin()
+    alter(scratch, before, changed)
+    wanted = definitions(scratch)
+    for at in count(1):
+        run(scratch, "DROP TABLE users_item")
+        begin()
+        killer = Killer(at)
+        try:
+            with scratch.execute_wrapper(killer):
+                alter(scratch, before, changed)
+        except Killed:
+            alter(scratch, before, changed)
+        assert definitions(scratch) == wanted, at
+        assert run(scratch, "SELECT id, v FROM users_item") == [(1, 1)]
+        if killer.count < at:
+            break
+    assert at > 20
