@@ -22,7 +22,7 @@ from config.dsql.retry import ConflictRetriesExhausted, run_statement
 
 logger = logging.getLogger(__name__)
 BATCH = 1000  # rows; DSQL takes 3,000 per transaction, and rows may be added meanwhile
-ROW_LIMIT = "54000"
+ROW_LIMIT = "54000"  # of rows, and of a transaction's size and age
 REPORT_EVERY = 10.0  # seconds between two lines about a copy that still runs
 CALM = 100  # rows a pass may change before the column changes hands
 PASSES = 5  # looks at the table before the columns change hands in any case
@@ -74,8 +74,8 @@ class Rows:
         """How many rows were changed. Both texts are SQL, values included.
 
         Safe to run again: the condition must be false for a row that was changed.
-        Raises ConflictRetriesExhausted when a single row cannot be written for the
-        policy's budget.
+        Batches shrink when they conflict with others or go beyond a limit. Raises
+        OperationalError when a single row does.
         """
         sql = f"UPDATE {self.table} SET {assignment} WHERE ({condition})".replace(
             "%", "%%"
@@ -86,8 +86,9 @@ class Rows:
             upto = self._key_at(size, last)
             try:
                 changed += self._run(sql, last, upto)
-            except ConflictRetriesExhausted:
-                if size == 1:
+            except OperationalError as error:
+                too_much = isinstance(error, ConflictRetriesExhausted)
+                if size == 1 or not (too_much or ROW_LIMIT in sqlstates(error)):
                     raise
                 size = max(1, size // 10)
                 continue

@@ -52,13 +52,6 @@ def alter(scratch: DatabaseWrapper, before: Any, after: Any, name: str = "v") ->
         )
 
 
-def add(scratch: DatabaseWrapper, model: Any, field: Any) -> None:
-    field.set_attributes_from_name("added")
-    field.model = model
-    with scratch.schema_editor() as editor:
-        editor.add_field(model, field)
-
-
 def names(scratch: DatabaseWrapper) -> set[str]:
     """Of the columns."""
     with scratch.cursor() as cursor:
@@ -263,3 +256,18 @@ def test_long_names_survive_a_kill_at_every_statement(scratch: DatabaseWrapper) 
         if killer.count < at:
             break
     assert at > 20
+
+
+def test_wide_rows_are_written_in_smaller_batches(scratch: DatabaseWrapper) -> None:
+    before = item(v=models.TextField())
+    create(scratch, before)
+    for start in range(1, 601, 100):
+        run(
+            scratch,
+            "INSERT INTO users_item (id, v) SELECT n, string_agg(md5(n::text || i), '') "
+            f"FROM generate_series({start}, {start + 99}) AS n, "
+            "generate_series(1, 700) AS i GROUP BY n",
+        )
+    alter(scratch, before, item(v=models.CharField(max_length=50000)))
+    query = "SELECT count(*), min(length(v)) FROM users_item"
+    assert run(scratch, query) == [(600, 32 * 700)]
