@@ -4,7 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import ProgrammingError
+
+from config.dsql.conflicts import sqlstates
 from config.dsql.retry import run_statement
+
+CANNOT_COERCE, UNDEFINED_FUNCTION = "42846", "42883"
 
 # A validated CHECK of this name stands for NOT NULL: DSQL has no SET NOT NULL.
 NOT_NULL_SUFFIX = "_notnull"
@@ -98,6 +103,18 @@ class Catalog:
                 ]
 
         return run_statement(work, using=self.connection.alias)
+
+    def can_copy(self, old_type: str, new_type: str) -> bool:
+        """Whether values can be cast to the new type and compared with it."""
+        try:
+            self.rows(
+                f"SELECT NULL::{new_type} IS DISTINCT FROM NULL::{old_type}::{new_type}"
+            )
+        except ProgrammingError as error:
+            if sqlstates(error) & {CANNOT_COERCE, UNDEFINED_FUNCTION}:
+                return False
+            raise
+        return True
 
     def primary_key(self, table: str) -> list[str]:
         found = self.rows(

@@ -26,8 +26,14 @@ class Alterations(Fields):
         8. Add what the new field has: unique, index, foreign keys, check.
         """
         old_type, new_type = self._type(old_field), self._type(new_field)
-        self._refuse_alteration(model, old_field, new_field, old_type, new_type)
+        self._refuse_alteration(model, old_field, new_field)
         related = self._related_to_change(old_field, new_field, old_type, new_type)
+        if old_type != new_type:
+            self._refuse_type(model, old_field, old_type, new_type)
+            for old_relation, _ in related:
+                self._refuse_type(
+                    old_relation.related_model, old_relation.field, old_type, new_type
+                )
         self._drop_outdated(model, old_field, new_field, related, strict)
         if old_field.column != new_field.column:
             self._rename_column(model, old_field, new_field)
@@ -62,14 +68,10 @@ class Alterations(Fields):
             model, old_field, new_field, old_db_params, new_db_params, related
         )
 
-    def _refuse_alteration(self, model, old_field, new_field, old_type, new_type):
+    def _refuse_alteration(self, model, old_field, new_field):
         where = f"{model._meta.label}.{new_field.name}"
-        key_type = new_field.primary_key and old_type != new_type
-        if old_field.primary_key != new_field.primary_key or key_type:
-            raise NotSupportedError(
-                f"DSQL cannot change the primary key of a table: {where}. Make a new table "
-                f"and copy the rows."
-            )
+        if old_field.primary_key != new_field.primary_key:
+            self._refuse_key(where)
         suffixes = {
             f.db_type_suffix(connection=self.connection) for f in (old_field, new_field)
         }
@@ -79,13 +81,28 @@ class Alterations(Fields):
                 f"new table and copy the rows."
             )
         self._refuse_collation(model, new_field)
-        if old_type == new_type:
-            return
-        needed = self.catalog.needed_by(model._meta.db_table, self._column(old_field))
+
+    @staticmethod
+    def _refuse_key(where):
+        raise NotSupportedError(
+            f"DSQL cannot change the primary key of a table: {where}. Make a new table "
+            f"and copy the rows."
+        )
+
+    def _refuse_type(self, model, field, old_type, new_type):
+        where, column = f"{model._meta.label}.{field.name}", self._column(field)
+        if column in {self._column(member) for member in model._meta.pk_fields}:
+            self._refuse_key(where)
+        needed = self.catalog.needed_by(model._meta.db_table, column)
         if needed:
             raise NotSupportedError(
                 f"The type of {where} cannot change while these need the column: "
                 f"{', '.join(needed)}. Remove them first, add them afterwards."
+            )
+        if not self.catalog.can_copy(old_type, new_type):
+            raise NotSupportedError(
+                f"The type of {where} cannot change from {old_type} to {new_type}: values "
+                f"cannot be cast and compared. Add a new field and fill it by RunPython."
             )
 
     @staticmethod

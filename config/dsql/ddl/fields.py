@@ -58,6 +58,11 @@ class Fields(Constraints):
                 self.deferred_sql.append(key)
         self.deferred_sql.extend(self._field_indexes_sql(model, field))
 
+    def table_sql(self, model):
+        # Refuses an index that cannot be built, before there is a table.
+        self._model_indexes_sql(model)
+        return super().table_sql(model)
+
     def _refuse_column(self, model, field):
         what = ""
         if field.primary_key:

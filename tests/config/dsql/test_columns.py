@@ -6,7 +6,8 @@ from itertools import count
 from typing import Any
 
 import pytest
-from django.db import DataError, IntegrityError, models
+from django.contrib.postgres.indexes import GinIndex
+from django.db import DataError, IntegrityError, NotSupportedError, models
 from django.test.utils import isolate_apps
 
 from config.dsql.base import DatabaseWrapper
@@ -271,3 +272,66 @@ def test_wide_rows_are_written_in_smaller_batches(scratch: DatabaseWrapper) -> N
     alter(scratch, before, item(v=models.CharField(max_length=50000)))
     query = "SELECT count(*), min(length(v)) FROM users_item"
     assert run(scratch, query) == [(600, 32 * 700)]
+
+
+@pytest.mark.parametrize(
+    "to", [models.DateField(), models.BooleanField(), models.UUIDField()]
+)
+def test_a_type_that_values_cannot_be_cast_to_is_refused_before_anything_changed(
+    scratch: DatabaseWrapper, to: Any
+) -> None:
+    before = item(v=models.BigIntegerField())
+    create(scratch, before)
+    was = definitions(scratch)
+    with pytest.raises(NotSupportedError, match="values cannot be cast"):
+        alter(scratch, before, item(v=to))
+    assert (definitions(scratch), names(scratch)) == (was, {"id", "size", "v"})
+
+
+def test_a_foreign_key_stays_when_its_type_cannot_change(
+    scratch: DatabaseWrapper,
+) -> None:
+    number, uuid = (
+        type(
+            name,
+            (models.Model,),
+            {
+                "id": key(primary_key=True),
+                "Meta": type("Meta", (), {"app_label": "users"}),
+                "__module__": __name__,
+            },
+        )
+        for name, key in (("Number", models.BigIntegerField), ("U", models.UUIDField))
+    )
+    before, changed = (
+        item(v=models.ForeignKey(to, models.CASCADE)) for to in (number, uuid)
+    )
+    for model in (number, uuid, before):
+        create(scratch, model)
+    was = definitions(scratch)
+    with pytest.raises(NotSupportedError, match="from bigint to uuid"):
+        alter(scratch, before, changed)
+    assert definitions(scratch) == was
+
+
+def test_a_member_of_a_composite_key_keeps_its_type(scratch: DatabaseWrapper) -> None:
+    before, changed = (
+        item(
+            id=models.CompositePrimaryKey("size", "v"), size=models.IntegerField(), v=v
+        )
+        for v in (models.IntegerField(), models.BigIntegerField())
+    )
+    create(scratch, before)
+    was = definitions(scratch)
+    with pytest.raises(NotSupportedError, match="primary key"):
+        alter(scratch, before, changed)
+    assert (definitions(scratch), names(scratch)) == (was, {"size", "v"})
+
+
+def test_no_table_is_made_for_an_index_that_cannot_be_built(
+    scratch: DatabaseWrapper,
+) -> None:
+    gin = {"indexes": [GinIndex(fields=["v"], name="item_gin")]}
+    with pytest.raises(NotSupportedError, match="no gin indexes"):
+        create(scratch, item(gin, v=models.JSONField()))
+    assert run(scratch, "SELECT to_regclass('users_item')") == [(None,)]
