@@ -48,6 +48,7 @@ class Index:
     partial: bool
     constraint: str | None  # contype of the constraint it serves
     deferral: str
+    nulls_first: tuple[bool, ...]  # of each key
 
 
 class Catalog:
@@ -214,7 +215,8 @@ class Catalog:
             f"{KEYS % '<='}, {KEYS % '>'}, i.indnullsnotdistinct, "
             "i.indpred IS NOT NULL, c.contype, "
             "CASE WHEN c.condeferred THEN ' DEFERRABLE INITIALLY DEFERRED' "
-            "WHEN c.condeferrable THEN ' DEFERRABLE INITIALLY IMMEDIATE' ELSE '' END "
+            "WHEN c.condeferrable THEN ' DEFERRABLE INITIALLY IMMEDIATE' ELSE '' END, "
+            "ARRAY(SELECT option & 2 > 0 FROM unnest(i.indoption::int2[]) AS option) "
             "FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid "
             "JOIN pg_class t ON t.oid = i.indrelid "
             "LEFT JOIN pg_constraint c "
@@ -225,8 +227,8 @@ class Catalog:
         made: Any = Index
         return [
             made(*head, tuple(keys), tuple(included), *rest)
-            for *head, keys, included, distinct, partial, constraint, deferral in found
-            for rest in [(distinct, partial, constraint, deferral)]
+            for *head, keys, included, distinct, partial, constraint, deferral, first in found
+            for rest in [(distinct, partial, constraint, deferral, tuple(first))]
         ]
 
     def _quoted(self, name: str) -> str:

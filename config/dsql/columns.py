@@ -326,17 +326,20 @@ class TypeChange:
             self._copy_ordered(self.old)
 
     def _build_plain_twins(self) -> None:
-        quoted = {self._quote(self.column), self.column}
+        names = {
+            name: self._quote(self.new)
+            for name in (self.column, self._quote(self.column))
+        }
         for index in self.catalog.indexes_on(self.table, self.column):
             if None in index.keys or index.partial or index.nulls_not_distinct:
                 continue
-            new = self._quote(self.new)
-            names = [
-                [new if c in quoted else str(c) for c in part]
-                for part in (index.keys, index.included)
+            keys = [
+                f"{names.get(str(key), key)}{' NULLS FIRST' * first}"
+                for key, first in zip(index.keys, index.nulls_first, strict=True)
             ]
-            include = f" INCLUDE ({', '.join(names[1])})" if names[1] else ""
-            self._build(index, f"({', '.join(names[0])}){include}")
+            included = ", ".join(names.get(name, name) for name in index.included)
+            include = f" INCLUDE ({included})" if included else ""
+            self._build(index, f"({', '.join(keys)}){include}")
 
     def _build(self, index: Index, rest: str) -> str:
         twin = self._twin(index)

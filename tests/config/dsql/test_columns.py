@@ -335,3 +335,17 @@ def test_no_table_is_made_for_an_index_that_cannot_be_built(
     with pytest.raises(NotSupportedError, match="no gin indexes"):
         create(scratch, item(gin, v=models.JSONField()))
     assert run(scratch, "SELECT to_regclass('users_item')") == [(None,)]
+
+
+def test_an_index_keeps_the_place_of_its_nulls(scratch: DatabaseWrapper) -> None:
+    index = models.Index(models.F("v").desc(nulls_last=True), "size", name="item_nulls")
+    options = {"indexes": [index]}
+    before, changed = (
+        item(options, v=v(null=True))
+        for v in (models.IntegerField, models.BigIntegerField)
+    )
+    create(scratch, before)
+    was = definitions(scratch)
+    assert any("(v NULLS FIRST, size)" in text for text in was)
+    alter(scratch, before, changed)
+    assert definitions(scratch) == was
