@@ -192,21 +192,26 @@ class Alterations(Fields):
             if not old_field.null:
                 self.drop_not_null(model._meta.db_table, self._column(new_field))
             return
-        default, temporary = self._default(new_field)
-        fills = old_field.null and default is not None
-        if fills and temporary:
-            self._set_default(model, new_field, default)
-        if fills and (new_field.has_default() or new_field.has_db_default()):
-            self._fill(model, new_field, default)
-        # In the catalog's eyes a column that changed its type has lost NOT NULL.
-        if (
-            not self.collect_sql
-            or old_field.null
-            or self._type(old_field) != self._type(new_field)
-        ):
-            self._set_not_null(model, new_field)
-        if fills and temporary:
-            self._alter_column(model, new_field, "DROP DEFAULT")
+        default, temporary = (
+            self._default(new_field) if old_field.null else (None, False)
+        )
+        try:
+            if temporary:
+                self._set_default(model, new_field, default)
+            if not (new_field.has_default() or new_field.has_db_default()):
+                default = None
+            if default is not None:
+                self._fill(model, new_field, default)
+            # In the catalog's eyes a column that changed its type has lost NOT NULL.
+            if (
+                not self.collect_sql
+                or old_field.null
+                or self._type(old_field) != self._type(new_field)
+            ):
+                self._set_not_null(model, new_field, default)
+        finally:
+            if temporary:
+                self._alter_column(model, new_field, "DROP DEFAULT")
 
     def _add_missing(
         self, model, old_field, new_field, old_params, new_params, related

@@ -15,7 +15,8 @@ class Fields(Constraints):
 
         1. Refuse what cannot be added: identity, generated and primary key columns, and
            NOT NULL without a default when there are rows.
-        2. ADD COLUMN with name and type; DSQL takes nothing else.
+        2. ADD COLUMN with name and type; DSQL takes nothing else. A column that a run
+           left which ended in an error, perhaps as NOT NULL, is taken over.
         3. SET DEFAULT: the field's db_default, or for the time of the migration its
            default, so that rows inserted meanwhile have a value.
         4. Write the default into the existing rows in batches.
@@ -32,13 +33,15 @@ class Fields(Constraints):
         self._refuse_column(model, field)
         self._add_column(model, field, self._type(field))
         default, temporary = self._default(field)
-        if default is not None:
-            self._set_default(model, field, default)
-            self._fill(model, field, default)
-        if not field.null:
-            self._set_not_null(model, field)
-        if temporary:
-            self._alter_column(model, field, "DROP DEFAULT")
+        try:
+            if default is not None:
+                self._set_default(model, field, default)
+                self._fill(model, field, default)
+            if not field.null:
+                self._set_not_null(model, field)
+        finally:
+            if temporary:
+                self._alter_column(model, field, "DROP DEFAULT")
         self._finish_column(model, field, params["check"])
 
     def _finish_column(self, model, field, check):
@@ -118,6 +121,8 @@ class Fields(Constraints):
                     f"Column {table}.{field.column} exists already, as {found.shown} and not "
                     f"{db_type}. Drop it, or correct the migration."
                 )
+            if field.null:
+                self.drop_not_null(table, self._column(field))
             return True
 
         text = self.sql_create_column % {
@@ -162,27 +167,28 @@ class Fields(Constraints):
         key = [self._column(field) for field in model._meta.pk_fields]
         Rows(self.catalog, table, key).update(assignment, condition)
 
-    def _set_not_null(self, model, field):
-        """A validated CHECK in the place of SET NOT NULL, which DSQL refuses."""
-        name = self.add_not_null(model, self._column(field))
-        if name is not None:
-            self.validate(model._meta.db_table, name)
+    def _set_not_null(self, model, field, default=None):
+        """A CHECK in the place of SET NOT NULL, which DSQL refuses.
 
-    def add_not_null(self, model, column):
-        """Add the CHECK; it holds for what is written, and the caller validates it.
-
-        Its name, or None for a column that is marked NOT NULL.
+        1. Add it NOT VALID: from here it holds for what is written.
+        2. Write the default, if one is given, into the rows that got NULL since the
+           caller filled them. The caller does, because a row cannot be changed at all
+           while it breaks the CHECK.
+        3. Validate it.
         """
-        table = model._meta.db_table
+        table, column = model._meta.db_table, self._column(field)
         name = self._not_null_name(table, column)
-        if name is not None:
-            check = f"{self.quote_name(column)} IS NOT NULL"
-            self._unless_done(
-                str(self._create_check_sql(model, name, check)),
-                {DUPLICATE_OBJECT},
-                lambda: self.catalog.constraint(table, name) is not None,
-            )
-        return name
+        if name is None:
+            return
+        check = f"{self.quote_name(column)} IS NOT NULL"
+        self._unless_done(
+            str(self._create_check_sql(model, name, check)),
+            {DUPLICATE_OBJECT},
+            lambda: self.catalog.constraint(table, name) is not None,
+        )
+        if default is not None:
+            self._fill(model, field, default)
+        self.validate(table, name)
 
     def _not_null_name(self, table, column):
         """The CHECK the column has or shall have; None when it is marked NOT NULL."""

@@ -11,7 +11,7 @@ from django.db import DataError, IntegrityError, NotSupportedError, models
 from django.test.utils import isolate_apps
 
 from config.dsql.base import DatabaseWrapper
-from config.dsql.columns import TypeChange
+from config.dsql.columns import Rows, TypeChange
 from config.dsql.retry import ConflictRetriesExhausted
 from tests.config.dsql.conftest import run
 
@@ -51,6 +51,13 @@ def alter(scratch: DatabaseWrapper, before: Any, after: Any, name: str = "v") ->
         editor.alter_field(
             before, before._meta.get_field(name), after._meta.get_field(name)
         )
+
+
+def add(scratch: DatabaseWrapper, model: Any, name: str, field: Any) -> None:
+    field.set_attributes_from_name(name)
+    field.model = model
+    with scratch.schema_editor() as editor:
+        editor.add_field(model, field)
 
 
 def names(scratch: DatabaseWrapper) -> set[str]:
@@ -335,6 +342,66 @@ def test_no_table_is_made_for_an_index_that_cannot_be_built(
     with pytest.raises(NotSupportedError, match="no gin indexes"):
         create(scratch, item(gin, v=models.JSONField()))
     assert run(scratch, "SELECT to_regclass('users_item')") == [(None,)]
+
+
+def test_a_column_left_by_an_error_may_be_null_when_its_field_is_corrected(
+    scratch: DatabaseWrapper,
+) -> None:
+    model = item()
+    create(scratch, model)
+    run(scratch, "INSERT INTO users_item (id) VALUES (1), (2)")
+    with pytest.raises(IntegrityError, match="Duplicates"):
+        add(
+            scratch,
+            model,
+            "v",
+            models.CharField(default="z", max_length=5, unique=True),
+        )
+    add(scratch, model, "v", models.CharField(default="z", max_length=5, null=True))
+    assert not refused(scratch, "3, NULL")
+
+
+def test_rows_that_become_null_while_others_are_filled_are_filled_too(
+    scratch: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, changed = (
+        item(v=v)
+        for v in (models.IntegerField(null=True), models.IntegerField(default=7))
+    )
+    create(scratch, before)
+    run(scratch, "INSERT INTO users_item (id, v) VALUES (1, NULL), (2, 2)")
+    update = Rows.update
+    seen: list[bool] = []
+
+    def update_and_write(self: Rows, *texts: str) -> int:
+        count = update(self, *texts)
+        seen.append(refused(scratch, f"{10 + len(seen)}, NULL"))
+        return count
+
+    monkeypatch.setattr(Rows, "update", update_and_write)
+    alter(scratch, before, changed)
+    assert seen == [False, True]
+    found = run(scratch, "SELECT id, v FROM users_item ORDER BY id")
+    assert found == [(1, 7), (2, 2), (10, 7)]
+
+
+def test_no_default_of_the_migration_stays_when_not_null_fails(
+    scratch: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, changed = (
+        item(v=v)
+        for v in (models.IntegerField(null=True), models.IntegerField(default=7))
+    )
+    create(scratch, before)
+    run(scratch, "INSERT INTO users_item (id, v) VALUES (1, NULL)")
+    monkeypatch.setattr(Rows, "update", lambda *_: 0)
+    with pytest.raises(IntegrityError):
+        alter(scratch, before, changed)
+    with pytest.raises(IntegrityError):
+        add(scratch, before, "added", models.IntegerField(default=7))
+    run(scratch, "INSERT INTO users_item (id) VALUES (2)")
+    query = "SELECT v, added FROM users_item WHERE id = 2"
+    assert run(scratch, query) == [(None, None)]
 
 
 def test_an_index_keeps_the_place_of_its_nulls(scratch: DatabaseWrapper) -> None:
