@@ -4,7 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import ProgrammingError
+
+from config.dsql.conflicts import sqlstates
 from config.dsql.retry import run_statement
+
+CANNOT_COERCE, UNDEFINED_FUNCTION = "42846", "42883"
 
 # A validated CHECK of this name stands for NOT NULL: DSQL has no SET NOT NULL.
 NOT_NULL_SUFFIX = "_notnull"
@@ -46,6 +51,7 @@ class Index:
     partial: bool
     constraint: str | None  # contype of the constraint it serves
     deferral: str
+    nulls_first: tuple[bool, ...]  # of each key
 
 
 class Catalog:
@@ -81,6 +87,14 @@ class Catalog:
             for name, oid, modifier, *rest in found
         }
 
+    def comment(self, table: str, column: str) -> str | None:
+        found = self.rows(
+            "SELECT col_description(attrelid, attnum) FROM pg_attribute "
+            "WHERE attrelid = to_regclass(%s) AND attname = %s",
+            [self._quoted(table), column],
+        )
+        return found[0][0] if found else None
+
     def types(self, names: Iterable[str]) -> list[tuple[int, int]]:
         """OID and modifier of each type as the database reads its name."""
         typed = ", ".join(f"NULL::{name}" for name in names)
@@ -94,6 +108,18 @@ class Catalog:
                 ]
 
         return run_statement(work, using=self.connection.alias)
+
+    def can_copy(self, old_type: str, new_type: str) -> bool:
+        """Whether values can be cast to the new type and compared with it."""
+        try:
+            self.rows(
+                f"SELECT NULL::{new_type} IS DISTINCT FROM NULL::{old_type}::{new_type}"
+            )
+        except ProgrammingError as error:
+            if sqlstates(error) & {CANNOT_COERCE, UNDEFINED_FUNCTION}:
+                return False
+            raise
+        return True
 
     def primary_key(self, table: str) -> list[str]:
         found = self.rows(
@@ -210,7 +236,8 @@ class Catalog:
             f"{KEYS % '<='}, {KEYS % '>'}, i.indnullsnotdistinct, "
             "i.indpred IS NOT NULL, c.contype, "
             "CASE WHEN c.condeferred THEN ' DEFERRABLE INITIALLY DEFERRED' "
-            "WHEN c.condeferrable THEN ' DEFERRABLE INITIALLY IMMEDIATE' ELSE '' END "
+            "WHEN c.condeferrable THEN ' DEFERRABLE INITIALLY IMMEDIATE' ELSE '' END, "
+            "ARRAY(SELECT option & 2 > 0 FROM unnest(i.indoption::int2[]) AS option) "
             "FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid "
             "JOIN pg_class t ON t.oid = i.indrelid "
             "LEFT JOIN pg_constraint c "
@@ -221,8 +248,8 @@ class Catalog:
         made: Any = Index
         return [
             made(*head, tuple(keys), tuple(included), *rest)
-            for *head, keys, included, distinct, partial, constraint, deferral in found
-            for rest in [(distinct, partial, constraint, deferral)]
+            for *head, keys, included, distinct, partial, constraint, deferral, first in found
+            for rest in [(distinct, partial, constraint, deferral, tuple(first))]
         ]
 
     def _quoted(self, name: str) -> str:

@@ -1,25 +1,41 @@
 """Changes to every row of a table, and the change of a column's type."""
 
+import json
 import logging
 import re
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import DataError, IntegrityError, OperationalError
+from django.db import (
+    DataError,
+    IntegrityError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
 from django.db.backends.utils import truncate_name
 
-from config.dsql.catalog import NOT_NULL_SUFFIX, Catalog, Index
+from config.dsql.catalog import Catalog, Constraint, Index
 from config.dsql.conflicts import sqlstates
 from config.dsql.retry import ConflictRetriesExhausted, run_statement
 
 logger = logging.getLogger(__name__)
 BATCH = 1000  # rows; DSQL takes 3,000 per transaction, and rows may be added meanwhile
-ROW_LIMIT = "54000"
+ROW_LIMIT = "54000"  # of rows, and of a transaction's size and age
 REPORT_EVERY = 10.0  # seconds between two lines about a copy that still runs
 CALM = 100  # rows a pass may change before the column changes hands
 PASSES = 5  # looks at the table before the columns change hands in any case
 NAME_LENGTH = 63
+# A cast to a length cuts the value without a word; an assignment refuses it. So values
+# are cast to the type without its length, and assigned. "char" alone has the length 1.
+WITHOUT_LENGTH = {
+    "char": "bpchar",
+    "character": "bpchar",
+    "nchar": "bpchar",
+    "varchar": "varchar",
+    "character varying": "varchar",
+}
 # What a twin's name ends with: an index, or a UNIQUE constraint with its deferral.
 TWINS = {
     "__twin": None,
@@ -28,8 +44,16 @@ TWINS = {
     "__twini": " DEFERRABLE INITIALLY IMMEDIATE",
 }
 CONSTRAINT_TWIN = "__twin"
-GUARD = "__dsql_guard"
+NAMES = "Twins of this column's indexes and constraints: "  # what a comment begins with
+# Errors that would come again: the change is given up.
+HOPELESS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 INDEX_HEAD = re.compile(r'CREATE (UNIQUE )?INDEX .*? ON .*? USING "?\w+"? ', re.DOTALL)
+
+
+def uncut(db_type: str) -> str:
+    """What a value is cast to before it is assigned to a column of the type."""
+    name = db_type.partition("(")[0].strip().lower()
+    return WITHOUT_LENGTH.get(name, db_type)
 
 
 def marked(name: str, mark: str) -> str:
@@ -50,8 +74,8 @@ class Rows:
         """How many rows were changed. Both texts are SQL, values included.
 
         Safe to run again: the condition must be false for a row that was changed.
-        Raises ConflictRetriesExhausted when a single row cannot be written for the
-        policy's budget.
+        Batches shrink when they conflict with others or go beyond a limit. Raises
+        OperationalError when a single row does.
         """
         sql = f"UPDATE {self.table} SET {assignment} WHERE ({condition})".replace(
             "%", "%%"
@@ -62,8 +86,9 @@ class Rows:
             upto = self._key_at(size, last)
             try:
                 changed += self._run(sql, last, upto)
-            except ConflictRetriesExhausted:
-                if size == 1:
+            except OperationalError as error:
+                too_much = isinstance(error, ConflictRetriesExhausted)
+                if size == 1 or not (too_much or ROW_LIMIT in sqlstates(error)):
                     raise
                 size = max(1, size // 10)
                 continue
@@ -109,25 +134,33 @@ class TypeChange:
     3.  Copy the values in batches; repeat until a pass changes few rows.
     4.  Build a twin of every index of plain columns on the new column and wait for it,
         so that uniqueness holds from the moment the columns change hands.
-    5.  Replace NOT NULL by a guard that wants a value in either column.
-    6.  Rename the old column away (``<name>__dsql_old``). From here until step 8
+    5.  Rename the old column away (``<name>__dsql_old``). From here until step 8
         statements that name the column fail.
-    7.  Copy what changed since.
-    8.  Rename the new column to the name. The time since step 6 is printed.
-    9.  Make twins of the remaining indexes, checks and foreign keys, and let each twin
-        take the name of its original: a constraint is renamed, an index built again.
-    10. Drop the old column.
+    6.  Copy what changed since.
+    7.  Move NOT NULL to the new column, as a CHECK, and add twins of the checks and
+        foreign keys to it, all NOT VALID: they hold for what is written. Not earlier,
+        because until now the new column has no values of the rows that come.
+    8.  Rename the new column to the name. The time since step 5 is printed.
+    9.  Note on the old column, as a comment, which twin stands for what.
+    10. Make twins of the remaining indexes and drop the originals of all. Validate, and
+        let each twin take the name of its original: a constraint is renamed, an index
+        built again.
+    11. Drop the old column.
 
     Run again after any interruption it continues: the catalog shows which of the three
-    columns exist. An error of the data before step 8 leaves the column as it was.
+    columns exist. An error in steps 5 to 8 gives the name back to the old column. One of
+    the data, or of a constraint that the type does not allow, also drops the new column:
+    the column is as it was.
     """
 
     def __init__(
         self, editor: Any, model: Any, column: str, new_type: str, default: str
     ) -> None:
-        self.editor, self.catalog = editor, editor.catalog
+        self.editor = editor
+        self.catalog: Catalog = editor.catalog
         self.table, self.column = model._meta.db_table, column
         self.new_type, self.default = new_type, default
+        self.cast = uncut(new_type)
         self.new, self.old = marked(column, "__dsql_new"), marked(column, "__dsql_old")
         self.key = [field.column for field in model._meta.pk_fields]
         self.rows = Rows(self.catalog, self.table, self.key)
@@ -137,14 +170,18 @@ class TypeChange:
         if self.editor.collect_sql:
             self._show()
             return
-        if self.column in columns and self.old not in columns:
-            (wanted,) = self.catalog.types([self.new_type])
-            if columns[self.column].type == wanted:
-                return
-            self._prepare(columns, wanted)
-            self._rename(self.column, self.old, self._change_hands)
-        elif self.new in columns:
-            self._change_hands(time.monotonic())
+        try:
+            if self.column in columns and self.old not in columns:
+                (wanted,) = self.catalog.types([self.new_type])
+                if columns[self.column].type == wanted:
+                    return
+                self._prepare(columns, wanted)
+                self._change_hands(self.column)
+            elif self.new in columns:
+                self._change_hands(self.old)
+        except HOPELESS:
+            self._give_up()
+            raise
         self._take_over()
         self._alter(f"DROP COLUMN {self._quote(self.old)}")
 
@@ -152,28 +189,25 @@ class TypeChange:
         if self.new in columns and columns[self.new].type != wanted:
             self._alter(f"DROP COLUMN {self._quote(self.new)}")
             columns.pop(self.new)
-        try:
-            if self.new not in columns:
-                self._alter(f"ADD COLUMN {self._quote(self.new)} {self.new_type}")
-            if self.default:
-                self._alter(
-                    f"ALTER COLUMN {self._quote(self.new)} SET DEFAULT {self.default}"
-                )
-            self._copy_until_calm()
-            self._build_plain_twins()
-            self._copy_until_calm()
-        except (DataError, IntegrityError):
-            self._alter(f"DROP COLUMN {self._quote(self.new)}")
-            raise
-        self._guard(columns)
+        if self.new not in columns:
+            self._alter(f"ADD COLUMN {self._quote(self.new)} {self.new_type}")
+        if self.default:
+            self._alter(
+                f"ALTER COLUMN {self._quote(self.new)} SET DEFAULT {self.default}"
+            )
+        self._copy_until_calm()
+        self._build_plain_twins()
+        self._copy_until_calm()
+
+    def _give_up(self) -> None:
+        if self.column in self.catalog.columns(self.table):
+            # Its indexes and constraints go with it.
+            self._alter(f"DROP COLUMN IF EXISTS {self._quote(self.new)}")
 
     def _copy(self, source: str) -> int:
         new, old = self._quote(self.new), self._quote(source)
-        # The assignment enforces the new length, a cast to it would cut the value.
-        loose = self.new_type.partition("(")[0] + self.new_type.partition(")")[2]
         return self.rows.update(
-            f"{new} = {old}::{loose}",
-            f"{new} IS DISTINCT FROM {old}::{self.new_type}",
+            f"{new} = {old}::{self.cast}", f"{new} IS DISTINCT FROM {old}::{self.cast}"
         )
 
     def _copy_until_calm(self) -> None:
@@ -189,49 +223,98 @@ class TypeChange:
             new, old = self._quote(self.new), self._quote(source)
             self.rows.update(
                 f"{new} = NULL",
-                f"{new} IS NOT NULL AND {new} IS DISTINCT FROM {old}::{self.new_type}",
+                f"{new} IS NOT NULL AND {new} IS DISTINCT FROM {old}::{self.cast}",
             )
             return self._copy(source)
 
-    def _guard(self, columns: Any) -> None:
-        checks = self.catalog.not_null_checks(self.table, self.column)
-        if not (columns[self.column].not_null or checks):
-            return
-        guard = marked(self.column, GUARD)
-        new, old = self._quote(self.new), self._quote(self.column)
-        check = f"CHECK ({old} IS NOT NULL OR {new} IS NOT NULL) NOT VALID"
-        if self.catalog.constraint(self.table, guard) is None:
-            self._alter(f"ADD CONSTRAINT {self._quote(guard)} {check}")
-        self.editor.drop_not_null(self.table, self.column)
-
-    def _rename(self, name: str, to: str, then: Any) -> None:
+    def _change_hands(self, current: str) -> None:
+        """``current`` is the name that the old column has now."""
+        moved = self._not_null_moved(current)
+        twins = self._twins_wanted(current, moved)
         began = time.monotonic()
-        self._alter(f"RENAME COLUMN {self._quote(name)} TO {self._quote(to)}")
-        then(began)
-
-    def _change_hands(self, began: float) -> None:
         try:
+            if current == self.column:
+                self._rename(self.column, self.old)
             self._copy_rest()
-        except (DataError, IntegrityError):
-            self._alter(
-                f"RENAME COLUMN {self._quote(self.old)} TO {self._quote(self.column)}"
-            )
+            self._hold(moved, twins)
+            self._rename(self.new, self.column)
+        except BaseException:  # also that of Ctrl-C: nobody can use the column
+            self._hand_back()
             raise
-        self._alter(
-            f"RENAME COLUMN {self._quote(self.new)} TO {self._quote(self.column)}"
-        )
         logger.warning(
             "%s.%s has its new type; statements that name it could fail for %.0f ms.",
             self.table, self.column, (time.monotonic() - began) * 1000,
         )  # fmt: skip
 
+    def _not_null_moved(self, current: str) -> list[str]:
+        """How NOT NULL is taken from the old column and given to the new."""
+        old, new = self._quote(self.old), self._quote(self.new)
+        actions = [
+            self._drop(name)
+            for name in self.catalog.not_null_checks(self.table, current)
+        ]
+        if self.catalog.columns(self.table)[current].not_null:
+            actions.append(f"ALTER COLUMN {old} DROP NOT NULL")
+        if actions:
+            actions.append(self._not_null(new))
+        return actions
+
+    def _not_null(self, quoted: str) -> str:
+        name = self.editor.free_not_null_name(self.table, self.column)
+        check = f"CHECK ({quoted} IS NOT NULL) NOT VALID"
+        return f"ADD CONSTRAINT {self._quote(name)} {check}"
+
+    def _twins_wanted(self, current: str, moved: list[str]) -> set[str]:
+        """The old column's constraints that have no twin yet."""
+        held = self.catalog.constraints_on(self.table, self.new)
+        return {
+            name
+            for name in self.catalog.constraints_on(self.table, current)
+            if marked(name, CONSTRAINT_TWIN) not in held
+            and self._drop(name) not in moved
+        }
+
+    def _hold(self, moved: list[str], twins: set[str]) -> None:
+        """Let the new column's constraints hold, by one statement: time is short."""
+        # Only now do their texts have a name of the column that occurs nowhere else.
+        originals = self._originals() if twins else {}
+        actions = moved + [
+            self._twin_of(name, original.definition, self.new)
+            for name, original in originals.items()
+            if name in twins
+        ]
+        if actions:
+            self._alter(", ".join(actions))
+
+    def _hand_back(self) -> None:
+        if self.column in self.catalog.columns(self.table):
+            return
+        # What holds for the new column would refuse rows that it has no value of.
+        held = self.catalog.constraints_on(self.table, self.new)
+        actions = [self._drop(name) for name in held]
+        if self.catalog.not_null_checks(self.table, self.new):
+            actions.append(self._not_null(self._quote(self.old)))
+        if actions:
+            self._alter(", ".join(actions))
+        self._rename(self.old, self.column)
+
+    def _rename(self, name: str, to: str) -> None:
+        self._alter(f"RENAME COLUMN {self._quote(name)} TO {self._quote(to)}")
+
+    def _originals(self) -> dict[str, Constraint]:
+        return self.catalog.constraints_on(self.table, self.old)
+
+    def _twin_of(self, name: str, definition: str, column: str) -> str:
+        body = self._renamed(definition.removesuffix(" NOT VALID"), column)
+        twin = marked(name, CONSTRAINT_TWIN)
+        return f"ADD CONSTRAINT {self._quote(twin)} {body} NOT VALID"
+
     def _copy_rest(self) -> None:
         """One statement when the few rows allow it, to keep the column away shortly."""
         new, old = self._quote(self.new), self._quote(self.old)
-        loose = self.new_type.partition("(")[0] + self.new_type.partition(")")[2]
         sql = (
-            f"UPDATE {self._quote(self.table)} SET {new} = {old}::{loose} "
-            f"WHERE {new} IS DISTINCT FROM {old}::{self.new_type}"
+            f"UPDATE {self._quote(self.table)} SET {new} = {old}::{self.cast} "
+            f"WHERE {new} IS DISTINCT FROM {old}::{self.cast}"
         )
         try:
             self.editor.execute(sql, None)
@@ -243,17 +326,20 @@ class TypeChange:
             self._copy_ordered(self.old)
 
     def _build_plain_twins(self) -> None:
-        quoted = {self._quote(self.column), self.column}
+        names = {
+            name: self._quote(self.new)
+            for name in (self.column, self._quote(self.column))
+        }
         for index in self.catalog.indexes_on(self.table, self.column):
             if None in index.keys or index.partial or index.nulls_not_distinct:
                 continue
-            new = self._quote(self.new)
-            names = [
-                [new if c in quoted else c for c in part]
-                for part in (index.keys, index.included)
+            keys = [
+                f"{names.get(str(key), key)}{' NULLS FIRST' * first}"
+                for key, first in zip(index.keys, index.nulls_first, strict=True)
             ]
-            include = f" INCLUDE ({', '.join(names[1])})" if names[1] else ""
-            self._build(index, f"({', '.join(names[0])}){include}")
+            included = ", ".join(names.get(name, name) for name in index.included)
+            include = f" INCLUDE ({included})" if included else ""
+            self._build(index, f"({', '.join(keys)}){include}")
 
     def _build(self, index: Index, rest: str) -> str:
         twin = self._twin(index)
@@ -275,32 +361,68 @@ class TypeChange:
         return marked(index.name, suffix)
 
     def _take_over(self) -> None:
-        self._take_over_indexes()
-        for name, constraint in self.catalog.constraints_on(
-            self.table, self.old
-        ).items():
-            if not name.endswith((GUARD, NOT_NULL_SUFFIX)):
-                self._twin_constraint(name, constraint.definition)
-        for name in self.catalog.constraints_on(self.table, self.column):
-            if name.endswith(CONSTRAINT_TWIN):  # its original was dropped, then the run
-                self._name_constraint(name, name.removesuffix(CONSTRAINT_TWIN))
+        names = self._names()
+        self._take_over_indexes(names)
+        self._take_over_constraints(names)
 
-    def _take_over_indexes(self) -> None:
-        names = {}
+    def _names(self) -> dict[str, str]:
+        """The name each twin shall have.
+
+        Written down before an original is dropped, because a long name is cut to make
+        a twin's of it.
+        """
+        comment = self.catalog.comment(self.table, self.old) or ""
+        known = (
+            json.loads(comment.removeprefix(NAMES)) if comment.startswith(NAMES) else {}
+        )
+        indexes = self.catalog.indexes_on(self.table, self.old)
+        names = {
+            **known,
+            **{self._twin(index): index.name for index in indexes},
+            **{marked(name, CONSTRAINT_TWIN): name for name in self._originals()},
+        }
+        if names != known:
+            self.editor.execute(
+                f"COMMENT ON COLUMN {self._quote(self.table)}.{self._quote(self.old)} IS %s",
+                [NAMES + json.dumps(names)],
+            )
+        return names
+
+    def _take_over_indexes(self, names: dict[str, str]) -> None:
         for index in self.catalog.indexes_on(self.table, self.old):
-            names[self._twin(index)] = index.name
             if self.catalog.index(self.table, self._twin(index)) is None:
-                self._build(index, self._renamed(INDEX_HEAD.sub("", index.definition)))
+                rest = INDEX_HEAD.sub("", index.definition)
+                self._build(index, self._renamed(rest, self.column))
             if index.constraint:
-                self._alter(f"DROP CONSTRAINT {self._quote(index.name)}")
+                self._alter(self._drop(index.name))
             else:
                 self._drop_index(index.name)
         for index in self.catalog.indexes_on(self.table, self.column):
-            for suffix, deferral in TWINS.items():
-                if index.name.endswith(suffix):
-                    # A run that drops the original and is killed leaves the twin's name.
-                    name = names.get(index.name, index.name.removesuffix(suffix))
-                    self._settle(index, name, deferral)
+            if index.name in names:
+                deferral = next(
+                    deferral
+                    for suffix, deferral in TWINS.items()
+                    if index.name.endswith(suffix)
+                )
+                self._settle(index, names[index.name], deferral)
+
+    def _take_over_constraints(self, names: dict[str, str]) -> None:
+        broken = set()  # may be: what is not valid has not been asked of the rows
+        for name, original in self._originals().items():
+            twin = marked(name, CONSTRAINT_TWIN)
+            if self.catalog.constraint(self.table, twin) is None:
+                self._alter(self._twin_of(name, original.definition, self.column))
+            if not original.valid:
+                broken.add(twin)
+            # Not after the validation: the original finds no value in its column.
+            self._alter(self._drop(name))
+        for twin in self.catalog.constraints_on(self.table, self.column):
+            if twin in names:
+                if twin not in broken:
+                    self.editor.validate(self.table, twin)
+                self._alter(
+                    f"RENAME CONSTRAINT {self._quote(twin)} TO {self._quote(names[twin])}"
+                )
 
     def _settle(self, twin: Index, name: str, deferral: str | None) -> None:
         """Give the original's name to its twin; an index cannot be renamed in DSQL."""
@@ -319,25 +441,16 @@ class TypeChange:
         )
         self._drop_index(twin.name)
 
+    def _drop(self, constraint: str) -> str:
+        return f"DROP CONSTRAINT {self._quote(constraint)}"
+
     def _drop_index(self, name: str) -> None:
         self.editor.execute(f"DROP INDEX {self._quote(name)}", None)
 
-    def _twin_constraint(self, name: str, definition: str) -> None:
-        twin = marked(name, CONSTRAINT_TWIN)
-        if self.catalog.constraint(self.table, twin) is None:
-            body = self._renamed(definition.removesuffix(" NOT VALID"))
-            self._alter(f"ADD CONSTRAINT {self._quote(twin)} {body} NOT VALID")
-        self.editor.validate(self.table, twin)
-        self._alter(f"DROP CONSTRAINT {self._quote(name)}")
-        self._name_constraint(twin, name)
-
-    def _name_constraint(self, twin: str, name: str) -> None:
-        self._alter(f"RENAME CONSTRAINT {self._quote(twin)} TO {self._quote(name)}")
-
-    def _renamed(self, definition: str) -> str:
-        """The text with the column's own name; the marked name occurs nowhere else."""
+    def _renamed(self, definition: str, column: str) -> str:
+        """The text with another name of the column; the old one occurs nowhere else."""
         return re.sub(
-            f'"?{re.escape(self.old)}"?', lambda _: self._quote(self.column), definition
+            f'"?{re.escape(self.old)}"?', lambda _: self._quote(column), definition
         )
 
     def _show(self) -> None:
@@ -346,8 +459,8 @@ class TypeChange:
         table = self._quote(self.table)
         self._alter(f"ADD COLUMN {new} {self.new_type}")
         copy = (
-            f"UPDATE {table} SET {new} = {column}::{self.new_type} "
-            f"WHERE {new} IS DISTINCT FROM {column}::{self.new_type}"
+            f"UPDATE {table} SET {new} = {column}::{self.cast} "
+            f"WHERE {new} IS DISTINCT FROM {column}::{self.cast}"
         )
         self.editor.note(
             f"in batches of {BATCH} rows by primary key, until none is left:"
@@ -364,6 +477,7 @@ class TypeChange:
             ),
             None,
         )
+        self.editor.note("let the column's constraints hold for the new column;")
         self._alter(f"RENAME COLUMN {new} TO {column}")
         self.editor.note(
             "let the new indexes and constraints take the names of the old;"

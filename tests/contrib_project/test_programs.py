@@ -65,6 +65,7 @@ def test_a_run_that_was_killed_is_continued(sandbox: Status) -> None:
 def test_columns_change_under_a_writer_without_a_wrong_row() -> None:
     found = json.loads(run("altering", "4000"))
     assert found["wrong rows"] == []
+    assert found["wrong writes accepted"] == 0
     assert found["written meanwhile"] > 0
     assert len(found["windows"]) == 2
 

@@ -26,8 +26,14 @@ class Alterations(Fields):
         8. Add what the new field has: unique, index, foreign keys, check.
         """
         old_type, new_type = self._type(old_field), self._type(new_field)
-        self._refuse_alteration(model, old_field, new_field, old_type, new_type)
+        self._refuse_alteration(model, old_field, new_field)
         related = self._related_to_change(old_field, new_field, old_type, new_type)
+        if old_type != new_type:
+            self._refuse_type(model, old_field, old_type, new_type)
+            for old_relation, _ in related:
+                self._refuse_type(
+                    old_relation.related_model, old_relation.field, old_type, new_type
+                )
         self._drop_outdated(model, old_field, new_field, related, strict)
         if old_field.column != new_field.column:
             self._rename_column(model, old_field, new_field)
@@ -62,14 +68,10 @@ class Alterations(Fields):
             model, old_field, new_field, old_db_params, new_db_params, related
         )
 
-    def _refuse_alteration(self, model, old_field, new_field, old_type, new_type):
+    def _refuse_alteration(self, model, old_field, new_field):
         where = f"{model._meta.label}.{new_field.name}"
-        key_type = new_field.primary_key and old_type != new_type
-        if old_field.primary_key != new_field.primary_key or key_type:
-            raise NotSupportedError(
-                f"DSQL cannot change the primary key of a table: {where}. Make a new table "
-                f"and copy the rows."
-            )
+        if old_field.primary_key != new_field.primary_key:
+            self._refuse_key(where)
         suffixes = {
             f.db_type_suffix(connection=self.connection) for f in (old_field, new_field)
         }
@@ -79,13 +81,28 @@ class Alterations(Fields):
                 f"new table and copy the rows."
             )
         self._refuse_collation(model, new_field)
-        if old_type == new_type:
-            return
-        needed = self.catalog.needed_by(model._meta.db_table, self._column(old_field))
+
+    @staticmethod
+    def _refuse_key(where):
+        raise NotSupportedError(
+            f"DSQL cannot change the primary key of a table: {where}. Make a new table "
+            f"and copy the rows."
+        )
+
+    def _refuse_type(self, model, field, old_type, new_type):
+        where, column = f"{model._meta.label}.{field.name}", self._column(field)
+        if column in {self._column(member) for member in model._meta.pk_fields}:
+            self._refuse_key(where)
+        needed = self.catalog.needed_by(model._meta.db_table, column)
         if needed:
             raise NotSupportedError(
                 f"The type of {where} cannot change while these need the column: "
                 f"{', '.join(needed)}. Remove them first, add them afterwards."
+            )
+        if not self.catalog.can_copy(old_type, new_type):
+            raise NotSupportedError(
+                f"The type of {where} cannot change from {old_type} to {new_type}: values "
+                f"cannot be cast and compared. Add a new field and fill it by RunPython."
             )
 
     @staticmethod
@@ -175,21 +192,26 @@ class Alterations(Fields):
             if not old_field.null:
                 self.drop_not_null(model._meta.db_table, self._column(new_field))
             return
-        default, temporary = self._default(new_field)
-        fills = old_field.null and default is not None
-        if fills and temporary:
-            self._set_default(model, new_field, default)
-        if fills and (new_field.has_default() or new_field.has_db_default()):
-            self._fill(model, new_field, default)
-        # In the catalog's eyes a column that changed its type has lost NOT NULL.
-        if (
-            not self.collect_sql
-            or old_field.null
-            or self._type(old_field) != self._type(new_field)
-        ):
-            self._set_not_null(model, new_field)
-        if fills and temporary:
-            self._alter_column(model, new_field, "DROP DEFAULT")
+        default, temporary = (
+            self._default(new_field) if old_field.null else (None, False)
+        )
+        try:
+            if temporary:
+                self._set_default(model, new_field, default)
+            if not (new_field.has_default() or new_field.has_db_default()):
+                default = None
+            if default is not None:
+                self._fill(model, new_field, default)
+            # In the catalog's eyes a column that changed its type has lost NOT NULL.
+            if (
+                not self.collect_sql
+                or old_field.null
+                or self._type(old_field) != self._type(new_field)
+            ):
+                self._set_not_null(model, new_field, default)
+        finally:
+            if temporary:
+                self._alter_column(model, new_field, "DROP DEFAULT")
 
     def _add_missing(
         self, model, old_field, new_field, old_params, new_params, related

@@ -5,7 +5,7 @@ from django.db import IntegrityError, NotSupportedError, ProgrammingError
 from config.dsql.catalog import NOT_NULL_SUFFIX
 from config.dsql.columns import BATCH, Rows, marked
 from config.dsql.ddl.constraints import Constraints
-from config.dsql.ddl.statements import DUPLICATE_COLUMN, step
+from config.dsql.ddl.statements import DUPLICATE_COLUMN, DUPLICATE_OBJECT, step
 
 
 class Fields(Constraints):
@@ -15,7 +15,8 @@ class Fields(Constraints):
 
         1. Refuse what cannot be added: identity, generated and primary key columns, and
            NOT NULL without a default when there are rows.
-        2. ADD COLUMN with name and type; DSQL takes nothing else.
+        2. ADD COLUMN with name and type; DSQL takes nothing else. A column that a run
+           left which ended in an error, perhaps as NOT NULL, is taken over.
         3. SET DEFAULT: the field's db_default, or for the time of the migration its
            default, so that rows inserted meanwhile have a value.
         4. Write the default into the existing rows in batches.
@@ -32,13 +33,15 @@ class Fields(Constraints):
         self._refuse_column(model, field)
         self._add_column(model, field, self._type(field))
         default, temporary = self._default(field)
-        if default is not None:
-            self._set_default(model, field, default)
-            self._fill(model, field, default)
-        if not field.null:
-            self._set_not_null(model, field)
-        if temporary:
-            self._alter_column(model, field, "DROP DEFAULT")
+        try:
+            if default is not None:
+                self._set_default(model, field, default)
+                self._fill(model, field, default)
+            if not field.null:
+                self._set_not_null(model, field)
+        finally:
+            if temporary:
+                self._alter_column(model, field, "DROP DEFAULT")
         self._finish_column(model, field, params["check"])
 
     def _finish_column(self, model, field, check):
@@ -57,6 +60,11 @@ class Fields(Constraints):
             else:
                 self.deferred_sql.append(key)
         self.deferred_sql.extend(self._field_indexes_sql(model, field))
+
+    def table_sql(self, model):
+        # Refuses an index that cannot be built, before there is a table.
+        self._model_indexes_sql(model)
+        return super().table_sql(model)
 
     def _refuse_column(self, model, field):
         what = ""
@@ -113,6 +121,8 @@ class Fields(Constraints):
                     f"Column {table}.{field.column} exists already, as {found.shown} and not "
                     f"{db_type}. Drop it, or correct the migration."
                 )
+            if field.null:
+                self.drop_not_null(table, self._column(field))
             return True
 
         text = self.sql_create_column % {
@@ -157,24 +167,42 @@ class Fields(Constraints):
         key = [self._column(field) for field in model._meta.pk_fields]
         Rows(self.catalog, table, key).update(assignment, condition)
 
-    def _set_not_null(self, model, field):
-        """A validated CHECK in the place of SET NOT NULL, which DSQL refuses."""
-        name = self._not_null_name(model, field)
-        if name is not None:
-            check = f"{self.quote_name(field.column)} IS NOT NULL"
-            self._add_constraint(self._create_check_sql(model, name, check))
+    def _set_not_null(self, model, field, default=None):
+        """A CHECK in the place of SET NOT NULL, which DSQL refuses.
 
-    def _not_null_name(self, model, field):
-        """The CHECK the column has or shall have; None when it is marked NOT NULL."""
+        1. Add it NOT VALID: from here it holds for what is written.
+        2. Write the default, if one is given, into the rows that got NULL since the
+           caller filled them. The caller does, because a row cannot be changed at all
+           while it breaks the CHECK.
+        3. Validate it.
+        """
         table, column = model._meta.db_table, self._column(field)
-        base = self._create_index_name(table, [field.column])
+        name = self._not_null_name(table, column)
+        if name is None:
+            return
+        check = f"{self.quote_name(column)} IS NOT NULL"
+        self._unless_done(
+            str(self._create_check_sql(model, name, check)),
+            {DUPLICATE_OBJECT},
+            lambda: self.catalog.constraint(table, name) is not None,
+        )
+        if default is not None:
+            self._fill(model, field, default)
+        self.validate(table, name)
+
+    def _not_null_name(self, table, column):
+        """The CHECK the column has or shall have; None when it is marked NOT NULL."""
         if self.collect_sql:
-            return marked(base, NOT_NULL_SUFFIX)
+            return marked(self._create_index_name(table, [column]), NOT_NULL_SUFFIX)
         if self.catalog.columns(table)[column].not_null:
             return None
         if checks := self.catalog.not_null_checks(table, column):
             return checks[0]
+        return self.free_not_null_name(table, column)
+
+    def free_not_null_name(self, table, column):
         # A column that was renamed keeps the name that its successor would choose.
+        base = self._create_index_name(table, [column])
         names = (marked(f"{base}{n or ''}", NOT_NULL_SUFFIX) for n in range(100))
         return next(n for n in names if self.catalog.constraint(table, n) is None)
 
