@@ -40,7 +40,7 @@ PEER_URL = env.text("PEER_URL").rstrip("/")
 # Browsers of these origins only; no cookies, so credentials are never allowed.
 CORS_ALLOWED_ORIGINS = env.words("CORS_ALLOWED_ORIGINS")
 if CORS_ALLOWED_ORIGINS:  # without one there is nothing to answer
-    MIDDLEWARE.insert(1, "corsheaders.middleware.CorsMiddleware")
+    MIDDLEWARE.append("corsheaders.middleware.CorsMiddleware")
 CORS_ALLOW_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CORS_ALLOW_HEADERS = (
     "authorization",
@@ -83,7 +83,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "%(levelname)s %(name)s %(message)s"},
+        "line": {
+            "()": "config.telemetry.LineFormatter",
+            "fmt": "%(levelname)s %(name)s %(message)s",
+        },
         "json": {"()": "config.telemetry.JSONFormatter"},
     },
     "handlers": {

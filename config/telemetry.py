@@ -34,7 +34,7 @@ METRICS = {
     "ConnectTime": "Milliseconds", "ConflictsRetried": "Count", "Failovers": "Count",
 }  # fmt: skip
 ENCODER = json.JSONEncoder(default=str)  # dumps() would make one for every line
-EMAIL = re.compile(r"[^\s@'\"(=<]+@[^\s@'\")>]+")
+EMAIL = re.compile(r"[^\s@\"(=<,;]+(?:@|%40)[^\s@'\")>,;&]+")  # %40 in a URL
 # Where PostgreSQL puts the offending row or the statement, up to its next field; psycopg
 # writes each field on a line of its own, and a quoted value may have several.
 QUOTED = re.compile(
@@ -183,6 +183,13 @@ connected.connect(_on_connected)
 conflict_retried.connect(_on_conflict)
 
 
+class LineFormatter(logging.Formatter):
+    """A line for people at a terminal, without people in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
+
+
 class JSONFormatter(logging.Formatter):
     """One JSON object a line, with the ids of the request it belongs to."""
 
@@ -209,4 +216,4 @@ def masked(text: str) -> str:
     """The text without e-mail addresses and without the rows PostgreSQL quotes."""
     if "DETAIL" in text or "CONTEXT" in text or "LINE " in text:
         text = QUOTED.sub(r"\1 <left out>", text)
-    return EMAIL.sub("<e-mail>", text) if "@" in text else text
+    return EMAIL.sub("<e-mail>", text) if "@" in text or "%40" in text else text

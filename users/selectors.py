@@ -149,6 +149,8 @@ def user_list(
     found = run_statement(lambda: list(rows[: limit + 1]))
     more, found = len(found) > limit, found[:limit]
     if not forward:
+        if not found:  # the rows before this place are gone: here the list begins now
+            return user_list(limit=limit, filters=filters)
         found.reverse()
     return _page(found, name, cursor, more=more)
 

@@ -15,11 +15,24 @@ NAME = RegexValidator(
 )
 
 
+class Text(serializers.CharField):
+    """A JSON string: DRF's field would make one of a number."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Email(Text, serializers.EmailField):
+    pass
+
+
 class UserInput(serializers.Serializer[Any]):
     """A user as POST and PUT take it; PATCH takes any part of it."""
 
-    name = serializers.CharField(max_length=100, validators=[NAME])
-    email = serializers.EmailField(max_length=254)
+    name = Text(max_length=100, validators=[NAME])
+    email = Email(max_length=254)
 
     def to_internal_value(self, data: Any) -> Any:
         values = super().to_internal_value(data)

@@ -43,6 +43,9 @@ def _moments(tags: frozenset[str]) -> Iterator[datetime]:
     """Tags that no user of ours can have match nothing."""
     for text in tags:
         try:
-            yield EPOCH + int(text, 16) * TICK
+            ticks = int(text, 16)
+            # Tags are compared letter by letter: RFC 9110, section 8.8.3.2.
+            if f"{ticks:x}" == text:
+                yield EPOCH + ticks * TICK
         except (ValueError, OverflowError):
             continue

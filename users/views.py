@@ -11,7 +11,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from rest_framework.request import Request
 
 from config.api.access import ADMIN, READ, WRITE, caller_of
-from config.api.answers import answer
+from config.api.answers import answer, empty
 from config.api.conditions import ANY, Conditions, conditions_of
 from config.api.idempotency import attempt_of
 from config.api.models import StoredAnswer
@@ -152,7 +152,7 @@ class UserDetail(JSONView):
             raise not_as_expected()
         headers = {"ETag": etag(user)}
         if conditions.not_modified(tag(user)):
-            return HttpResponse(status=304, headers=headers)
+            return empty(304, headers)
         return answer(user, headers=headers)
 
     def put(self, request: Request, user_id: uuid.UUID) -> HttpResponse:
@@ -170,7 +170,7 @@ class UserDetail(JSONView):
             raise not_as_expected() from None
         if not deleted:
             raise not_found()
-        return HttpResponse(status=204)
+        return empty(204)
 
 
 def found(user: dict[str, Any] | None) -> dict[str, Any]:

@@ -23,7 +23,7 @@ UNCHOSEN = 'API_AUTH is not set: set it to "oidc", or to "none" to let everyone 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """``id`` is "" for a caller who was not asked."""
+    """``id`` is "" for a caller who was not asked, here or by API Gateway."""
 
     id: str
     scopes: frozenset[str]
@@ -38,7 +38,8 @@ class Bearer(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Caller, None]:
         """Raises Problem: 401 with a challenge, or 503 when no key can be had."""
         if settings.API_AUTH == NONE:
-            return ANYONE, None
+            known = request.META.get("apigateway.caller")
+            return (Caller(known, ANYONE.scopes) if known else ANYONE), None
         if settings.API_AUTH != OIDC:
             raise ImproperlyConfigured(UNCHOSEN)
         scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")

@@ -12,6 +12,13 @@ JSON = "application/json"
 render = msgspec.json.Encoder().encode
 
 
+def empty(status: int, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """Without a body, and so without a word about its type."""
+    response = HttpResponse(status=status, headers=dict(headers or {}))
+    del response["Content-Type"]
+    return response
+
+
 def answer(
     content: Any,
     *,

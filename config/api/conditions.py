@@ -1,13 +1,16 @@
 """Preconditions, RFC 9110 section 13: what the client believes the resource to be."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.http import HttpRequest
 
 from config.api.problems import Problem
 
-ENTITY_TAG = re.compile(r'(W/)?"([!#-~]*)"')
+# A list's member with its comma; an empty one counts for nothing (RFC 9110, sections 5.6.1
+# and 8.8.3).
+MEMBER = re.compile(r'[ \t]*(?:(W/)?"([!\x23-\x7e\x80-\xff]*)"[ \t]*)?(?:,|$)')
 ANY = "*"
 Tags = frozenset[str] | None  # None: the header was not sent; {"*"}: any resource
 
@@ -48,14 +51,23 @@ def _tags(header: str, value: str | None, *, strong: bool) -> Tags:
         return None
     if value.strip() == ANY:
         return frozenset({ANY})
-    found = set()
-    for part in value.split(","):
-        tag = ENTITY_TAG.fullmatch(part.strip())
-        if tag is None:
-            raise Problem(
-                "malformed",
-                f'{header} must be * or entity tags such as "5f3a", as ETag gave them.',
-            )
-        if not (strong and tag[1]):
-            found.add(tag[2])
-    return frozenset(found)
+    members = list(_members(value))
+    if not members:
+        raise Problem(
+            "malformed",
+            f'{header} must be * or entity tags such as "5f3a", as ETag gave them.',
+        )
+    return frozenset(tag for weak, tag in members if not (strong and weak))
+
+
+def _members(value: str) -> Iterator[tuple[bool, str]]:
+    """Whether it is weak, and the opaque tag; none when the list is malformed."""
+    found, at = [], 0
+    while at < len(value):
+        member = MEMBER.match(value, at)
+        if member is None:
+            return
+        if member[2] is not None:
+            found.append((member[1] is not None, member[2]))
+        at = member.end()
+    yield from found

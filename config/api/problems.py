@@ -192,11 +192,15 @@ def respond(problem: Problem) -> HttpResponse:
 def of_validation(detail: Any) -> Problem:
     """Name every refused field with a JSON pointer (RFC 6901) and its reason."""
     errors = [
-        {"pointer": f"/{name}" if name else "", "reason": str(reason)}
+        {"pointer": _pointer(name), "reason": str(reason)}
         for name, reasons in detail.items()
         for reason in (reasons if isinstance(reasons, list) else [reasons])
     ]
     return Problem("invalid", "The request has invalid fields.", errors=errors)
+
+
+def _pointer(name: str) -> str:
+    return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
@@ -240,6 +244,11 @@ def _of_api_exception(
     headers = {}
     if isinstance(error, exceptions.MethodNotAllowed):
         headers["Allow"] = ", ".join(context["view"].allowed_methods)
+    if isinstance(error, exceptions.UnsupportedMediaType):
+        method, view = context["request"].method, context["view"]
+        headers["Accept"] = view.accepted(method)  # RFC 9110, section 15.5.16
+        if method == "PATCH":
+            headers["Accept-Patch"] = headers["Accept"]
     codes = {400: "malformed", 404: "not_found", 405: "method_not_allowed"}
     code = codes.get(error.status_code, "unsupported_media_type")
     return Problem(code, str(error.detail), headers=headers)

@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from config.api import access, limits, problems
-from config.api.answers import answer
+from config.api.answers import answer, empty
 
 
 def region() -> str:
@@ -35,7 +35,9 @@ def load_object(content: bytes) -> dict[str, Any]:
     """A JSON object; what PostgreSQL or JSON cannot hold is refused. Raises ParseError."""
     try:
         text = codecs.decode(content, "utf-8")
-        data = json.loads(text, parse_constant=_refuse_constant)
+        data = json.loads(
+            text, parse_constant=_refuse_constant, object_pairs_hook=_distinct
+        )
         if "\\u" in text:  # a lone surrogate can only be written so
             json.dumps(data, ensure_ascii=False).encode()
     except UnicodeError:
@@ -51,6 +53,17 @@ def load_object(content: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Which of two equal names is meant, readers decide differently (RFC 8259, section 4)."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise exceptions.ParseError("An object of the body has a member twice.")
+    return found
+
+
+WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 class StrictJSONParser(BaseParser):
@@ -117,9 +130,26 @@ class JSONView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Who, may they, how often; no versions, and no choice of renderers."""
+        if request.method == "OPTIONS":
+            return  # what may be asked here is no secret
         self.perform_authentication(request)
         self.check_permissions(request)
         self.check_throttles(request)
+        if request.method in WITH_BODY and not self.body_sent(request):
+            raise exceptions.ParseError("The body is empty; send what the change is.")
+
+    @staticmethod
+    def body_sent(request: Request) -> bool:
+        """Without one DRF asks no parser and takes it for an empty form."""
+        return request.META.get("CONTENT_LENGTH") not in {None, "", "0"}
+
+    def accepted(self, method: str) -> str:
+        """The media types of bodies that the method takes, as a header says it."""
+        return ", ".join(
+            parser.media_type
+            for parser in self.parser_classes
+            if method in getattr(parser, "methods", WITH_BODY)
+        )
 
     @property
     def default_response_headers(self) -> dict[str, str]:
@@ -133,8 +163,10 @@ class JSONView(APIView):
         return response
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        allowed = ", ".join(self.allowed_methods)
-        return HttpResponse(status=204, headers={"Allow": allowed})
+        headers = {"Allow": ", ".join(self.allowed_methods)}
+        if "PATCH" in self.allowed_methods:
+            headers["Accept-Patch"] = self.accepted("PATCH")  # RFC 5789, section 3.1
+        return empty(204, headers)
 
     def raise_uncaught_exception(self, exc: Exception) -> NoReturn:
         """Django answers, as for any other view."""

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 from config.wsgi import application as django
 
 Environ = dict[str, Any]
+CALLER = "apigateway.caller"
 StartResponse = Callable[..., Any]
 
 
@@ -20,7 +21,19 @@ def application(environ: Environ, start_response: StartResponse) -> Iterable[byt
     # X-Forwarded-For holds what the client sent too; only this address is API Gateway's.
     source = (context.get("identity") or {}).get("sourceIp")
     environ["REMOTE_ADDR"] = source or ""
+    environ[CALLER] = caller_of(context)
     return django(environ, start_response)
+
+
+def caller_of(context: Mapping[str, Any]) -> str:
+    """Whom an authorizer of API Gateway let in (Cognito, Lambda, IAM); "" without one."""
+    authorizer = context.get("authorizer") or {}
+    claims = authorizer.get("claims") or {}
+    identity = context.get("identity") or {}
+    found = (
+        claims.get("sub") or authorizer.get("principalId") or identity.get("userArn")
+    )
+    return str(found or "")
 
 
 def mounted(event: Mapping[str, Any]) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from django.test import Client, RequestFactory
 
 from config import telemetry
 from config.dsql.signals import conflict_retried, connected
-from config.telemetry import JSONFormatter, TelemetryMiddleware, masked
+from config.telemetry import JSONFormatter, LineFormatter, TelemetryMiddleware, masked
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 FACTORY = RequestFactory()
@@ -158,6 +158,21 @@ def test_what_postgresql_quotes_is_left_out(text: str) -> None:
     assert "<left out>" in masked(text)
     for kept in ("HINT:  Look.", "The above exception", "duplicate key"):
         assert (kept in masked(text)) == (kept in text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["o'brien@example.com", "ada@example.com,bob@example.com", "to <ada@example.com>",
+     "GET /users?email=ada%40example.com&limit=1", "'ada@example.com'"],
+)  # fmt: skip
+def test_addresses_are_masked_whole(text: str) -> None:
+    for part in ("example", "ada", "bob", "brien"):
+        assert part not in masked(text), masked(text)
+
+
+def test_lines_for_a_terminal_are_masked_too() -> None:
+    record = logging.LogRecord("a", 20, "f", 1, "Mail to %s", ("a@example.com",), None)
+    assert LineFormatter("%(message)s").format(record) == "Mail to <e-mail>"
 
 
 def test_masking_leaves_other_text_alone() -> None:

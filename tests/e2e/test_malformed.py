@@ -30,7 +30,7 @@ BODIES = [
     b'{"email":' + b"9" * 5000 + b"}", b"\r\n\r\n", b"a=1&b=2", b"--x\r\n",
     json.dumps({**ADA, "email": "a" * 60_000}).encode(), json.dumps(ADA).encode()[:-1],
 ]  # fmt: skip
-WORDS = ["", "0", "-1", "1e9", "9" * 400, "null", "'", '"', "%00", "\x00", "\xff", "*",
+WORDS = ["", "0", "-1", "1e9", "9" * 400, "9" * 4400, "\xb2", "null", "'", '"', "%00", "\x00", "\xff", "*",
          "W/", '""', "../..", "{}", "[]", "a" * 9000, "\u0661", "\ud7ff", "2026-11-24T00:00:00",
          "9999-12-31T23:59:59-23:59", "' OR 1=1 --", "${jndi:x}", "<script>", "%", "%zz",
          "eyJhbGciOiJub25lIn0.e30.", "Bearer", "Bearer ", "=", "&&", ";q=", "text/html;q=x"]  # fmt: skip

@@ -40,6 +40,43 @@ def test_create_answers_the_user_where_it_is_and_who_served(client: Client) -> N
     assert read["ETag"] == answer["ETag"]
 
 
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [({**ADA, "name": 5}, "/name"), ({**ADA, "email": True}, "/email"),
+     ({**ADA, "a/b~c": 1}, "/a~1b~0c"), ({**ADA, "": 1}, "/")],
+)  # fmt: skip
+def test_a_refused_member_is_pointed_at(
+    client: Client, body: Any, pointer: str
+) -> None:
+    answer = send(client, "POST", "/users", body)
+    assert answer.status_code == 400
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+
+
+def test_a_member_that_comes_twice_is_refused(client: Client) -> None:
+    body = b'{"name": "Ada", "email": "a@example.com", "name": "Eve"}'
+    answer = send(client, "POST", "/users", body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+    assert "twice" in answer.json()["detail"]
+
+
+def test_an_id_is_read_in_letters_of_any_case(client: Client) -> None:
+    user = create(client)
+    assert client.get(f"/users/{user['id'].upper()}").json()["id"] == user["id"]
+    assert client.get(f"/users/{user['id'][:-1]}x").status_code == 404
+
+
+@pytest.mark.parametrize("length", ["\xb2", "9" * 5000, "-1", "1e3"])
+def test_a_length_that_is_none_is_refused(client: Client, length: str) -> None:
+    answer = send(client, "POST", "/users", ADA, CONTENT_LENGTH=length)
+    assert answer.status_code == 413
+
+
+def test_views_without_a_body_answer_405_whatever_is_sent(client: Client) -> None:
+    answer = send(client, "POST", "/health", ADA)
+    assert (answer.status_code, answer["Allow"]) == (405, "GET, HEAD")
+
+
 def test_put_replaces_and_patch_changes_a_part(client: Client) -> None:
     user = create(client)
     path = f"/users/{user['id']}"

@@ -64,12 +64,58 @@ def test_any_version_is_a_condition_too(client: Client) -> None:
     assert client.get(path, HTTP_IF_MATCH="*").status_code == 200
 
 
-@pytest.mark.parametrize("header", ["", "abc", '"a" "b"', 'w/"a"', '"a",', '"\x7f"'])
+@pytest.mark.parametrize(
+    "header", ["", ",", "abc", '"a" "b"', 'w/"a"', '"\x7f"', '"a"b,']
+)
 def test_a_malformed_condition_is_refused(client: Client, header: str) -> None:
     path, _ = path_and_tag(client)
     answer = send(client, "PATCH", path, {"name": "x"}, HTTP_IF_MATCH=header)
     assert answer.status_code == 400
     assert "If-Match" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("header", ["{},", ', {} , "x"', '"a,b", {}', '"\xe9",\t{}'])
+def test_a_list_may_have_empty_members_and_any_tag(client: Client, header: str) -> None:
+    path, tag = path_and_tag(client)
+    assert client.get(path, HTTP_IF_NONE_MATCH=header.format(tag)).status_code == 304
+    done = send(client, "PATCH", path, {"name": "x"}, HTTP_IF_MATCH=header.format(tag))
+    assert done.status_code == 200
+
+
+@pytest.mark.parametrize("change", ["0{}", "0x{}", "+{}", "{}_0", " {}"])
+def test_a_tag_matches_letter_by_letter(client: Client, change: str) -> None:
+    path, tag = path_and_tag(client)
+    for other in (change.format(tag.strip('"')), tag.strip('"').upper()):
+        answer = send(client, "PATCH", path, {"name": "x"}, HTTP_IF_MATCH=f'"{other}"')
+        assert answer.status_code in {400, 412}, other
+    assert client.get(path)["ETag"] == tag
+
+
+def test_answers_without_a_body_say_nothing_of_its_type(client: Client) -> None:
+    path, tag = path_and_tag(client)
+    for answer in (client.get(path, HTTP_IF_NONE_MATCH=tag), client.delete(path)):
+        assert answer.status_code in {304, 204}
+        assert "Content-Type" not in answer
+
+
+def test_what_a_patch_may_be_is_told(client: Client) -> None:
+    path, _ = path_and_tag(client)
+    told = "application/json, application/merge-patch+json"
+    assert client.options(path)["Accept-Patch"] == told
+    refused = send(client, "PATCH", path, b"x", content_type="text/plain")
+    assert (refused.status_code, refused["Accept-Patch"]) == (415, told)
+    refused = send(client, "POST", "/users", b"x", content_type="text/plain")
+    assert (refused.status_code, refused["Accept"]) == (415, "application/json")
+    assert "Accept-Patch" not in refused
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", ""])
+def test_an_empty_body_changes_nothing(client: Client, content_type: str) -> None:
+    path, tag = path_and_tag(client)
+    for method, where in (("PATCH", path), ("PUT", path), ("POST", "/users")):
+        answer = send(client, method, where, b"", content_type=content_type)
+        assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+    assert client.get(path)["ETag"] == tag
 
 
 def test_a_deployment_can_demand_the_version(client: Client, settings: Any) -> None:

@@ -29,6 +29,15 @@ def names(users: list[dict[str, Any]]) -> list[str]:
     return [user["name"] for user in users]
 
 
+def test_before_a_row_that_became_the_first_the_list_begins(client: Client) -> None:
+    users = [create(client, email=f"u{n}@example.com") for n in range(4)]
+    second = client.get(client.get("/users?limit=2").json()["next"]).json()
+    for user in users[2:]:
+        client.delete(f"/users/{user['id']}")
+    found = client.get(second["previous"]).json()
+    assert [row["id"] for row in found["users"]] == [users[1]["id"], users[0]["id"]]
+
+
 def test_an_email_is_found_in_any_case(client: Client) -> None:
     create(client, email="other@example.com")
     user = create(client, email="Ada+x@Example.com")

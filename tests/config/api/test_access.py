@@ -220,6 +220,10 @@ def test_a_method_takes_its_scope(scope: str | None, method: str, status: int) -
         assert f'scope="{needed}"' in answer["WWW-Authenticate"]
 
 
+def test_what_may_be_asked_is_told_to_everyone() -> None:
+    assert Client().options("/users").status_code == 204
+
+
 def test_health_and_the_index_stay_open() -> None:
     for path in ("/", "/health", "/health/live"):
         assert get(None, path).status_code == 200
@@ -259,6 +263,17 @@ def test_callers_do_not_share_idempotency_keys() -> None:
     def post(sub: str, email: str) -> Any:
         bearer = {"authorization": f"Bearer {token(sub=sub)}", "idempotency-key": "k"}
         return send(Client(), "POST", "/users", {**ADA, "email": email}, headers=bearer)
+
+    assert post("ada", "a@example.com").status_code == 201
+    assert post("bob", "b@example.com").status_code == 201
+
+
+def test_callers_whom_api_gateway_knows_do_not_share_them_either(settings: Any) -> None:
+    settings.API_AUTH = "none"
+
+    def post(caller: str, email: str) -> Any:
+        known = {"apigateway.caller": caller, "HTTP_IDEMPOTENCY_KEY": "k"}
+        return send(Client(), "POST", "/users", {**ADA, "email": email}, **known)
 
     assert post("ada", "a@example.com").status_code == 201
     assert post("bob", "b@example.com").status_code == 201

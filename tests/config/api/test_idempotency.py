@@ -122,6 +122,25 @@ def test_an_expired_answer_is_forgotten_and_swept() -> None:
     assert StoredAnswer.objects.count() == 2
 
 
+def test_concurrent_repeats_of_an_expired_key_make_one_user(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retry, "DEFAULT_POLICY", retry.Policy(base_delay=0.001))
+    with both_regions() as regions:
+        for number in range(30):
+            body, key = {**ADA, "email": f"u{number}@example.com"}, f"k{number}"
+            post(body, key)
+            day_ago = timezone.now() - idempotency.KEPT - timedelta(seconds=1)
+            StoredAnswer.objects.update(created_at=day_ago)
+            User.objects.all().delete()
+            one, other = regions.at_once(
+                lambda b=body, k=key: post(b, k), lambda b=body, k=key: post(b, k)
+            )
+            assert (one.status_code, other.status_code) == (201, 201)
+            assert one.content == other.content
+            assert User.objects.count() == 1
+
+
 def test_the_sweep_goes_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "SWEEP_ROWS", 2)
     old = timezone.now() - 2 * idempotency.KEPT

@@ -100,6 +100,21 @@ def test_the_clients_address_is_api_gateways_not_what_the_client_says() -> None:
     assert environ["REMOTE_ADDR"] == "192.0.2.7"
 
 
+@pytest.mark.parametrize(
+    ("known", "caller"),
+    [({}, ""), ({"authorizer": {"claims": {"sub": "ada"}}}, "ada"),
+     ({"authorizer": {"principalId": "ada"}}, "ada"),
+     ({"identity": {"userArn": "arn:aws:iam::1:user/ada"}}, "arn:aws:iam::1:user/ada"),
+     ({"authorizer": None, "identity": {"userArn": None}}, "")],
+)  # fmt: skip
+def test_the_caller_is_whom_an_authorizer_let_in(
+    known: dict[str, Any], caller: str
+) -> None:
+    asked = event(API, "/prod/", "/", None)
+    asked["requestContext"] |= known
+    assert get(asked)[2]["apigateway.caller"] == caller
+
+
 def test_an_unknown_path_is_a_problem() -> None:
     status, body, _ = get(event(API, "/prod/nothing", "/nothing", "nothing"))
     assert status.startswith("404")
