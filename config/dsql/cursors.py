@@ -29,6 +29,7 @@ class CursorWrapper(utils.CursorWrapper):
 
     def _execute(self, sql: Any, params: Any, *ignored: Any) -> Any:
         execute = super()._execute  # type: ignore[misc]  # not in the stubs
+        self._note(sql)
         if self.db.in_transaction():
             return self._judged(execute, sql, params)
 
@@ -40,7 +41,12 @@ class CursorWrapper(utils.CursorWrapper):
 
     def _executemany(self, sql: Any, param_list: Any, *ignored: Any) -> Any:
         execute = super()._executemany  # type: ignore[misc]  # not in the stubs
+        self._note(sql)
         return self._judged(execute, sql, param_list)
+
+    def _note(self, sql: Any) -> None:
+        if not (self.db.autocommit or self.db.changed):
+            self.db.changed = not reads(sql)
 
     def _begin_anew(self) -> None:
         if not self.db.autocommit:

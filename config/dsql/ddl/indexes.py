@@ -146,7 +146,7 @@ class Indexes(Tables):
     def _constraint_names(self, model, column_names=None, **which):
         """Without what a RenameIndex has made, when it asks for the index to rename.
 
-        It wants one: where the old index is gone, the name it must have had.
+        It wants one: where an interrupted run has dropped it, the name it must have had.
         """
         names = super()._constraint_names(model, column_names, **which)
         if which != {"index": True, "unique": False}:
@@ -157,8 +157,11 @@ class Indexes(Tables):
             for operation in migration.operations
             if getattr(operation, "old_fields", None)
         }
-        default = self._create_index_name(model._meta.db_table, column_names, "_idx")
-        return [name for name in names if name not in made] or [default]
+        old = [name for name in names if name not in made]
+        resumed = self._journal is not None and bool(self._journal.done)
+        if old or not (names or resumed):
+            return old
+        return [self._create_index_name(model._meta.db_table, column_names, "_idx")]
 
     def _duplicates(self, statement):
         """Some of the keys that stand twice, as a sentence."""

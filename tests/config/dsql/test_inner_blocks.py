@@ -77,6 +77,18 @@ def test_the_error_that_ends_the_outermost_block_stays(table: DatabaseWrapper) -
     assert rows(table) == 1
 
 
+def test_nothing_is_lost_where_only_the_inner_block_changed_something(
+    table: DatabaseWrapper,
+) -> None:
+    """As when contrib.contenttypes renames a type whose new name is taken."""
+    with transaction.atomic("other"):
+        assert rows(table) == 0
+        with suppress(ValueError), transaction.atomic("other"):
+            insert(table)
+            raise ValueError
+    assert rows(table) == 0
+
+
 @pytest.mark.django_db
 def test_the_end_of_a_test_is_no_error() -> None:
     with suppress(ValueError), transaction.atomic():
