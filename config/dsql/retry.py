@@ -10,12 +10,21 @@ from typing import TypeVar
 
 from django.db import Error, OperationalError, connections, transaction
 
-from config.dsql.conflicts import ConnectionLost, OutcomeUnknown, chain, is_conflict
+from config.dsql.conflicts import (
+    ConnectionLost,
+    OutcomeUnknown,
+    chain,
+    is_conflict,
+    sqlstates,
+)
 from config.dsql.signals import conflict_retried
 
 Result = TypeVar("Result")
 OnRetry = Callable[[int, float, BaseException], None]
 SCHEMA_CHANGED = "(OC001)"  # in the text: OC000 has the same SQLSTATE
+# A column that changes its type has no name for some milliseconds: columns.py. Where it
+# never had one, the error comes a moment later.
+UNDEFINED_COLUMN, COLUMN_DELAYS = "42703", (0.01, 0.03, 0.09)
 # Whether a repeat is under way: the outermost one repeats, those inside run once.
 _repeating: ContextVar[bool] = ContextVar("repeating", default=False)
 
@@ -134,6 +143,7 @@ def _repeat(
     on_retry: OnRetry | None,
 ) -> Result:
     delays, first, lost, number = policy.delays(), policy.schema_delays(), False, 1
+    column_delays = iter(COLUMN_DELAYS)
     while True:
         try:
             return attempt()
@@ -146,6 +156,10 @@ def _repeat(
                 soon = first if _schema_changed(error) else iter(())
                 delay = _next(itertools.chain(soon, delays), number, error)
                 conflict_retried.send(sender=repeat, attempt=number)
+            elif UNDEFINED_COLUMN in sqlstates(error) and (
+                wait := next(column_delays, None)
+            ):
+                delay = wait
             else:
                 raise
             if on_retry is not None:

@@ -55,6 +55,20 @@ def test_a_changed_schema_is_not_waited_for(delays: list[float]) -> None:
     assert delays == [0.001] * 10 + [0.05, 0.1]
 
 
+class UndefinedColumn(Exception):
+    sqlstate = "42703"
+
+
+def test_a_column_without_its_name_is_waited_for_a_moment(delays: list[float]) -> None:
+    work = failing(3, UndefinedColumn)
+    assert run_statement(work, policy=policy(), sleep=delays.append) == "done"
+    assert delays == [0.01, 0.03, 0.09]
+    with pytest.raises(OperationalError, match="wrapped"):
+        run_statement(
+            failing(4, UndefinedColumn), policy=policy(), sleep=lambda _: None
+        )
+
+
 def test_gives_up_when_the_budget_cannot_pay_the_next_delay(
     delays: list[float],
 ) -> None:
