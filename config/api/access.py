@@ -5,7 +5,6 @@ everyone do everything. What a token must be is in ``config.api.tokens``, which 
 imported where tokens are used.
 """
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 from django.conf import settings
@@ -14,19 +13,12 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from config.api.callers import Caller
 from config.api.problems import Problem
 
 OIDC, NONE = "oidc", "none"
 READ, WRITE, ADMIN = SCOPES = ("users:read", "users:write", "users:admin")
 UNCHOSEN = 'API_AUTH is not set: set it to "oidc", or to "none" to let everyone in.'
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """``id`` is "" for a caller who was not asked, here or by API Gateway."""
-
-    id: str
-    scopes: frozenset[str]
 
 
 ANYONE = Caller("", frozenset(SCOPES))

@@ -13,7 +13,7 @@ from typing import Any
 import jwt
 from django.conf import settings
 
-from config.api.access import Caller
+from config.api.callers import Caller
 
 logger = logging.getLogger(__name__)
 MAX_TOKEN_BYTES = 8 * 1024
