@@ -37,6 +37,7 @@ GUARDED = (
     "issuer_unavailable",
 )
 DATABASE = ("database_unavailable", "write_conflict")
+SAVING = (*DATABASE, "outcome_unknown")
 BODY = ("malformed", "invalid", "too_large", "unsupported_media_type")
 CHANGE = (
     *BODY,
@@ -166,27 +167,29 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
     ),
     ("user", "PUT"): operation(
         "Replace a user.", {200: answer("The user as it is now.", USER, "ETag")},
-        (*CHANGE, *DATABASE), takes=("If-Match",), body=NEW,
+        (*CHANGE, *SAVING), takes=("If-Match",), body=NEW,
     ),
     ("user", "PATCH"): operation(
         "Change a part of a user (RFC 7396).",
         {200: answer("The user as it is now.", USER, "ETag")},
-        (*CHANGE, *DATABASE), takes=("If-Match",), body={MERGE_PATCH: PATCH, JSON: PATCH},
+        (*CHANGE, *SAVING), takes=("If-Match",), body={MERGE_PATCH: PATCH, JSON: PATCH},
     ),
     ("user", "DELETE"): operation(
         "Delete a user.", {204: answer("It is gone.")},
         ("malformed", "not_found", "precondition_failed", "precondition_required",
-         "too_large", *DATABASE),
+         "too_large", *SAVING),
         takes=("If-Match",),
     ),
     ("users-import", "POST"): operation(
-        "Create many users, one a line; a repeat leaves those alone that are there.",
+        "Create many users, one a line and at most 10,000; a repeat leaves those alone that "
+        "are there, so it takes no Idempotency-Key. What no time is left for is failed.",
         {200: ndjson("A result a line, then their summary.", IMPORTED)},
         ("malformed", "too_large", "unsupported_media_type", *DATABASE),
         body={NDJSON: {"type": "string", "minLength": 1}},
     ),
     ("users-export", "GET"): operation(
-        "Many users, one a line; the last line is {\"next\": …}, null at the end.",
+        "Many users, one a line; the last line is {\"next\": …}, null at the end. An answer "
+        "that would be too long ends early; one that fails has {\"error\": …} beside next.",
         {200: ndjson("The users.", {"next": "…"})},
         PAGE_PROBLEMS, takes=("export_limit", "cursor", *FILTERS),
     ),
@@ -236,6 +239,8 @@ def document() -> Schema:
             "that fails in one Region can be repeated in the other.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
+        # Relative to this document: the stage or the domain it was read from.
+        "servers": [{"url": "."}],
         "paths": paths,
         "components": components(),
     }

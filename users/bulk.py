@@ -6,8 +6,9 @@ half-way; it can be repeated, because a user whose e-mail is there is left alone
 
 import json
 import logging
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -29,19 +30,34 @@ from users.serializers import validated
 
 logger = logging.getLogger(__name__)
 BATCH_ROWS = 1000  # a third of what a transaction takes
+# Seconds: API Gateway waits 29, and the last batch may try as long as one may.
+IMPORT_SECONDS = 12.0
+# Of one line, and the characters of a pointer: 10,000 results must fit into an answer.
+MAX_ERRORS, MAX_POINTER = 3, 60
+# Lambda answers with at most 6 MB: so much is begun, and a page comes on top.
+EXPORT_BYTES, EXPORT_ROWS = 5_000_000, 250
 Result = dict[str, Any]
 
 
-def users_import(lines: Iterable[bytes]) -> Iterator[Result]:
+def users_import(
+    lines: Iterable[bytes], *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Result]:
     """A result for each line in order, then their summary.
 
     ``status`` is "created", "exists" (the e-mail was there; nothing was changed),
-    "invalid" (with errors), or "failed" (the database did; repeat the import).
+    "invalid" (with errors), or "failed" (the database did, or there was no time left;
+    repeat the import). Blank lines count, and have no result.
     """
     counts: Counter[str] = Counter()
-    numbered = enumerate(lines, start=1)
+    numbered = ((n, line) for n, line in enumerate(lines, start=1) if line.strip())
+    ends = clock() + IMPORT_SECONDS
     while batch := list(islice(numbered, BATCH_ROWS)):
-        for result in _import_batch(batch):
+        results: list[Result] = (
+            _import_batch(batch)
+            if clock() < ends
+            else [{"line": line, "status": "failed"} for line, _ in batch]
+        )
+        for result in results:
             counts[result["status"]] += 1
             yield result
     yield {"summary": dict(counts)}
@@ -58,7 +74,10 @@ def _import_batch(batch: list[tuple[int, bytes]]) -> list[Result]:
         except ParseError as error:
             result["errors"] = [{"pointer": "", "reason": str(error.detail)}]
         except ValidationError as error:
-            result["errors"] = of_validation(error.detail).errors
+            result["errors"] = [
+                {**found, "pointer": found["pointer"][:MAX_POINTER]}
+                for found in of_validation(error.detail).errors[:MAX_ERRORS]
+            ]
         results.append(result)
     stored = _store(list(users.values()))
     for result in results:
@@ -109,7 +128,7 @@ def users_export(
     The first is read at once, so that a failure can still be answered as one.
     """
     page = selectors.user_list(
-        limit=min(limit, BATCH_ROWS), cursor=cursor, filters=filters
+        limit=min(limit, EXPORT_ROWS), cursor=cursor, filters=filters
     )
 
     def pages(page: Page, left: int) -> Iterator[Page]:
@@ -119,10 +138,15 @@ def users_export(
             if not (page.next and left):
                 return
             page = selectors.user_list(
-                limit=min(left, BATCH_ROWS), cursor=page.next, filters=filters
+                limit=min(left, EXPORT_ROWS), cursor=page.next, filters=filters
             )
 
     return pages(page, limit)
+
+
+def size_of(users: list[dict[str, Any]]) -> int:
+    """Bytes of these users in Lambda's answer, where text is written as a JSON string."""
+    return sum(len(json.dumps(render(user).decode())) for user in users)
 
 
 def as_lines(values: Iterable[Any]) -> Iterator[bytes]:

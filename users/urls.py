@@ -10,11 +10,11 @@ class AnyCaseUUID(UUIDConverter):
     regex = "[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 
 
-register_converter(AnyCaseUUID, "uuid_of_any_case")
+register_converter(AnyCaseUUID, "anyuuid")
 
 urlpatterns = [
     path("users", views.Users.as_view(), name="users"),
     path("users/import", views.UsersImport.as_view(), name="users-import"),
     path("users/export", views.UsersExport.as_view(), name="users-export"),
-    path("users/<uuid_of_any_case:user_id>", views.UserDetail.as_view(), name="user"),
+    path("users/<anyuuid:user_id>", views.UserDetail.as_view(), name="user"),
 ]

@@ -76,14 +76,14 @@ class StrictJSONParser(BaseParser):
 
 
 class NDJSONParser(BaseParser):
-    """One JSON object a line; the lines are judged one by one later."""
+    """One JSON object a line; the lines are judged one by one later, blank ones passed."""
 
     media_type = "application/x-ndjson"
 
     def parse(
         self, stream: IO[Any], media_type: Any = None, parser_context: Any = None
     ) -> Any:
-        return [line for line in stream.read().split(b"\n") if line.strip()]
+        return stream.read().split(b"\n")
 
 
 class MergePatchParser(StrictJSONParser):
@@ -135,7 +135,10 @@ class JSONView(APIView):
         self.perform_authentication(request)
         self.check_permissions(request)
         self.check_throttles(request)
-        if request.method in WITH_BODY and not self.body_sent(request):
+        takes_body = request.method in WITH_BODY and hasattr(
+            self, request.method.lower()
+        )
+        if takes_body and not self.body_sent(request):
             raise exceptions.ParseError("The body is empty; send what the change is.")
 
     @staticmethod

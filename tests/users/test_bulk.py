@@ -152,3 +152,76 @@ def test_seeding_without_a_database_fails(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(bulk, "_insert_missing", failing)
     with pytest.raises(CommandError, match="Run it again"):
         call_command("seed_users", stdout=StringIO())
+
+
+def test_a_line_keeps_its_number_beside_blank_ones(client: Client) -> None:
+    results = load(client, b"", {"name": "A", "email": "a@example.com"}, b"  ", b"{")
+    assert [r["line"] for r in results[:-1]] == [2, 4]
+
+
+def test_an_import_ends_in_time_with_a_result_for_every_line() -> None:
+    moments = iter([0.0, 1.0, bulk.IMPORT_SECONDS + 1, bulk.IMPORT_SECONDS + 2])
+    rows = list(bulk.sample_lines(3 * bulk.BATCH_ROWS))
+    results = list(bulk.users_import(rows, clock=lambda: next(moments)))
+    created, failed = bulk.BATCH_ROWS, 2 * bulk.BATCH_ROWS
+    assert results[-1] == {"summary": {"created": created, "failed": failed}}
+    assert [r["line"] for r in results[:-1]] == list(range(1, len(rows) + 1))
+    assert User.objects.count() == created
+
+
+def test_the_errors_of_a_line_are_few_and_short(client: Client) -> None:
+    unknown = {f"{n}{'x' * 500}": 1 for n in range(50)}
+    (result, _) = load(client, {**ADA, **unknown})
+    assert len(result["errors"]) == bulk.MAX_ERRORS
+    assert all(len(e["pointer"]) <= bulk.MAX_POINTER for e in result["errors"])
+
+
+def test_a_domain_is_written_as_dns_has_it(client: Client) -> None:
+    for email in ("a@\u212aelvin.com", "a@éx.com"):
+        (result, _) = load(client, {"name": "A", "email": email})
+        assert result["status"] == "invalid"
+        assert "ASCII" in result["errors"][0]["reason"]
+    assert load(client, {"name": "A", "email": "a@xn--x-9ga.com"})[0]["id"]
+
+
+def test_an_import_takes_no_key(client: Client) -> None:
+    answer = send(
+        client, "POST", "/users/import", b"{}", content_type=NDJSON,
+        HTTP_IDEMPOTENCY_KEY="k",
+    )  # fmt: skip
+    assert answer.status_code == 400
+    assert "Idempotency-Key" in answer.json()["detail"]
+
+
+def test_an_export_stops_before_lambdas_limit_and_says_where_to_go_on(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "EXPORT_ROWS", 2)
+    monkeypatch.setattr(bulk, "EXPORT_BYTES", 500)
+    users = [create(client, email=f"u{n}@example.com")["id"] for n in range(7)]
+    seen, url = [], "/users/export"
+    while url:
+        *rows, last = lines(client.get(url))
+        assert 1 <= len(rows) <= 4
+        seen += [row["id"] for row in rows]
+        url = last["next"]
+    assert seen == users[::-1]
+
+
+def test_an_export_that_fails_on_the_way_says_so_in_its_last_line(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "EXPORT_ROWS", 2)
+    for n in range(3):
+        create(client, email=f"u{n}@example.com")
+    answer = client.get("/users/export")
+    monkeypatch.setattr(selectors, "user_list", broken)
+    *rows, last = lines(answer)
+    assert len(rows) == 2
+    assert last["error"]["code"] == "database_unavailable"
+    monkeypatch.undo()
+    assert len(lines(client.get(last["next"]))) == 2
+
+
+def broken(**_: Any) -> None:
+    raise OperationalError("connection lost")
