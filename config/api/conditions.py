@@ -10,9 +10,9 @@ from config.api.problems import Problem
 
 # A list's member with its comma; an empty one counts for nothing (RFC 9110, sections 5.6.1
 # and 8.8.3).
-MEMBER = re.compile(r'[ \t]*(?:(W/)?"([!\x23-\x7e\x80-\xff]*)"[ \t]*)?(?:,|$)')
-ANY = "*"
-Tags = frozenset[str] | None  # None: the header was not sent; {"*"}: any resource
+MEMBER = re.compile(r'[ \t]*(?:(W/)?"([!\x23-\x7e\x80-\xff]*)"[ \t]*)?(?:,|\Z)')
+ANY = '"*"'  # with its quotes no opaque tag can be it: "*" is one, * is not
+Tags = frozenset[str] | None  # None: the header was not sent; {ANY}: any resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def _tags(header: str, value: str | None, *, strong: bool) -> Tags:
     """If-Match compares strongly: a weak tag never matches."""
     if value is None:
         return None
-    if value.strip() == ANY:
+    if value.strip() == "*":
         return frozenset({ANY})
     members = list(_members(value))
     if not members:

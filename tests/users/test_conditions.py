@@ -65,7 +65,7 @@ def test_any_version_is_a_condition_too(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", ["", ",", "abc", '"a" "b"', 'w/"a"', '"\x7f"', '"a"b,']
+    "header", ["", ",", "abc", '"a" "b"', 'w/"a"', '"\x7f"', '"a"b,', '"a"\n']
 )
 def test_a_malformed_condition_is_refused(client: Client, header: str) -> None:
     path, _ = path_and_tag(client)
@@ -80,6 +80,13 @@ def test_a_list_may_have_empty_members_and_any_tag(client: Client, header: str) 
     assert client.get(path, HTTP_IF_NONE_MATCH=header.format(tag)).status_code == 304
     done = send(client, "PATCH", path, {"name": "x"}, HTTP_IF_MATCH=header.format(tag))
     assert done.status_code == 200
+
+
+def test_a_star_in_quotes_is_a_tag_like_any_other(client: Client) -> None:
+    path, _ = path_and_tag(client)
+    answer = send(client, "PATCH", path, {"name": "x"}, HTTP_IF_MATCH='"*"')
+    assert answer.status_code == 412
+    assert client.get(path, HTTP_IF_NONE_MATCH='"*"').status_code == 200
 
 
 @pytest.mark.parametrize("change", ["0{}", "0x{}", "+{}", "{}_0", " {}"])
