@@ -122,6 +122,7 @@ def test_an_empty_body_changes_nothing(client: Client, content_type: str) -> Non
     for method, where in (("PATCH", path), ("PUT", path), ("POST", "/users")):
         answer = send(client, method, where, b"", content_type=content_type)
         assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+    assert send(client, "PATCH", path, b"", CONTENT_LENGTH="00").status_code == 400
     assert client.get(path)["ETag"] == tag
 
 
