@@ -35,6 +35,14 @@ def test_a_listed_origin_may_send_what_the_api_reads(client: Client) -> None:
     assert "Access-Control-Allow-Credentials" not in answer
 
 
+def test_a_preflight_answer_is_as_every_other(client: Client) -> None:
+    answer = preflight(client, ORIGIN)
+    assert answer["X-Served-By-Region"] == "us-east-1"
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert answer["Content-Security-Policy"].startswith("default-src 'none'")
+    assert "Content-Type" not in answer
+
+
 @pytest.mark.parametrize(
     "origin",
     ["https://evil.example.com", "http://app.example.com", "https://app.example.com.evil",
