@@ -34,7 +34,9 @@ METRICS = {
     "ConnectTime": "Milliseconds", "ConflictsRetried": "Count", "Failovers": "Count",
 }  # fmt: skip
 ENCODER = json.JSONEncoder(default=str)  # dumps() would make one for every line
-EMAIL = re.compile(r"[^\s@\"(=<,;]+(?:@|%40)[^\s@'\")>,;&]+")  # %40 in a URL
+# A word that has an address is left out whole: a pattern of the address itself would be
+# tried at every letter of a long word, and read it to its end each time.
+WORD = re.compile(r"[^\s\"()=<>,;&]+")
 # Where PostgreSQL puts the offending row or the statement, up to its next field; psycopg
 # writes each field on a line of its own, and a quoted value may have several.
 QUOTED = re.compile(
@@ -216,4 +218,8 @@ def masked(text: str) -> str:
     """The text without e-mail addresses and without the rows PostgreSQL quotes."""
     if "DETAIL" in text or "CONTEXT" in text or "LINE " in text:
         text = QUOTED.sub(r"\1 <left out>", text)
-    return EMAIL.sub("<e-mail>", text) if "@" in text or "%40" in text else text
+    return WORD.sub(_masked_word, text) if "@" in text or "%40" in text else text
+
+
+def _masked_word(word: re.Match[str]) -> str:
+    return "<e-mail>" if "@" in word[0] or "%40" in word[0] else word[0]  # %40 in a URL
