@@ -68,6 +68,15 @@ class Cursor:
         packed = base64.urlsafe_b64encode(render(fields)).decode().rstrip("=")
         return signing.Signer(salt=SIGNER_SALT).sign(packed).replace(":", ".")
 
+    def back(self) -> "Cursor":
+        """The way back from where the list has ended: the row beside it, then those before.
+
+        The next smaller or greater id lies beyond that row and before every other.
+        """
+        first, beside = self.key
+        step = -1 if ORDERS[self.order].descending else 1
+        return Cursor(self.order, (first, uuid.UUID(int=beside.int + step)), False)
+
     @classmethod
     def decode(cls, text: str) -> "Cursor":
         try:
@@ -159,7 +168,7 @@ def _page(
     users: list[dict[str, Any]], order: str, cursor: Cursor | None, *, more: bool
 ) -> Page:
     if not users:
-        return Page([], None, None)
+        return Page([], None, cursor.back() if cursor else None)
     forward = cursor is None or cursor.forward
     edges = [
         Cursor(order, tuple(row[field] for field in ORDERS[order].key), forward=ahead)

@@ -38,6 +38,20 @@ def test_before_a_row_that_became_the_first_the_list_begins(client: Client) -> N
     assert [row["id"] for row in found["users"]] == [users[1]["id"], users[0]["id"]]
 
 
+@pytest.mark.parametrize("query", ["", "&name_prefix=ada"])
+def test_behind_the_last_row_a_way_leads_back(client: Client, query: str) -> None:
+    for number in range(3):
+        create(client, email=f"u{number}@example.com")
+    first = client.get(f"/users?limit=2{query}").json()
+    gone = client.get(first["next"]).json()["users"]
+    client.delete(f"/users/{gone[0]['id']}")
+    answer = client.get(first["next"])
+    assert (answer.json()["users"], answer.json()["next"]) == ([], None)
+    assert 'rel="prev"' in answer["Link"]
+    back = client.get(answer.json()["previous"]).json()
+    assert (back["users"], back["previous"]) == (first["users"], None)
+
+
 def test_an_email_is_found_in_any_case(client: Client) -> None:
     create(client, email="other@example.com")
     user = create(client, email="Ada+x@Example.com")
