@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from http.client import HTTPException
 from typing import Any
@@ -29,6 +29,8 @@ STALE_SECONDS = (
 FLOOR_SECONDS = 30  # between two reads, whatever unknown keys tokens name
 FETCH_SECONDS = 3
 MAX_DOCUMENT_BYTES = 256 * 1024
+# What an RSA key may have signed; the type of any other key leaves one algorithm only.
+RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 Fetch = Callable[[], dict[str, Any]]
 
 
@@ -47,11 +49,11 @@ class Keys:
         # Wall clock: the monotonic clock stands still while Lambda is frozen.
         self._fetch, self._clock = fetch, clock
         self._lock = threading.Lock()
-        self._keys: dict[str, jwt.PyJWK] = {}
+        self._keys: dict[str, dict[str, jwt.PyJWK]] = {}
         self._read = self._tried = float("-inf")
 
-    def get(self, key_id: str) -> jwt.PyJWK | None:
-        """None for an unknown key. Raises NoKeys."""
+    def get(self, key_id: str) -> dict[str, jwt.PyJWK] | None:
+        """The key for each of its algorithms; None for an unknown one. Raises NoKeys."""
         with self._lock:
             now = self._clock()
             wanted = key_id not in self._keys or now - self._read > LIFETIME_SECONDS
@@ -64,19 +66,31 @@ class Keys:
 
     def _refresh(self, now: float) -> None:
         try:
-            found = jwt.PyJWKSet.from_dict(self._fetch())
+            found = jwt.PyJWKSet(list(_with_algorithms(self._fetch()["keys"])))
         except (
             OSError,
             HTTPException,
             ValueError,
             LookupError,
+            TypeError,
             jwt.PyJWTError,
         ) as error:
             logger.warning("The issuer's keys cannot be read: %s", error)
             return
-        usable = [key for key in found if key.public_key_use in {None, "sig"}]
-        self._keys = {key.key_id: key for key in usable if key.key_id}
-        self._read = now
+        keys: dict[str, dict[str, jwt.PyJWK]] = {}
+        for key in found:
+            if key.key_id and key.public_key_use in {None, "sig"}:
+                keys.setdefault(key.key_id, {})[key.algorithm_name] = key
+        self._keys, self._read = keys, now
+
+
+def _with_algorithms(keys: Iterable[Any]) -> Iterator[Any]:
+    """Each key as often as it has algorithms; ``alg`` is optional (RFC 7517, section 4.4)."""
+    for key in keys:
+        if isinstance(key, dict) and key.get("kty") == "RSA" and "alg" not in key:
+            yield from ({**key, "alg": algorithm} for algorithm in RSA)
+        else:
+            yield key
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -160,7 +174,10 @@ def _key(header: dict[str, Any]) -> jwt.PyJWK:
     if "crit" in header:
         raise InvalidToken("The token has critical extensions that are not known.")
     key_id = header.get("kid")
-    key = keys().get(key_id) if isinstance(key_id, str) else None
-    if key is None:
+    known = keys().get(key_id) if isinstance(key_id, str) else None
+    if known is None:
         raise InvalidToken("The token's key is not one of the issuer's.")
+    key = known.get(header["alg"])
+    if key is None:
+        raise InvalidToken("The token's algorithm does not match the key.")
     return key

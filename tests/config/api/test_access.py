@@ -106,6 +106,28 @@ def test_a_good_token_is_let_in(key: Any, algorithm: str, kid: str) -> None:
     assert get(token(key, algorithm, kid, typ="application/at+jwt")).status_code == 200
 
 
+@pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512", "PS256", "PS512"])
+def test_a_key_without_an_algorithm_serves_those_of_its_type(
+    settings: Any, issuer: Issuer, algorithm: str
+) -> None:
+    settings.OIDC_ALGORITHMS = [algorithm, "ES256"]
+    assert get(token(RSA_KEY, algorithm, "rsa")).status_code == 200
+    assert get(forged({"alg": "ES256", **SPKI}, PEM)).status_code == 401
+    issuer.keys = [jwk(RSA_KEY, "bound", alg="RS256")]
+    issuer.now += tokens.FLOOR_SECONDS
+    bound = get(token(RSA_KEY, algorithm, "bound"))
+    assert bound.status_code == (200 if algorithm == "RS256" else 401)
+
+
+@pytest.mark.parametrize("served", [{}, {"keys": None}, {"keys": 5}, {"keys": ["x"]}])
+def test_a_key_set_that_is_none_is_503(
+    monkeypatch: pytest.MonkeyPatch, served: dict[str, Any]
+) -> None:
+    cache = tokens.Keys(lambda: served)
+    monkeypatch.setattr(tokens, "keys", lambda: cache)
+    assert get(token()).status_code == 503
+
+
 def attacks() -> Iterator[tuple[str, str, str]]:
     other = ec.generate_private_key(ec.SECP256R1())
     now = int(time.time())
