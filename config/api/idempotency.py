@@ -34,6 +34,8 @@ class Attempt:
 
     id: uuid.UUID
     fingerprint: str
+    mount: str  # where the caller sees the API: a stage, a base path
+    path: str  # inside of it
 
     def record(self, answer: HttpResponse) -> StoredAnswer:
         """The row to insert together with what the answer tells of."""
@@ -88,11 +90,12 @@ class Attempt:
                 "idempotency_key_reused",
                 "This Idempotency-Key was used for another request; use a new one.",
             )
-        return HttpResponse(
-            stored.body,
-            status=stored.status,
-            headers={**json.loads(stored.headers), "Idempotency-Replayed": "true"},
-        )
+        headers = {**json.loads(stored.headers), "Idempotency-Replayed": "true"}
+        # The path was the same, but the first one may have come by another mount.
+        _, path, below = headers.get("Location", "").rpartition(self.path)
+        if path:
+            headers["Location"] = f"{self.mount}{path}{below}"
+        return HttpResponse(stored.body, status=stored.status, headers=headers)
 
 
 def _by_the_key(error: BaseException) -> bool:
@@ -116,7 +119,10 @@ def attempt_of(request: Request, caller: str) -> Attempt | None:
         )
     asked = {"method": request.method, "path": request.path_info, "body": request.data}
     return Attempt(
-        uuid.UUID(_digest({"caller": caller, "key": key})[:32]), _digest(asked)
+        uuid.UUID(_digest({"caller": caller, "key": key})[:32]),
+        _digest(asked),
+        mount=request.path.removesuffix(request.path_info),
+        path=request.path_info,
     )
 
 

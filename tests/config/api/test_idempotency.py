@@ -26,9 +26,9 @@ PRIMARY = "us-east-1"
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "secondary"])
 
 
-def post(body: Any = ADA, key: str = "k1", path: str = "/users") -> Any:
+def post(body: Any = ADA, key: str = "k1", path: str = "/users", **extra: str) -> Any:
     client = Client(raise_request_exception=False)
-    return send(client, "POST", path, body, HTTP_IDEMPOTENCY_KEY=key)
+    return send(client, "POST", path, body, HTTP_IDEMPOTENCY_KEY=key, **extra)
 
 
 def test_a_repeat_in_the_other_region_gets_the_same_answer() -> None:
@@ -49,6 +49,14 @@ def test_a_replay_outlives_the_user_and_later_changes(client: Client) -> None:
     client.delete(first["Location"])
     assert post().content == first.content
     assert User.objects.count() == 0
+
+
+def test_a_replay_leads_to_where_its_own_caller_sees_the_api() -> None:
+    path = post(SCRIPT_NAME="/primary")["Location"].removeprefix("/primary")
+    for mount in ("/secondary", "", "/users", "/primary"):
+        answer = post(SCRIPT_NAME=mount)
+        assert answer["Location"] == f"{mount}{path}"
+        assert answer["Idempotency-Replayed"] == "true"
 
 
 def test_the_same_key_for_another_request_is_422() -> None:
