@@ -6,6 +6,7 @@ half-way; it can be repeated, because a user whose e-mail is there is left alone
 
 import json
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -40,17 +41,20 @@ Result = dict[str, Any]
 
 
 def users_import(
-    lines: Iterable[bytes], *, clock: Callable[[], float] = time.monotonic
+    lines: Iterable[bytes],
+    *,
+    seconds: float = math.inf,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Result]:
     """A result for each line in order, then their summary.
 
     ``status`` is "created", "exists" (the e-mail was there; nothing was changed),
-    "invalid" (with errors), or "failed" (the database did, or there was no time left;
+    "invalid" (with errors), or "failed" (the database did, or the seconds were over;
     repeat the import). Blank lines count, and have no result.
     """
     counts: Counter[str] = Counter()
     numbered = ((n, line) for n, line in enumerate(lines, start=1) if line.strip())
-    ends = clock() + IMPORT_SECONDS
+    ends = clock() + seconds
     while batch := list(islice(numbered, BATCH_ROWS)):
         results: list[Result] = (
             _import_batch(batch)

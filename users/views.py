@@ -120,8 +120,10 @@ class UsersImport(JSONView):
             raise Problem(
                 "too_large", f"Send at most {MAX_IMPORT_LINES} lines at once."
             )
-        results = bulk.as_lines(bulk.users_import(lines))
-        return StreamingHttpResponse(results, content_type=NDJSONParser.media_type)
+        results = bulk.users_import(lines, seconds=bulk.IMPORT_SECONDS)
+        return StreamingHttpResponse(
+            bulk.as_lines(results), content_type=NDJSONParser.media_type
+        )
 
 
 class UsersExport(JSONView):

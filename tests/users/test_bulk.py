@@ -145,6 +145,13 @@ def test_the_sample_is_inserted_once() -> None:
     assert User.objects.filter(email="ada@example.com").exists()
 
 
+def test_seeding_has_all_the_time_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "IMPORT_SECONDS", 0.0)
+    out = StringIO()
+    call_command("seed_users", "--format=json", stdout=out)
+    assert json.loads(out.getvalue())["created"] == len(bulk.SAMPLE)
+
+
 def test_seeding_without_a_database_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(users: list[User]) -> None:
         raise OperationalError("connection lost")
@@ -162,7 +169,11 @@ def test_a_line_keeps_its_number_beside_blank_ones(client: Client) -> None:
 def test_an_import_ends_in_time_with_a_result_for_every_line() -> None:
     moments = iter([0.0, 1.0, bulk.IMPORT_SECONDS + 1, bulk.IMPORT_SECONDS + 2])
     rows = list(bulk.sample_lines(3 * bulk.BATCH_ROWS))
-    results = list(bulk.users_import(rows, clock=lambda: next(moments)))
+    results = list(
+        bulk.users_import(
+            rows, seconds=bulk.IMPORT_SECONDS, clock=lambda: next(moments)
+        )
+    )
     created, failed = bulk.BATCH_ROWS, 2 * bulk.BATCH_ROWS
     assert results[-1] == {"summary": {"created": created, "failed": failed}}
     assert [r["line"] for r in results[:-1]] == list(range(1, len(rows) + 1))
