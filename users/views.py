@@ -114,9 +114,10 @@ class UsersImport(JSONView):
                 "are left alone.",
             )
         lines = cast(list[bytes], request.data)
-        if not any(map(bytes.strip, lines)):
+        count = sum(1 for line in lines if line.strip())
+        if not count:
             raise Problem("malformed", "Send at least one line.")
-        if len(lines) > MAX_IMPORT_LINES:
+        if count > MAX_IMPORT_LINES:
             raise Problem(
                 "too_large", f"Send at most {MAX_IMPORT_LINES} lines at once."
             )

@@ -103,6 +103,9 @@ def test_too_much_at_once_is_413(
     monkeypatch.setattr("users.views.MAX_IMPORT_LINES", 2)
     answer = send(client, "POST", "/users/import", b"{}\n{}\n{}", content_type=NDJSON)
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    # Two lines, the last of them ended as NDJSON ends it, and blank ones beside.
+    answer = send(client, "POST", "/users/import", b"{}\n \n{}\n", content_type=NDJSON)
+    assert answer.status_code == 200
     assert send(client, "POST", "/users/import", {}).status_code == 415
 
 
