@@ -33,8 +33,10 @@ logger = logging.getLogger(__name__)
 BATCH_ROWS = 1000  # a third of what a transaction takes
 # Seconds: API Gateway waits 29, and the last batch may try as long as one may.
 IMPORT_SECONDS = 12.0
-# Of one line, and the characters of a pointer: 10,000 results must fit into an answer.
+# Of one line, and the characters of a pointer: every line's errors should find room.
 MAX_ERRORS, MAX_POINTER = 3, 60
+# Of all lines: beside them the results of 10,000 lines take 1 MB of Lambda's 6.
+ERROR_BYTES = 4_500_000
 # Lambda answers with at most 6 MB: so much is begun, and a page comes on top.
 EXPORT_BYTES, EXPORT_ROWS = 5_000_000, 250
 Result = dict[str, Any]
@@ -65,6 +67,16 @@ def users_import(
             counts[result["status"]] += 1
             yield result
     yield {"summary": dict(counts)}
+
+
+def fitting(results: Iterable[Result]) -> Iterator[Result]:
+    """The same results; errors that an answer has no room for are left out."""
+    room = ERROR_BYTES
+    for result in results:
+        room -= size_of(result.get("errors", ()))
+        if room < 0 and "errors" in result:
+            result = {**result, "errors": []}
+        yield result
 
 
 def _import_batch(batch: list[tuple[int, bytes]]) -> list[Result]:
@@ -148,9 +160,9 @@ def users_export(
     return pages(page, limit)
 
 
-def size_of(users: list[dict[str, Any]]) -> int:
-    """Bytes of these users in Lambda's answer, where text is written as a JSON string."""
-    return sum(len(json.dumps(render(user).decode())) for user in users)
+def size_of(values: Iterable[Any]) -> int:
+    """Bytes of these in Lambda's answer, where text is written as a JSON string."""
+    return sum(len(json.dumps(render(value).decode())) for value in values)
 
 
 def as_lines(values: Iterable[Any]) -> Iterator[bytes]:

@@ -123,7 +123,7 @@ class UsersImport(JSONView):
             )
         results = bulk.users_import(lines, seconds=bulk.IMPORT_SECONDS)
         return StreamingHttpResponse(
-            bulk.as_lines(results), content_type=NDJSONParser.media_type
+            bulk.as_lines(bulk.fitting(results)), content_type=NDJSONParser.media_type
         )
 
 

@@ -190,6 +190,21 @@ def test_the_errors_of_a_line_are_few_and_short(client: Client) -> None:
     assert all(len(e["pointer"]) <= bulk.MAX_POINTER for e in result["errors"])
 
 
+def test_an_answer_full_of_errors_is_one_that_lambda_takes(client: Client) -> None:
+    key = '\\"' * 58  # as large beside its answer as a key can be
+    keys = ",".join(f'"{first}{key}":1' for first in "abc")
+    line = b'{"name":"A","email":"a@example.com",' + keys.encode() + b"}"
+    answer = send(
+        client, "POST", "/users/import", b"\n".join([line] * 10_000),
+        content_type=NDJSON,
+    )  # fmt: skip
+    content = b"".join(answer.streaming_content).decode()
+    assert len(json.dumps(content)) < 6_000_000
+    *results, last = map(json.loads, content.splitlines())
+    assert last == {"summary": {"invalid": 10_000}}
+    assert (len(results[0]["errors"]), results[-1]["errors"]) == (3, [])
+
+
 def test_a_domain_is_written_as_dns_has_it(client: Client) -> None:
     for email in ("a@\u212aelvin.com", "a@éx.com"):
         (result, _) = load(client, {"name": "A", "email": email})
