@@ -1,5 +1,6 @@
 """Parse, call, answer."""
 
+import logging
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from users import bulk, parameters, selectors, services
 from users.serializers import validated
 from users.versions import etag, tag
 
+logger = logging.getLogger(__name__)
 MAX_IMPORT_LINES = 10_000
 Record = Callable[[dict[str, Any]], StoredAnswer]
 
@@ -150,6 +152,7 @@ class UsersExport(JSONView):
                     if size > bulk.EXPORT_BYTES:
                         break
             except Error as error:  # the status is sent already
+                logger.warning("An export ended early: %s", error)
                 yield {"error": body(of_database(error)), "next": following}
             else:
                 yield {"next": following}

@@ -237,8 +237,8 @@ def test_an_export_stops_before_lambdas_limit_and_says_where_to_go_on(
     assert seen == users[::-1]
 
 
-def test_an_export_that_fails_on_the_way_says_so_in_its_last_line(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+def test_an_export_that_fails_on_the_way_says_so_in_its_last_line_and_in_the_log(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(bulk, "EXPORT_ROWS", 2)
     for n in range(3):
@@ -248,6 +248,7 @@ def test_an_export_that_fails_on_the_way_says_so_in_its_last_line(
     *rows, last = lines(answer)
     assert len(rows) == 2
     assert last["error"]["code"] == "database_unavailable"
+    assert "connection lost" in caplog.text
     monkeypatch.undo()
     assert len(lines(client.get(last["next"]))) == 2
 
