@@ -20,6 +20,7 @@ from config.api.views import JSONView
 from ops import reference
 from users import parameters
 from users.serializers import UserInput
+from users.views import MAX_IMPORT_LINES
 
 Schema = dict[str, Any]
 JSON, MERGE_PATCH, NDJSON, HTML = (
@@ -69,11 +70,11 @@ PARAMETERS = {
     "created_from": query("created_from", MOMENT, "Created then or later."),
     "created_to": query("created_to", MOMENT, "Created before."),
     "user_id": {"name": "user_id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
-    "If-Match": header("If-Match", LIST_TAGS, "Change only this version (RFC 9110): ETag as last read, or *."),
-    "If-None-Match": header("If-None-Match", LIST_TAGS, "Answer 304 if this is still the version."),
+    "If-Match": header("If-Match", LIST_TAGS, "Only if this is the version, else 412 (RFC 9110): ETag as last read, or *."),
+    "If-None-Match": header("If-None-Match", LIST_TAGS, "Only if this is no longer the version, else 304, or 412 for a change."),
     "Idempotency-Key": header("Idempotency-Key", f"^{KEY.pattern}$", "New for each request, the same for its repeats, in either Region, for 24 hours."),
 }  # fmt: skip
-FILTERS = list(parameters.FILTERS)
+FILTERS, CONDITIONS = list(parameters.FILTERS), ("If-Match", "If-None-Match")
 HEADERS = {
     "ETag": ("The version, for If-Match and If-None-Match.", "string"),
     "Location": ("Where the user is.", "string"),
@@ -85,7 +86,20 @@ HEADERS = {
     "Retry-After": ("Seconds to wait.", "integer"),
     "WWW-Authenticate": ("What to send (RFC 6750).", "string"),
     "Allow": ("The methods this path knows.", "string"),
+    "Accept": ("The media types of bodies that are read here.", "string"),
 }  # fmt: skip
+CARRIED = {
+    "unauthenticated": "WWW-Authenticate",
+    "insufficient_scope": "WWW-Authenticate",
+    "method_not_allowed": "Allow",
+    "unsupported_media_type": "Accept",
+    **dict.fromkeys(
+        ("idempotency_conflict", "rate_limited", "issuer_unavailable", *DATABASE),
+        "Retry-After",
+    ),
+}
+# Where API_RATE_LIMIT is set: with what was done, and with the refusal of more.
+RATE = {name: ref("headers", name) for name in ("RateLimit", "RateLimit-Policy")}
 
 
 def operation(
@@ -102,14 +116,17 @@ def operation(
 
 
 def answer(
-    description: str, schema: Schema | None = None, *headers: str, media: str = JSON
-) -> Schema:
+    description: str, schema: Schema | None = None, *headers: str, media: str = JSON,
+    page: bool = False,
+) -> Schema:  # fmt: skip
     made: Schema = {"description": description}
     made["headers"] = {
         name: ref("headers", name) for name in (*headers, "X-Served-By-Region")
     }
     if schema is not None:
         made["content"] = {media: {"schema": schema}}
+    if page:
+        made["content"][HTML] = {"schema": {"type": "string"}}
     return made
 
 
@@ -122,11 +139,16 @@ def ndjson(description: str, line: Schema) -> Schema:
 USER, HEALTH = ref("schemas", "User"), ref("schemas", "Health")
 NEW, PATCH = {JSON: ref("schemas", "NewUser")}, ref("schemas", "UserPatch")
 PAGE_PROBLEMS = ("invalid_parameter", *DATABASE)
-IMPORTED = {"line": 1, "status": "created | exists | invalid | failed", "id": "…"}
+IMPORTED = {
+    "line": 1,
+    "status": "created | exists | invalid | failed",
+    "id": "…",
+    "errors": [{"pointer": "…", "reason": "…"}],
+}
 OPERATIONS: dict[tuple[str, str], Schema] = {
     ("index", "GET"): operation(
         "The service, its Region and its links; HTML for browsers.",
-        {200: answer("The index.", ref("schemas", "Index"))},
+        {200: answer("The index.", ref("schemas", "Index"), page=True)},
     ),
     ("health", "GET"): operation(
         "Whether this Region can serve: its database answers and has every migration.",
@@ -155,7 +177,7 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
                      ref("schemas", "CreatedUser"),
                      "ETag", "Location", "Idempotency-Replayed")},
         (*BODY, "email_taken", "idempotency_conflict", "idempotency_key_reused",
-         *DATABASE),
+         *SAVING),
         takes=("Idempotency-Key",), body=NEW,
     ),
     ("user", "GET"): operation(
@@ -163,28 +185,30 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
         {200: answer("The user.", USER, "ETag"),
          304: answer("Still the version that If-None-Match names.", None, "ETag")},
         ("malformed", "not_found", "precondition_failed", *DATABASE),
-        takes=("If-Match", "If-None-Match"),
+        takes=CONDITIONS,
     ),
     ("user", "PUT"): operation(
         "Replace a user.", {200: answer("The user as it is now.", USER, "ETag")},
-        (*CHANGE, *SAVING), takes=("If-Match",), body=NEW,
+        (*CHANGE, *SAVING), takes=CONDITIONS, body=NEW,
     ),
     ("user", "PATCH"): operation(
         "Change a part of a user (RFC 7396).",
         {200: answer("The user as it is now.", USER, "ETag")},
-        (*CHANGE, *SAVING), takes=("If-Match",), body={MERGE_PATCH: PATCH, JSON: PATCH},
+        (*CHANGE, *SAVING), takes=CONDITIONS, body={MERGE_PATCH: PATCH, JSON: PATCH},
     ),
     ("user", "DELETE"): operation(
         "Delete a user.", {204: answer("It is gone.")},
         ("malformed", "not_found", "precondition_failed", "precondition_required",
          "too_large", *SAVING),
-        takes=("If-Match",),
+        takes=CONDITIONS,
     ),
     ("users-import", "POST"): operation(
-        "Create many users, one a line and at most 10,000; a repeat leaves those alone that "
-        "are there, so it takes no Idempotency-Key. What no time is left for is failed.",
-        {200: ndjson("A result a line, then their summary.", IMPORTED)},
-        ("malformed", "too_large", "unsupported_media_type", *DATABASE),
+        f"Create many users, one a line and at most {MAX_IMPORT_LINES:,}; a repeat leaves those "
+        "alone that are there, so it takes no Idempotency-Key. What no time is left for is "
+        "failed.",
+        {200: ndjson("A result a line, then their summary. The first errors of a line that is "
+                     "invalid, as many as the answer has room for, are told.", IMPORTED)},
+        ("malformed", "too_large", "unsupported_media_type"),
         body={NDJSON: {"type": "string", "minLength": 1}},
     ),
     ("users-export", "GET"): operation(
@@ -255,15 +279,20 @@ def finished(described: Schema, name: str, scope: str | None) -> Schema:
     for code in dict.fromkeys(codes):
         by_status.setdefault(str(KINDS[code].status), []).append(code)
     for status, found in by_status.items():
-        responses.setdefault(status, problem_answer(status, found))
+        responses.setdefault(status, problem_answer(found))
+    if scope:
+        responses |= {
+            status: {**found, "headers": {**found["headers"], **RATE}}
+            for status, found in responses.items()
+            if status < "400" or status == str(KINDS["rate_limited"].status)
+        }
     made["responses"] = dict(sorted(responses.items()))
     made["security"] = [{"bearer": [scope]}] if scope else []
     return made
 
 
-def problem_answer(status: str, codes: list[str]) -> Schema:
-    extra = {"401": ["WWW-Authenticate"], "403": ["WWW-Authenticate"], "405": ["Allow"],
-             "429": ["Retry-After"], "503": ["Retry-After"]}.get(status, [])  # fmt: skip
+def problem_answer(codes: list[str]) -> Schema:
+    extra = dict.fromkeys(CARRIED[code] for code in codes if code in CARRIED)
     text = " ".join(f"{code}: {KINDS[code].meaning}" for code in codes)
     return answer(text, ref("schemas", "Problem"), *extra, media=MEDIA_TYPE)
 

@@ -12,11 +12,12 @@ import pytest
 from django.test import Client
 from django.urls import resolve
 
-from config.api import tokens
+from config.api import limits, tokens
 from ops import contract
 from ops.issuer import Issuer, serving
 from ops.paths import PROJECT
 from tests.regions import region_server
+from tests.users.test_api import create, send
 from users.models import User
 
 HERE = Path(__file__).parent
@@ -46,6 +47,47 @@ def test_every_route_and_method_is_described_with_its_scope() -> None:
             handlers = {m for m in cls.http_method_names if hasattr(cls, m)}
             assert handlers - {"options"} == known
     assert len(described) == len(contract.OPERATIONS)
+
+
+@pytest.mark.django_db
+def test_what_answers_carry_is_described(client: Client, settings: Any) -> None:
+    settings.API_RATE_LIMIT = 6
+    limits.BUCKETS.clear()
+    user = create(client)
+    one = f"/users/{user['id']}"
+    tag = client.get(one)["ETag"]
+    asked = [
+        ("get", "/users", client.get("/users?limit=1")),
+        ("get", "/users/{user_id}", client.get(one, HTTP_IF_NONE_MATCH=tag)),
+        ("delete", "/users/{user_id}", client.delete(one, HTTP_IF_NONE_MATCH=tag)),
+        ("post", "/users", send(client, "POST", "/users", b"x", content_type="a/b")),
+        ("get", "/users/export", client.get("/users/export")),
+        ("get", "/", client.get("/")),
+        ("get", "/", client.get("/", HTTP_ACCEPT="text/html")),
+    ]
+    paths = contract.document()["paths"]
+    for method, path, answer in asked:
+        described = paths[path][method]["responses"][str(answer.status_code)]
+        carried = {name for name in contract.HEADERS if name in answer}
+        if answer.status_code < 400 or answer.status_code == 429:
+            assert carried <= set(described["headers"])
+        else:
+            assert carried - set(contract.RATE) <= set(described["headers"])
+        if "Content-Type" in answer:
+            media = answer["Content-Type"].partition(";")[0]
+            assert media in described["content"]
+    assert [answer.status_code for *_, answer in asked] == [
+        200, 304, 412, 415, 429, 200, 200,
+    ]  # fmt: skip
+
+
+def test_what_a_change_can_meet_is_described() -> None:
+    paths = contract.document()["paths"]
+    user, users = paths["/users/{user_id}"], paths["/users"]
+    for operation in (users["post"], *(user[m] for m in ("put", "patch", "delete"))):
+        assert "outcome_unknown" in operation["responses"]["503"]["description"]
+    for method in ("get", "put", "patch", "delete"):
+        assert contract.ref("parameters", "If-None-Match") in user[method]["parameters"]
 
 
 @pytest.mark.django_db
