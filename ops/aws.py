@@ -1,7 +1,7 @@
 """AWS clients, made here only, and AWS's errors in one sentence with the way out."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -91,6 +91,21 @@ def explained() -> Iterator[None]:
         yield
     except (BotoCoreError, ClientError) as error:
         raise AwsError(explain(error)) from error
+
+
+def existing(call: Callable[..., Any], **arguments: Any) -> Any:
+    """What a call of CloudFormation answers; None when the stack or resource is not there.
+
+    Raises AwsError.
+    """
+    with explained():
+        try:
+            return call(**arguments)
+        except ClientError as error:
+            # One code stands for all that can be wrong with the request.
+            if "does not exist" in str(error):
+                return None
+            raise
 
 
 def explain(error: BotoCoreError | ClientError) -> str:

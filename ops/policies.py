@@ -75,7 +75,7 @@ def provision(scope: Scope) -> dict[str, Any]:
 def deploy(scope: Scope) -> dict[str, Any]:
     """For the runtime stacks, for Zappa, and for reading where the clusters are."""
     prefix = scope.topology.prefix
-    names = [f"{prefix}-{role}" for role in scope.topology.regions]
+    names = [scope.topology.function(role)[1] for role in scope.topology.regions]
     roles = [
         f"arn:{scope.partition}:iam::{scope.account}:role/{name}-{suffix}"
         for name in names
@@ -155,8 +155,8 @@ def deploy(scope: Scope) -> dict[str, Any]:
         _allow(
             "LookAround", ["*"],
             "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs",
-            "events:ListRuleNamesByTarget", "events:ListRules", "logs:DescribeLogGroups", "secretsmanager:GetRandomPassword",
-            "secretsmanager:ListSecrets", "sts:GetCallerIdentity", "tag:GetResources",
+            "events:ListRuleNamesByTarget", "events:ListRules", "logs:DescribeLogGroups",
+            "secretsmanager:GetRandomPassword", "secretsmanager:ListSecrets", "sts:GetCallerIdentity", "tag:GetResources",
         ),
     )  # fmt: skip
 

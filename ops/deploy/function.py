@@ -3,8 +3,6 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from ops import aws
 from ops.deploy.found import NotReady
 
@@ -131,11 +129,7 @@ def _configuration(region: str, name: str) -> Any:
 
 
 def _stack_status(region: str, name: str) -> str | None:
-    client = aws.client("cloudformation", region)
-    try:
-        found = client.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
-    except ClientError as error:
-        if "does not exist" in str(error):
-            return None
-        raise
-    return None if found == "DELETE_COMPLETE" else str(found)
+    describe = aws.client("cloudformation", region).describe_stacks
+    found = aws.existing(describe, StackName=name)
+    status = found["Stacks"][0]["StackStatus"] if found else "DELETE_COMPLETE"
+    return None if status == "DELETE_COMPLETE" else str(status)

@@ -77,16 +77,12 @@ class Gateway:
     @classmethod
     def of(cls, region: str, function: str) -> "Gateway | None":
         """The API that Zappa's stack of that function made."""
-        formation = aws.client("cloudformation", region)
-        with aws.explained():
-            try:
-                found = formation.describe_stack_resource(
-                    StackName=function, LogicalResourceId="Api"
-                )
-            except ClientError as error:
-                if "does not exist" in str(error):
-                    return None
-                raise
+        found = aws.existing(
+            aws.client("cloudformation", region).describe_stack_resource,
+            StackName=function, LogicalResourceId="Api",
+        )  # fmt: skip
+        if found is None:
+            return None
         return cls(region, found["StackResourceDetail"]["PhysicalResourceId"])
 
     def _put_errors(self, origins: Sequence[str]) -> bool:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import WaiterError
 
 from ops import aws
-from ops.topology import PRIMARY, SECONDARY, Topology
+from ops.topology import SECONDARY, Topology
 
 TEMPLATE = Path(__file__).with_name("runtime.yaml")
 CHANGE_SET = "manage-py-stack"
@@ -59,9 +59,8 @@ class RuntimeStack:
         self, topology: Topology, stage: str, *, sleep: Sleep = time.sleep
     ) -> None:
         self.topology, self.stage, self.sleep = topology, stage, sleep
-        self.region = topology.regions[stage]
-        self.name = f"{topology.prefix}-{stage}-runtime"
-        self.function = f"{topology.prefix}-{stage}"
+        self.region, self.function = topology.function(stage)
+        self.name = f"{self.function}-runtime"
         self.client = aws.client("cloudformation", self.region)
 
     def status(self) -> str | None:
@@ -150,13 +149,10 @@ class RuntimeStack:
         return True
 
     def _describe(self) -> dict[str, Any] | None:
-        with aws.explained():
-            try:
-                found = self.client.describe_stacks(StackName=self.name)["Stacks"][0]
-            except ClientError as error:
-                if "does not exist" in str(error):
-                    return None
-                raise
+        answer = aws.existing(self.client.describe_stacks, StackName=self.name)
+        if answer is None:
+            return None
+        found = answer["Stacks"][0]
         return None if found["StackStatus"] == "DELETE_COMPLETE" else dict(found)
 
     def _prepare(self, say: Say) -> bool:
@@ -176,7 +172,7 @@ class RuntimeStack:
         return status is None
 
     def _parameters(self, arns: Mapping[str, str], in_vpc: bool) -> dict[str, str]:
-        peer = SECONDARY if self.stage == PRIMARY else PRIMARY
+        peer = self.topology.peer_of(self.stage)
         return {
             "Prefix": self.topology.prefix,
             "Stage": self.stage,
@@ -211,14 +207,8 @@ class RuntimeStack:
 
     def _events(self) -> list[dict[str, Any]]:
         """The newest first; none when the stack is gone."""
-        with aws.explained():
-            try:
-                found = self.client.describe_stack_events(StackName=self.name)
-            except ClientError as error:
-                if "does not exist" in str(error):
-                    return []
-                raise
-        return list(found["StackEvents"])
+        found = aws.existing(self.client.describe_stack_events, StackName=self.name)
+        return list(found["StackEvents"]) if found else []
 
     def _follow(self, seen: set[str], say: Say) -> str:
         """Say what happens until nothing more does; returns the stack's last state."""
@@ -288,14 +278,13 @@ class RuntimeStack:
 
     def _bucket(self) -> str | None:
         """By its resource: a stack whose deletion failed has no outputs to trust."""
-        try:
-            found = self.client.describe_stack_resource(
-                StackName=self.name, LogicalResourceId="Artifacts"
-            )["StackResourceDetail"]
-        except ClientError as error:
-            if "does not exist" in str(error):
-                return None
-            raise
+        answer = aws.existing(
+            self.client.describe_stack_resource,
+            StackName=self.name, LogicalResourceId="Artifacts",
+        )  # fmt: skip
+        if answer is None:
+            return None
+        found = answer["StackResourceDetail"]
         gone = found["ResourceStatus"] == "DELETE_COMPLETE"
         return None if gone else found.get("PhysicalResourceId")
 

@@ -48,7 +48,13 @@ class ColdStart:
 
 
 def function_name(world: World, stage: str) -> str:
-    return f"{world.topology.prefix}-{stage}"
+    return world.topology.function(stage)[1]
+
+
+def made(world: World, stage: str) -> Any:
+    """The function as moto has it."""
+    region, name = world.topology.function(stage)
+    return lambda_backends[ACCOUNT][region].get_function(name)
 
 
 def api(world: World, stage: str) -> Any:
@@ -287,20 +293,13 @@ def spoil_stage(world: World, stage: str) -> None:
     """As somebody in the console would."""
     found = api(world, stage).stages["prod"]
     found.method_settings, found.access_log_settings = {}, None
-    region = world.topology.regions[stage]
-    function = lambda_backends[ACCOUNT][region].get_function(
-        function_name(world, stage)
-    )
-    function.environment_vars["LEFT_OVER"] = "1"
+    made(world, stage).environment_vars["LEFT_OVER"] = "1"
 
 
 def leave_half_a_deployment(world: World, stage: str) -> None:
     """A function without its API: what a deployment leaves that fails in the middle."""
     region = world.topology.regions[stage]
-    working = world.topology.regions["primary"]
-    code = lambda_backends[ACCOUNT][working].get_function(
-        function_name(world, "primary")
-    )
+    code = made(world, "primary")
     lambda_backends[ACCOUNT][region].create_function(
         {
             "FunctionName": function_name(world, stage),
@@ -314,11 +313,7 @@ def leave_half_a_deployment(world: World, stage: str) -> None:
 
 
 def has_variable(world: World, stage: str, name: str, value: str) -> bool:
-    region = world.topology.regions[stage]
-    function = lambda_backends[ACCOUNT][region].get_function(
-        function_name(world, stage)
-    )
-    return function.environment_vars.get(name) == value
+    return bool(made(world, stage).environment_vars.get(name) == value)
 
 
 def next_page(world: World, stage: str) -> str:
