@@ -1,10 +1,9 @@
-"""Changes to every row of a table, and the change of a column's type."""
+"""The change of a column's type."""
 
 import json
 import logging
 import re
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from django.db import (
@@ -18,12 +17,9 @@ from django.db.backends.utils import truncate_name
 
 from config.dsql.catalog import Catalog, Constraint, Index
 from config.dsql.conflicts import sqlstates
-from config.dsql.retry import ConflictRetriesExhausted, run_statement
+from config.dsql.rows import BATCH, ROW_LIMIT, Rows
 
 logger = logging.getLogger(__name__)
-BATCH = 1000  # rows; DSQL takes 3,000 per transaction, and rows may be added meanwhile
-ROW_LIMIT = "54000"  # of rows, and of a transaction's size and age
-REPORT_EVERY = 10.0  # seconds between two lines about a copy that still runs
 CALM = 100  # rows a pass may change before the column changes hands
 PASSES = 5  # looks at the table before the columns change hands in any case
 NAME_LENGTH = 63
@@ -58,72 +54,6 @@ def uncut(db_type: str) -> str:
 
 def marked(name: str, mark: str) -> str:
     return f"{truncate_name(name, NAME_LENGTH - len(mark))}{mark}"
-
-
-class Rows:
-    """A table's rows, changed in the order of its key, each batch a transaction."""
-
-    def __init__(self, catalog: Catalog, table: str, key: Sequence[str]) -> None:
-        quote = catalog.connection.ops.quote_name
-        self.catalog = catalog
-        self.table, self.shown = quote(table), table
-        self.key = ", ".join(quote(column) for column in key)
-        self.places = ", ".join("%s" for _ in key)
-
-    def update(self, assignment: str, condition: str) -> int:
-        """How many rows were changed. Both texts are SQL, values included.
-
-        Safe to run again: the condition must be false for a row that was changed.
-        Batches shrink when they conflict with others or go beyond a limit. Raises
-        OperationalError when a single row does.
-        """
-        sql = f"UPDATE {self.table} SET {assignment} WHERE ({condition})".replace(
-            "%", "%%"
-        )
-        changed, last, size = 0, None, BATCH
-        started = reported = time.monotonic()
-        while True:
-            upto = self._key_at(size, last)
-            try:
-                changed += self._run(sql, last, upto)
-            except OperationalError as error:
-                too_much = isinstance(error, ConflictRetriesExhausted)
-                if size == 1 or not (too_much or ROW_LIMIT in sqlstates(error)):
-                    raise
-                size = max(1, size // 10)
-                continue
-            if upto is None:
-                return changed
-            last = upto
-            if time.monotonic() - reported >= REPORT_EVERY:
-                reported = time.monotonic()
-                logger.warning(
-                    "Still writing %s: %d rows changed in %.0f s, at key %s.",
-                    self.shown, changed, reported - started, last,
-                )  # fmt: skip
-
-    def _key_at(self, size: int, last: Any) -> Any:
-        after = f"WHERE ({self.key}) > ({self.places})" if last else ""
-        found = self.catalog.rows(
-            f"SELECT {self.key} FROM {self.table} {after} "
-            f"ORDER BY {self.key} LIMIT 1 OFFSET {size - 1}",
-            last or (),
-        )
-        return found[0] if found else None
-
-    def _run(self, sql: str, last: Any, upto: Any) -> int:
-        params: list[Any] = []
-        for operator, bound in ((">", last), ("<=", upto)):
-            if bound:
-                sql += f" AND ({self.key}) {operator} ({self.places})"
-                params += bound
-
-        def work() -> int:
-            with self.catalog.connection.cursor() as cursor:
-                cursor.execute(sql, params or [])
-                return int(cursor.rowcount)
-
-        return run_statement(work, using=self.catalog.connection.alias)
 
 
 class TypeChange:

@@ -6,9 +6,9 @@ from django.db.backends.postgresql import operations
 from django.db.models import AutoField
 
 from config.dsql.catalog import Catalog
-from config.dsql.columns import BATCH, ROW_LIMIT, Rows
 from config.dsql.conflicts import sqlstates
 from config.dsql.retry import run_statement
+from config.dsql.rows import BATCH, ROW_LIMIT, Rows
 
 FOREIGN_KEY_VIOLATION = "23503"
 

@@ -3,9 +3,10 @@
 from django.db import IntegrityError, NotSupportedError, ProgrammingError
 
 from config.dsql.catalog import NOT_NULL_SUFFIX
-from config.dsql.columns import BATCH, Rows, marked
+from config.dsql.columns import marked
 from config.dsql.ddl.constraints import Constraints
 from config.dsql.ddl.statements import DUPLICATE_COLUMN, DUPLICATE_OBJECT, step
+from config.dsql.rows import BATCH, Rows
 
 
 class Fields(Constraints):

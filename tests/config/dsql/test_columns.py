@@ -11,8 +11,9 @@ from django.db import DataError, IntegrityError, NotSupportedError, models
 from django.test.utils import isolate_apps
 
 from config.dsql.base import DatabaseWrapper
-from config.dsql.columns import Rows, TypeChange
+from config.dsql.columns import TypeChange
 from config.dsql.retry import ConflictRetriesExhausted
+from config.dsql.rows import Rows
 from tests.config.dsql.conftest import run
 
 NUMBERS = count()
