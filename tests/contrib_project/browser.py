@@ -4,7 +4,6 @@
 """
 
 import argparse
-import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,22 +18,10 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from tests.chromium import BROWSER, DRIVER, OPTIONS
 from tests.contrib_project.browsing import PASSWORD, prepared
 
-OPTIONS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-extensions", "--window-size=1280,900",
-)  # fmt: skip
-BROWSERS = ("chromium", "google-chrome")
 PATIENCE = 30  # seconds for a page
-
-
-def installed() -> tuple[str, str] | None:
-    """The browser and its driver, when both are there."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    driver = shutil.which("chromedriver")
-    return (browser, driver) if browser and driver else None
 
 
 class Quiet(WSGIRequestHandler):
@@ -66,14 +53,13 @@ def served() -> Iterator[str]:
 
 @contextmanager
 def chromium() -> Iterator[Chrome]:
-    found = installed()
-    if found is None:
+    if BROWSER is None or DRIVER is None:
         sys.exit("Chromium and chromedriver are not installed.")
     options = ChromeOptions()
-    options.binary_location, driver = found
-    for option in OPTIONS:
+    options.binary_location = BROWSER
+    for option in (*OPTIONS, "--window-size=1280,900"):
         options.add_argument(option)
-    browser = Chrome(options=options, service=ChromeService(executable_path=driver))
+    browser = Chrome(options=options, service=ChromeService(executable_path=DRIVER))
     try:
         yield browser
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ops.sandbox.lifecycle import Status
-from tests.contrib_project import browser
+from tests import chromium
 
 pytestmark = pytest.mark.usefixtures("sandbox")
 LINT = Path(sys.executable).with_name("dsql-lint")
@@ -35,7 +35,7 @@ def test_the_admin_works_after_migrating_from_zero() -> None:
 
 @pytest.mark.e2e
 @pytest.mark.skipif(
-    browser.installed() is None,
+    not (chromium.BROWSER and chromium.DRIVER),
     reason="no Chromium with its driver: apt-get install chromium chromium-driver",
 )
 def test_a_person_administers_in_a_browser(tmp_path: Path) -> None:

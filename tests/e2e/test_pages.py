@@ -2,7 +2,6 @@
 
 import html
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from django.test import Client
 from django.urls import clear_script_prefix, set_script_prefix
 
 from config.api.problems import KINDS
+from tests.chromium import BROWSER, OPTIONS
 from tests.regions import region_server
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 HTML = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
 
@@ -97,12 +96,10 @@ def test_only_the_peers_page_may_read_the_health(
 
 def shown(url: str, profile: Path) -> str:
     """The page's DOM when its scripts have run."""
-    assert CHROMIUM is not None
+    assert BROWSER is not None
     done = subprocess.run(
         [
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
-            *("--no-first-run", "--disable-background-networking", "--disable-sync"),
-            *("--disable-component-update", "--disable-extensions"),
+            *(BROWSER, *OPTIONS),
             *(f"--user-data-dir={profile}", "--enable-logging=stderr", "--v=0"),
             *("--virtual-time-budget=10000", "--dump-dom", url),
         ],
@@ -119,7 +116,7 @@ def text_of(page: str, place: str) -> str:
 
 
 @pytest.mark.e2e
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium: apt-get install chromium")
 @pytest.mark.django_db(transaction=True, databases=["default", "secondary"])
 def test_the_front_page_shows_both_regions(tmp_path: Path, settings: Any) -> None:
     with region_server("default", threads=True) as here:
