@@ -11,6 +11,7 @@ from django.db.models import Field, Model, Q, sql
 from django.utils import timezone
 
 from config.api.conditions import UNCONDITIONAL, Conditions
+from config.dsql.conflicts import constraints
 from config.dsql.retry import run_statement
 from users import versions
 from users.models import User
@@ -78,8 +79,7 @@ def _write(work: Callable[[], Result]) -> Result:
     try:
         return run_statement(work)
     except IntegrityError as error:
-        diagnostics = getattr(error.__cause__, "diag", None)
-        if diagnostics is not None and diagnostics.constraint_name == EMAIL_CONSTRAINT:
+        if EMAIL_CONSTRAINT in constraints(error):
             raise EmailTaken from error
         raise
 

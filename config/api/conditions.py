@@ -1,7 +1,6 @@
 """Preconditions, RFC 9110 section 13: what the client believes the resource to be."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.http import HttpRequest
@@ -51,7 +50,7 @@ def _tags(header: str, value: str | None, *, strong: bool) -> Tags:
         return None
     if value.strip() == "*":
         return frozenset({ANY})
-    members = list(_members(value))
+    members = _members(value)
     if not members:
         raise Problem(
             "malformed",
@@ -60,14 +59,15 @@ def _tags(header: str, value: str | None, *, strong: bool) -> Tags:
     return frozenset(tag for weak, tag in members if not (strong and weak))
 
 
-def _members(value: str) -> Iterator[tuple[bool, str]]:
+def _members(value: str) -> list[tuple[bool, str]]:
     """Whether it is weak, and the opaque tag; none when the list is malformed."""
-    found, at = [], 0
+    found: list[tuple[bool, str]] = []
+    at = 0
     while at < len(value):
         member = MEMBER.match(value, at)
         if member is None:
-            return
+            return []
         if member[2] is not None:
             found.append((member[1] is not None, member[2]))
         at = member.end()
-    yield from found
+    return found

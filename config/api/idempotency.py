@@ -19,13 +19,14 @@ from rest_framework.request import Request
 
 from config.api.models import StoredAnswer
 from config.api.problems import RETRY_AFTER_SECONDS, Problem
-from config.dsql.conflicts import OutcomeUnknown, chain, sqlstates
+from config.dsql.conflicts import OutcomeUnknown, constraints, sqlstates
 from config.dsql.retry import ConflictRetriesExhausted, run_statement
 
 KEPT = timedelta(hours=24)
 SWEEP_ROWS = 1000  # per transaction, which takes 3,000
 KEY = re.compile(r"[!-~]{1,255}")
 UNIQUE_VIOLATION = "23505"
+PRIMARY_KEY = f"{StoredAnswer._meta.db_table}_pkey"  # noqa: SLF001 - Django's documented Meta API
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ class Attempt:
                 raise
             rows = StoredAnswer.objects.filter(pk=self.id)
             stored = run_statement(lambda: next(iter(rows.all()), None))
-            if stored is None and not _by_the_key(error):
+            # The row in the way was not the key's own, but one of what it tells of.
+            if stored is None and PRIMARY_KEY not in constraints(error):
                 raise
         if stored is None:  # it had expired, and a repeat elsewhere has deleted it
             return self._first_or_replay(work)
@@ -96,15 +98,6 @@ class Attempt:
         if path:
             headers["Location"] = f"{self.mount}{path}{below}"
         return HttpResponse(stored.body, status=stored.status, headers=headers)
-
-
-def _by_the_key(error: BaseException) -> bool:
-    """Whether the key's own row was in the way, not one of what it tells of."""
-    own = f"{StoredAnswer._meta.db_table}_pkey"  # noqa: SLF001 - Django's documented Meta API
-    return any(
-        getattr(getattr(link, "diag", None), "constraint_name", None) == own
-        for link in chain(error)
-    )
 
 
 def attempt_of(request: Request, caller: str) -> Attempt | None:

@@ -42,6 +42,12 @@ def sqlstates(error: BaseException) -> set[str]:
     }
 
 
+def constraints(error: BaseException) -> set[str]:
+    """The name of every constraint that was broken, in the exception chain."""
+    named = (getattr(link, "diag", None) for link in chain(error))
+    return {diag.constraint_name for diag in named if diag and diag.constraint_name}
+
+
 def is_conflict(error: BaseException) -> bool:
     """True when a 40001 stands anywhere in the exception chain."""
     return SERIALIZATION_FAILURE in sqlstates(error)
