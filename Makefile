@@ -12,7 +12,7 @@ export DSQL_GOLDEN_DIR ?= $(abspath ../shared/reference/dsql-golden)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format bench rehearse deploy destroy lock clean django-suite contract
+.PHONY: help install run test test-slow check format bench rehearse deploy destroy lock clean django-suite contract
 
 help: ## Explain every target
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -29,8 +29,11 @@ install: $(READY) ## Create .venv and install the locked packages
 run: $(READY) ## Serve both Regions on this machine: http://127.0.0.1:8000 and :8001 (Ctrl-C stops)
 	@$(BIN)/python manage.py run
 
-test: $(READY) ## Run all tests, in random order, against the sandbox
-	@$(BIN)/python -m pytest -q
+test: $(READY) ## Run the tests of every change, in random order, in two processes with a sandbox each
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" $(PYTEST)
+
+test-slow: $(READY) ## Run the tests that take minutes, a fresh environment or a browser
+	@$(BIN)/python -m pytest -q -m slow $(PYTEST)
 
 PRODUCTION := env DJANGO_DEBUG=0 DJANGO_SECRET_KEY="$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')" \
 	ALLOWED_HOSTS=api.example.com CORS_ALLOWED_ORIGINS= API_AUTH=oidc \
