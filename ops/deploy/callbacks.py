@@ -66,6 +66,7 @@ def post(cli: Any) -> None:
             stage,
             Wanted(
                 stages,
+                options.stage,
                 outputs["AccessLogsArn"],
                 topology.tags(stage),
                 options.cors_origins,
@@ -75,7 +76,7 @@ def post(cli: Any) -> None:
         # The peer's front page shows this Region's health; its API may be newer than it.
         peer = topology.function(topology.peer_of(stage))
         function.add_variables(*peer, {"PEER_URL": url})
-        _say(f"{cli.aws_region}: {url} (also {gateway.url(stage)})")
+        _say(f"{cli.aws_region}: {url}")
         _say(f"Try: curl {url}/health")
         _say(f"When both Regions are deployed: {_verification(topology, options)}")
 

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from ops import aws
 
 RATE, BURST = 1000, 2000  # requests a second, and above that for a moment
+CLOSED = 0  # requests a second: API Gateway refuses every one itself, with 429
 # No path (ids are in it), query, body, address or authorization: what, when, how it went.
 ACCESS_LOG = {
     "requestId": "$context.requestId",
@@ -44,9 +45,15 @@ RETRIED = {"THROTTLED", "INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT", "DEFAULT_5
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How the stages of one API shall be."""
+    """How the stages of one API shall be.
+
+    Zappa makes its own stage beside the public one and cannot do without it. What the
+    operator attaches to the public stage (a firewall, a usage plan, a mapping) would not
+    hold there, and its limits would come on top: only the public stage serves.
+    """
 
     stages: tuple[str, ...]
+    public: str
     access_logs: str  # the log group's ARN
     tags: Mapping[str, str]
     cors_origins: Sequence[str]
@@ -113,7 +120,7 @@ class Gateway:
             stageName=name,
             patchOperations=[
                 {"op": "replace", "path": path, "value": value}
-                for path, value in stage_settings(deployment, wanted).items()
+                for path, value in stage_settings(deployment, wanted, name).items()
             ],
         )
         self.client.tag_resource(
@@ -130,15 +137,16 @@ class Gateway:
             raise
 
 
-def stage_settings(deployment: str, wanted: Wanted) -> dict[str, str]:
+def stage_settings(deployment: str, wanted: Wanted, stage: str) -> dict[str, str]:
     """Patch paths of UpdateStage; ``/*/*`` stands for every method."""
+    rate, burst = (RATE, BURST) if stage == wanted.public else (CLOSED, CLOSED)
     return {
         "/deploymentId": deployment,
         "/tracingEnabled": "true",
         "/accessLogSettings/destinationArn": wanted.access_logs,
         "/accessLogSettings/format": json.dumps(ACCESS_LOG, separators=(",", ":")),
-        "/*/*/throttling/rateLimit": str(RATE),
-        "/*/*/throttling/burstLimit": str(BURST),
+        "/*/*/throttling/rateLimit": str(rate),
+        "/*/*/throttling/burstLimit": str(burst),
         "/*/*/metrics/enabled": "true",
         "/*/*/logging/dataTrace": "false",
     }

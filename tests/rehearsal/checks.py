@@ -110,23 +110,21 @@ def created(world: World) -> Iterator[str]:
 
 
 def serves(world: World) -> bool:
-    found = [
-        ask(world, f"{url}/health")
-        for gateway_stage in ("prod",)
-        for url in urls(world, gateway_stage)
-    ] + [
-        ask(world, f"{url}/health")
-        for stage, url in zip(world.topology.regions, urls(world, ""), strict=True)
-        for url in [url + stage]
-    ]
-    assert [each.status for each in found] == [200] * 4, [e.body for e in found]
+    """Both public stages do, and neither of Zappa's own."""
+    for path in ("/health", "/users"):
+        public = [ask(world, f"{url}{path}") for url in urls(world, "prod")]
+        own = [
+            ask(world, f"{url}{stage}{path}")
+            for stage, url in zip(world.topology.regions, urls(world, ""), strict=True)
+        ]
+        assert [each.status for each in public] == [200] * 2, public
+        assert [each.status for each in own] == [429] * 2, own
     return True
 
 
 def of_the_api(world: World) -> Iterator[tuple[str, Holds]]:
     """What each caller may expect; every check names itself."""
     first, second = urls(world, "prod")
-    own = urls(world, "")[0] + next(iter(world.topology.regions))
     yield (
         "an error of the application is a problem, as text",
         lambda: _is_problem(ask(world, f"{first}/nothing"), 404),
@@ -151,7 +149,6 @@ def of_the_api(world: World) -> Iterator[tuple[str, Holds]]:
         ).status == 400
     )  # fmt: skip
     yield "links keep the stage prod", lambda: _links(world, first, "/prod")
-    yield "links keep Zappa's stage", lambda: _links(world, own, "/primary")
     yield "links keep a domain and its base path", lambda: _custom_domain(world)
     yield (
         "the other Region serves its own name",
@@ -278,8 +275,9 @@ def hardened(world: World, stage: str) -> bool:
     for name in ("prod", stage):
         found = api(world, stage).stages[name].to_json()
         limits = found["methodSettings"]["*/*"]
-        assert limits["throttlingRateLimit"] == 1000, limits
-        assert limits["throttlingBurstLimit"] == 2000, limits
+        expected = (1000, 2000) if name == "prod" else (0, 0)
+        found_limits = limits["throttlingRateLimit"], limits["throttlingBurstLimit"]
+        assert found_limits == expected, limits
         assert found["tracingEnabled"] is True, found
         logs = found["accessLogSettings"]
         assert logs["destinationArn"].endswith(function_name(world, stage)), logs

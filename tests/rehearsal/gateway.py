@@ -96,6 +96,8 @@ class Internet:
             # No deployment is behind it, so none of its responses either.
             forbidden = json.dumps({"message": "Forbidden"}).encode()
             return 403, [("Content-Type", "application/json")], forbidden
+        if _is_closed(rest_api.stages[stage]):
+            return gateway_response(rest_api, stage, "THROTTLED", 429)
         if len(body) > MAX_BODY:
             return gateway_response(rest_api, stage, "REQUEST_TOO_LARGE", 413)
         name = _function_of(rest_api)
@@ -175,6 +177,12 @@ def _of_lambda(answer: Mapping[str, Any]) -> Answer:
         for value in values
     ]
     return answer["statusCode"], headers, raw
+
+
+def _is_closed(stage: Any) -> bool:
+    """A limit of no request a second refuses each; others are never reached here."""
+    settings = stage.to_json().get("methodSettings", {}).get("*/*", {})
+    return settings.get("throttlingRateLimit") == 0
 
 
 def _function_of(rest_api: Any) -> str:

@@ -8,7 +8,7 @@ from config.api.problems import KINDS
 from ops.deploy.gateway import ERRORS, Gateway, Wanted, error_response, stage_settings
 
 WANTED = Wanted(
-    ("prod", "primary"), "arn:aws:logs:us-east-1:1:log-group:g", {"Role": "primary"},
+    ("prod", "primary"), "prod", "arn:aws:logs:us-east-1:1:log-group:g", {"Role": "primary"},
     ["https://app.example"],
 )  # fmt: skip
 
@@ -56,10 +56,26 @@ def test_one_allowed_origin_may_read_the_error(
     assert headers.get("gatewayresponse.header.Access-Control-Allow-Origin") == named
 
 
-def test_every_stage_is_limited_logged_and_traced() -> None:
-    found = stage_settings("dep", WANTED)
-    assert found["/*/*/throttling/rateLimit"] == "1000"
-    assert found["/*/*/throttling/burstLimit"] == "2000"
+def limits(stage: str, wanted: Wanted = WANTED) -> tuple[str, str]:
+    found = stage_settings("dep", wanted, stage)
+    return found["/*/*/throttling/rateLimit"], found["/*/*/throttling/burstLimit"]
+
+
+def test_zappas_own_stage_serves_nothing() -> None:
+    assert limits("prod") == ("1000", "2000")
+    assert limits("primary") == ("0", "0")
+
+
+def test_zappas_own_stage_serves_where_it_is_chosen_as_the_public_one() -> None:
+    assert limits("primary", Wanted(("primary",), "primary", "arn", {}, [])) == (
+        "1000",
+        "2000",
+    )
+
+
+@pytest.mark.parametrize("stage", WANTED.stages)
+def test_every_stage_is_logged_and_traced(stage: str) -> None:
+    found = stage_settings("dep", WANTED, stage)
     assert found["/tracingEnabled"] == "true"
     assert found["/*/*/logging/dataTrace"] == "false"
     logged = found["/accessLogSettings/format"]
@@ -72,10 +88,13 @@ def test_a_missing_stage_is_made_on_the_deployment_that_zappa_made(
 ) -> None:
     names = {"restApiId": "abc123"}
     arn = "arn:aws:apigateway:us-east-1::/restapis/abc123/stages/"
-    operations = [
-        {"op": "replace", "path": path, "value": value}
-        for path, value in stage_settings("d1", WANTED).items()
-    ]
+    operations = {
+        name: [
+            {"op": "replace", "path": path, "value": value}
+            for path, value in stage_settings("d1", WANTED, name).items()
+        ]
+        for name in WANTED.stages
+    }
     with Stubber(gateway.client) as stub:
         stub.add_response(
             "get_gateway_responses", configured(["https://app.example"]),
@@ -97,7 +116,7 @@ def test_a_missing_stage_is_made_on_the_deployment_that_zappa_made(
             else:
                 stub.add_response("get_stage", {"deploymentId": "d1"}, stage)
             stub.add_response(
-                "update_stage", {}, {**stage, "patchOperations": operations}
+                "update_stage", {}, {**stage, "patchOperations": operations[name]}
             )
             stub.add_response(
                 "tag_resource",
@@ -109,7 +128,7 @@ def test_a_missing_stage_is_made_on_the_deployment_that_zappa_made(
 
 
 def test_changed_errors_come_with_a_deployment_of_their_own(gateway: Gateway) -> None:
-    wanted = Wanted(("primary",), "arn", {}, ["https://new.example"])
+    wanted = Wanted(("primary",), "primary", "arn", {}, ["https://new.example"])
     with Stubber(gateway.client) as stub:
         stub.add_response("get_gateway_responses", configured(["https://old.example"]))
         for _ in ERRORS:
@@ -124,7 +143,7 @@ def test_changed_errors_come_with_a_deployment_of_their_own(gateway: Gateway) ->
                 "stageName": "primary",
                 "patchOperations": [
                     {"op": "replace", "path": path, "value": value}
-                    for path, value in stage_settings("d2", wanted).items()
+                    for path, value in stage_settings("d2", wanted, "primary").items()
                 ],
             },
         )
