@@ -23,7 +23,7 @@ from config.dsql.conflicts import OutcomeUnknown, constraints, sqlstates
 from config.dsql.retry import ConflictRetriesExhausted, run_statement
 
 KEPT = timedelta(hours=24)
-SWEEP_ROWS = 1000  # per transaction, which takes 3,000
+DELETED_ROWS = 1000  # per transaction, which takes 3,000
 KEY = re.compile(r"[!-~]{1,255}")
 UNIQUE_VIOLATION = "23505"
 PRIMARY_KEY = f"{StoredAnswer._meta.db_table}_pkey"  # noqa: SLF001 - Django's documented Meta API
@@ -119,14 +119,14 @@ def attempt_of(request: Request, caller: str) -> Attempt | None:
     )
 
 
-def sweep() -> int:
-    """Delete the answers that are kept no longer, in batches; returns how many."""
+def delete_expired() -> int:
+    """Delete the responses that are kept no longer, in batches; returns how many."""
     old = StoredAnswer.objects.filter(created_at__lt=timezone.now() - KEPT)
-    ids = old.order_by("created_at").values_list("pk", flat=True)[:SWEEP_ROWS]
-    swept = 0
+    ids = old.order_by("created_at").values_list("pk", flat=True)[:DELETED_ROWS]
+    deleted = 0
     while batch := run_statement(lambda: list(ids.all())):
-        swept += _delete(StoredAnswer.objects.filter(pk__in=batch))
-    return swept
+        deleted += _delete(StoredAnswer.objects.filter(pk__in=batch))
+    return deleted
 
 
 def _delete(rows: QuerySet[StoredAnswer]) -> int:

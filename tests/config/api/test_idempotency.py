@@ -112,7 +112,7 @@ def test_a_spent_retry_budget_is_409(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer["Retry-After"] == "1"
 
 
-def test_an_expired_answer_is_forgotten_and_swept() -> None:
+def test_an_expired_response_is_forgotten_and_deleted() -> None:
     post()
     for number in range(3):
         post(
@@ -125,8 +125,8 @@ def test_an_expired_answer_is_forgotten_and_swept() -> None:
     assert "Idempotency-Replayed" not in post()
     assert User.objects.count() == 4
     out = StringIO()
-    call_command("sweep_answers", format="json", stdout=out)
-    assert json.loads(out.getvalue()) == {"swept": 2}
+    call_command("delete_expired_responses", format="json", stdout=out)
+    assert json.loads(out.getvalue()) == {"deleted": 2}
     assert StoredAnswer.objects.count() == 2
 
 
@@ -149,13 +149,15 @@ def test_concurrent_repeats_of_an_expired_key_make_one_user(
             assert User.objects.count() == 1
 
 
-def test_the_sweep_goes_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idempotency, "SWEEP_ROWS", 2)
+def test_expired_responses_are_deleted_in_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(idempotency, "DELETED_ROWS", 2)
     old = timezone.now() - 2 * idempotency.KEPT
     for _ in range(5):
         StoredAnswer.objects.create(status=201, created_at=old)
-    assert idempotency.sweep() == 5
-    assert idempotency.sweep() == 0
+    assert idempotency.delete_expired() == 5
+    assert idempotency.delete_expired() == 0
 
 
 def test_a_key_costs_no_round_trip_and_a_replay_one(sandbox: lifecycle.Status) -> None:

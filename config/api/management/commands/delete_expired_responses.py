@@ -7,14 +7,16 @@ from config.api import idempotency
 
 
 class Command(BaseCommand):
-    help = "Delete the stored answers to Idempotency-Keys older than 24 hours."
+    help = (
+        "Delete the stored responses to Idempotency-Keys that are older than 24 hours."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--format", choices=("text", "json"), default="text")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        swept = idempotency.sweep()
+        deleted = idempotency.delete_expired()
         if options["format"] == "json":
-            self.stdout.write(f'{{"swept": {swept}}}')
+            self.stdout.write(f'{{"deleted": {deleted}}}')
         else:
-            self.stdout.write(f"Swept {swept} stored answers.")
+            self.stdout.write(f"Deleted {deleted} expired responses.")
