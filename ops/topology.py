@@ -12,7 +12,8 @@ from config import env as environment
 PRIMARY, SECONDARY = ROLES = ("primary", "secondary")
 MANAGED_BY = "multi-region-app"
 # Functions, roles, stacks and buckets are named after it, so it is narrower than a tag's value.
-PREFIX = re.compile(r"[a-z](-?[a-z0-9]){0,31}")
+# Rights are given by names that begin with it: one or two letters would name too much.
+PREFIX = re.compile(r"(?=.{3,32}$)(?=([-0-9]*[a-z]){3})[a-z](-?[a-z0-9])*")
 REGION = re.compile(r"(us-gov|[a-z]{2})-[a-z]+-[1-9]")
 # Members of one set lie on one continent (user guide, "Multi-Region clusters"); AWS
 # itself says which of its Regions may be combined.
@@ -40,8 +41,9 @@ class Topology:
         prefix = environment.text("CLUSTER_NAME_PREFIX", MANAGED_BY, env=env)
         if not PREFIX.fullmatch(prefix):
             raise ImproperlyConfigured(
-                f"CLUSTER_NAME_PREFIX is {prefix!r}; use 1 to 32 lower-case letters, digits and "
-                f"single hyphens, beginning with a letter and not ending with a hyphen."
+                f"CLUSTER_NAME_PREFIX is {prefix!r}; use 3 to 32 lower-case letters, digits and "
+                f"single hyphens, at least three of them letters, beginning with a letter and "
+                f"not ending with a hyphen."
             )
         primary = _region("PRIMARY_REGION", "us-east-1", env)
         if single_region:

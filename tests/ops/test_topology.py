@@ -34,7 +34,11 @@ def test_a_single_region_has_neither_peer_nor_witness() -> None:
         ({"PRIMARY_REGION": "US East"}, "PRIMARY_REGION is 'US East'"),
         ({"PRIMARY_REGION": "us-east-1a"}, "use one like us-east-1"),
         ({"CLUSTER_NAME_PREFIX": "My App"}, "CLUSTER_NAME_PREFIX is 'My App'"),
-        ({"CLUSTER_NAME_PREFIX": "a" * 33}, "1 to 32"),
+        ({"CLUSTER_NAME_PREFIX": "a" * 33}, "3 to 32"),
+        ({"CLUSTER_NAME_PREFIX": "a" + "-b" * 16}, "3 to 32"),
+        ({"CLUSTER_NAME_PREFIX": "a"}, "at least three of them letters"),
+        ({"CLUSTER_NAME_PREFIX": "ab"}, "at least three of them letters"),
+        ({"CLUSTER_NAME_PREFIX": "a-1-2-b"}, "at least three of them letters"),
         ({"CLUSTER_NAME_PREFIX": "app-"}, "not ending with a hyphen"),
         ({"CLUSTER_NAME_PREFIX": ""}, "CLUSTER_NAME_PREFIX is ''"),
     ],
@@ -44,6 +48,12 @@ def test_refuses_what_cannot_work_and_names_the_variable(
 ) -> None:
     with pytest.raises(ImproperlyConfigured, match=says):
         Topology.from_environment(env)
+
+
+@pytest.mark.parametrize("prefix", ["abc", "a1b2c3", "a-b-c", "a" * 32])
+def test_a_prefix_of_three_letters_is_accepted(prefix: str) -> None:
+    env = {"CLUSTER_NAME_PREFIX": prefix}
+    assert Topology.from_environment(env).prefix == prefix
 
 
 def test_regions_of_one_continent_may_have_different_beginnings() -> None:
