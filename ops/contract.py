@@ -30,7 +30,7 @@ JSON, MERGE_PATCH, NDJSON, HTML = (
     "text/html",
 )
 MOMENT = {"type": "string", "format": "date-time"}
-ALWAYS = ("method_not_allowed", "internal_error")
+ALWAYS = ("host_not_allowed", "method_not_allowed", "internal_error")
 GUARDED = (
     "unauthenticated",
     "insufficient_scope",

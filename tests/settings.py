@@ -6,7 +6,7 @@ os.environ.setdefault("DJANGO_SECRET_KEY", "tests-only-" + "k" * 50)
 os.environ.setdefault("API_AUTH", "none")
 os.environ.setdefault("API_RATE_LIMIT", "0")
 os.environ.setdefault("CORS_ALLOWED_ORIGINS", "https://app.example.com")
-os.environ.setdefault("ALLOWED_HOSTS", "testserver,localhost,127.0.0.1")
+os.environ.setdefault("ALLOWED_HOSTS", "testserver")
 
 from config.settings_ops import *  # noqa: F403 - the environment above comes first
 from config.settings_ops import DATABASES as SERVED

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from config.api import problems
+from config.api import hosts, problems
 from config.api.views import region
 from config.dsql.endpoints import peer_region
 
@@ -24,14 +24,24 @@ HEADERS = {
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
+def _host_refused() -> problems.Problem:
+    return problems.Problem(
+        "host_not_allowed",
+        "The Host header is missing, or names a host that this API does not serve.",
+    )
+
+
 class APIMiddleware:
-    """Size limit before reading, the serving Region and security headers after."""
+    """Host and size limit before reading, the serving Region and security headers after."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self.get_response(request)
+        if hosts.is_allowed(request.META):
+            response = self.get_response(request)
+        else:
+            response = problems.respond(_host_refused())
         response["X-Served-By-Region"] = region()
         if elsewhere := peer_region():
             response["X-Database-Region"] = elsewhere

@@ -49,6 +49,11 @@ KINDS = {
     "malformed": Kind(
         400, "The request cannot be read.", "Correct what the detail names."
     ),
+    "host_not_allowed": Kind(
+        400,
+        "The Host header is missing or is not one of the API's names.",
+        "Call the API by its own name; the operator lists others in ALLOWED_HOSTS.",
+    ),
     "invalid": Kind(
         400,
         "Fields of the body are refused; errors points at each.",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from config.api.hosts import GATEWAY_NAME
 from config.wsgi import application as django
 
 Environ = dict[str, Any]
@@ -22,6 +23,9 @@ def application(environ: Environ, start_response: StartResponse) -> Iterable[byt
     source = (context.get("identity") or {}).get("sourceIp")
     environ["REMOTE_ADDR"] = source or ""
     environ[CALLER] = caller_of(context)
+    # "This should be the same as the incoming Host header": API Gateway developer guide,
+    # "Variables for data models, authorizers, mapping templates".
+    environ[GATEWAY_NAME] = str(context.get("domainName") or "").lower()
     return django(environ, start_response)
 
 

@@ -50,7 +50,7 @@ def deployed(topology: Topology, options: Options, stage: str) -> dict[str, Any]
         "DSQL_ENDPOINT": clusters[stage].endpoint,
         "DSQL_PEER_ENDPOINT": clusters[peer].endpoint,
         "DSQL_USER": RUNTIME_ROLE,
-        "ALLOWED_HOSTS": ",".join(allowed_hosts(topology, options, stage)),
+        "ALLOWED_HOSTS": ",".join(options.allowed_hosts),
         "LOG_FORMAT": "json",
         "METRICS_NAMESPACE": topology.prefix,
         **peer_url(topology, options, peer),
@@ -69,14 +69,6 @@ def peer_url(topology: Topology, options: Options, peer: str) -> dict[str, str]:
     """Where the front page finds the peer's health; nothing before the peer is deployed."""
     gateway = Gateway.of(*topology.function(peer))
     return {"PEER_URL": gateway.url(options.stage)} if gateway else {}
-
-
-def allowed_hosts(topology: Topology, options: Options, stage: str) -> tuple[str, ...]:
-    """The API's own host, whose first label is known only afterwards, and the operator's."""
-    return (
-        f".execute-api.{topology.regions[stage]}.amazonaws.com",
-        *options.allowed_hosts,
-    )
 
 
 def require_current_schema(topology: Topology, environ: dict[str, str]) -> None:

@@ -151,6 +151,10 @@ def of_the_api(world: World) -> Iterator[tuple[str, Holds]]:
     yield "links keep the stage prod", lambda: _links(world, first, "/prod")
     yield "links keep a domain and its base path", lambda: _custom_domain(world)
     yield (
+        "health is told to either kind of name, and no other name is served",
+        lambda: _names(world),
+    )
+    yield (
         "the other Region serves its own name",
         lambda: (
             ask(world, f"{second}/health").json["region"]
@@ -268,6 +272,22 @@ def _custom_domain(world: World) -> bool:
         assert answer["statusCode"] == 200, answer
         link = json.loads(answer["body"])["next"]
         assert link.startswith(f"{base}/users?"), link
+    return True
+
+
+def _names(world: World) -> bool:
+    """API Gateway says by which name it routed: the Host must be that one."""
+    for stage, region in world.topology.regions.items():
+        function = world.functions.get(region, function_name(world, stage))
+        own = f"{api(world, stage).id}.execute-api.{region}.amazonaws.com"
+        for routed in (own, "api.example.com"):
+            for host in (routed, "rebound.example.com"):
+                event = proxy_event(
+                    "GET", routed, "prod", "/health", "", Message(), b""
+                )
+                event["multiValueHeaders"]["Host"] = [host]
+                status = function.invoke(event)["statusCode"]
+                assert status == (200 if host == routed else 400), (host, status)
     return True
 
 

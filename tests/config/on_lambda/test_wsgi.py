@@ -28,6 +28,7 @@ def event(
         "requestContext": {
             "path": seen,
             "stage": "prod",
+            "domainName": host,
             "identity": {"sourceIp": "192.0.2.7"},
         },
         "body": None,
@@ -43,7 +44,7 @@ def get(asked: dict[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     # As Django's test client: the database is none of these tests' business.
     request_started.disconnect(close_old_connections)
     try:
-        with override_settings(ALLOWED_HOSTS=["*"]):
+        with override_settings(ALLOWED_HOSTS=[]):
             chunks = application(environ, lambda line, *_: status.append(line))
             return status[0], json.loads(b"".join(chunks)), environ
     finally:
@@ -113,6 +114,32 @@ def test_the_caller_is_whom_an_authorizer_let_in(
     asked = event(API, "/prod/", "/", None)
     asked["requestContext"] |= known
     assert get(asked)[2]["apigateway.caller"] == caller
+
+
+@pytest.mark.parametrize(
+    "host", [API, API.upper(), f"{API}:443", "api.example.com", "API.Example.com."]
+)
+def test_the_names_that_api_gateway_routes_by_need_no_listing(host: str) -> None:
+    asked = event(host, "/prod/health/live", "/health/live", "health/live")
+    asked["requestContext"]["domainName"] = (
+        host.lower().removesuffix(":443").removesuffix(".")
+    )
+    assert get(asked)[0].startswith("200")
+
+
+@pytest.mark.parametrize(
+    ("host", "routed"),
+    [("other42.execute-api.us-east-1.amazonaws.com", API), (f"{API}.example.com", API),
+     ("rebound.example.com", API), (API, None), (API, ""), (None, API), ("", API),
+     ("localhost", API), ("127.0.0.1", API), ("zappa", API)],
+)  # fmt: skip
+def test_another_name_is_refused(host: str | None, routed: str | None) -> None:
+    asked = event(str(host), "/prod/users", "/users", "users")
+    asked["requestContext"]["domainName"] = routed
+    if host is None:
+        del asked["headers"]["Host"], asked["multiValueHeaders"]["Host"]
+    status, body, _ = get(asked)
+    assert (status, body["code"]) == ("400 Bad Request", "host_not_allowed")
 
 
 def test_an_unknown_path_is_a_problem() -> None:
