@@ -12,7 +12,7 @@ export DSQL_GOLDEN_DIR ?= $(abspath ../shared/reference/dsql-golden)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow check format bench rehearse deploy destroy lock clean django-suite contract
+.PHONY: help install run test test-slow check format bench rehearse deploy destroy lock sbom clean django-suite contract
 
 help: ## Explain every target
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -80,7 +80,11 @@ lock: ## Resolve pyproject.toml again into requirements/*.txt (needs uv)
 	uv pip compile pyproject.toml $(LOCK) --group deploy -c requirements/runtime.txt -o requirements/deploy.txt
 	uv pip compile pyproject.toml $(LOCK) --group dev -c requirements/runtime.txt -o requirements/dev.txt
 	uv pip compile pyproject.toml $(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
+	uv pip compile $(LOCK) --group audit -c requirements/dev.txt -o requirements/audit.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links
+
+sbom: $(READY) ## Write sbom.json, what the Lambda package holds (CycloneDX); works offline
+	@$(BIN)/python -m ops.deploy.sbom sbom.json
 
 clean: ## Stop the sandbox; remove it, .venv and every cache
 	-@test -x $(BIN)/python && $(BIN)/python manage.py sandbox reset --yes

@@ -149,11 +149,16 @@ def dependencies(target: Target, say: Callable[[str], None]) -> Path:
 
 
 def requirements() -> str:
+    """The lock of what is packaged."""
+    return "".join(pins())
+
+
+def pins() -> list[str]:
     """The runtime lock, and from the deployment lock what Zappa's handler needs."""
     folder = PROJECT / "requirements"
     pinned = _blocks((folder / "deploy.txt").read_text())
-    handler = [pinned[name] for name in HANDLER]
-    return (folder / "runtime.txt").read_text() + "".join(handler)
+    runtime = _blocks((folder / "runtime.txt").read_text())
+    return [*runtime.values(), *(pinned[name] for name in HANDLER)]
 
 
 def check(entries: Mapping[str, Path], architecture: str) -> None:
