@@ -151,7 +151,8 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
         {200: answer("The index.", ref("schemas", "Index"), page=True)},
     ),
     ("health", "GET"): operation(
-        "Whether this Region can serve: its database answers and has every migration.",
+        "Whether this Region can serve: its database answers and has every migration. Never "
+        "limited; the state is at most a second old.",
         {200: answer("It can.", HEALTH),
          503: answer("It cannot, and why.", HEALTH, "Retry-After")},
     ),

@@ -44,6 +44,14 @@ def no_script_prefix_stays() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def no_health_stays() -> None:
+    """What /health found in another test is cached for a second."""
+    from config.api import health  # Django is set up by now
+
+    health.STATE.clear()
+
+
+@pytest.fixture(autouse=True)
 def no_aws_session_stays() -> Iterator[None]:
     """A session keeps the credentials of the test that made it."""
     yield

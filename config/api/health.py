@@ -1,6 +1,10 @@
 """Whether this Region can serve: its database answers and holds every migration."""
 
+import threading
+import time
+from collections.abc import Callable
 from functools import cache
+from typing import NamedTuple
 
 from django.db import DatabaseError, ProgrammingError
 from django.db.migrations.loader import MigrationLoader
@@ -14,18 +18,58 @@ from config.dsql.conflicts import sqlstates
 from config.dsql.retry import run_statement
 
 UNDEFINED_TABLE = "42P01"
+CACHE_SECONDS = 1.0
+
+
+class State(NamedTuple):
+    database: str
+    schema: str
+
+
+class CachedState:
+    """The state that ``probe`` finds, asked for at most once a second.
+
+    Nobody is limited in asking for health, and many checkers ask at once.
+    """
+
+    def __init__(
+        self, probe: Callable[[], State], clock: Callable[[], float] = time.time
+    ) -> None:
+        # Wall clock: the monotonic clock stands still while Lambda is frozen.
+        self._probe, self._clock = probe, clock
+        self._lock = threading.Lock()  # those who come meanwhile get the same result
+        self._state: State | None = None
+        self._at = 0.0
+
+    def get(self) -> State:
+        with self._lock:
+            age = self._clock() - self._at
+            if self._state is None or not 0 <= age < CACHE_SECONDS:
+                self._state = self._probe()
+                self._at = self._clock()
+            return self._state
+
+    def clear(self) -> None:
+        with self._lock:
+            self._state = None
+
+
+def probe() -> State:
+    """Ask the database: one round trip."""
+    try:
+        behind = unapplied()
+    except DatabaseError:
+        return State("unreachable", "unknown")
+    return State("ok", "behind" if behind else "current")
+
+
+STATE = CachedState(probe)
 
 
 @safe
 def health(request: HttpRequest) -> HttpResponse:
-    """200, or 503 naming what is wrong; one database round trip."""
-    try:
-        behind = unapplied()
-    except DatabaseError:
-        response = _answer(database="unreachable", schema="unknown")
-    else:
-        response = _answer(database="ok", schema="behind" if behind else "current")
-    return _readable_by_peer(request, response)
+    """200, or 503 naming what is wrong."""
+    return _readable_by_peer(request, _answer(*STATE.get()))
 
 
 def _readable_by_peer(request: HttpRequest, response: HttpResponse) -> HttpResponse:
@@ -37,7 +81,7 @@ def _readable_by_peer(request: HttpRequest, response: HttpResponse) -> HttpRespo
     return response
 
 
-def _answer(*, database: str, schema: str) -> HttpResponse:
+def _answer(database: str, schema: str) -> HttpResponse:
     well = (database, schema) == ("ok", "current")
     content = {
         "status": "ok" if well else "unavailable",

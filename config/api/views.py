@@ -116,11 +116,24 @@ class JSONView(APIView):
     max_body_bytes = 64 * 1024
     taken: limits.Taken | None = None
 
+    def perform_authentication(self, request: Request) -> None:
+        """Whoever is not let in is limited by address, so that guesses are few."""
+        try:
+            super().perform_authentication(request)
+        except problems.Problem as problem:
+            if problem.code == "unauthenticated":
+                self._take(_address(request))
+            raise
+
     def check_throttles(self, request: Request) -> None:
+        caller = access.caller_of(request).id
+        self._take(f"caller {caller}" if caller else _address(request))
+
+    def _take(self, bucket: str) -> None:
+        """Raises Problem 429."""
         if not settings.API_RATE_LIMIT:
             return
-        caller = access.caller_of(request).id or request.META.get("REMOTE_ADDR", "")
-        self.taken = limits.BUCKETS.take(caller, settings.API_RATE_LIMIT)
+        self.taken = limits.BUCKETS.take(bucket, settings.API_RATE_LIMIT)
         if self.taken.wait:
             raise problems.Problem(
                 "rate_limited",
@@ -129,12 +142,12 @@ class JSONView(APIView):
             )
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Who, may they, how often; no versions, and no choice of renderers."""
+        """Who, how often, may they; no versions, and no choice of renderers."""
         if request.method == "OPTIONS":
             return  # what may be asked here is no secret
         self.perform_authentication(request)
-        self.check_permissions(request)
         self.check_throttles(request)
+        self.check_permissions(request)
         takes_body = request.method in WITH_BODY and hasattr(
             self, request.method.lower()
         )
@@ -178,6 +191,10 @@ class JSONView(APIView):
 
     def get_exception_handler(self) -> Any:
         return problems.handle
+
+
+def _address(request: Request) -> str:
+    return f"address {limits.network_of(request.META.get('REMOTE_ADDR', ''))}"
 
 
 def safe(view: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:

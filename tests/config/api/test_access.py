@@ -16,7 +16,7 @@ from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
-from config.api import tokens
+from config.api import limits, tokens
 from tests.users.test_api import ADA, send
 
 pytestmark = pytest.mark.django_db
@@ -279,6 +279,32 @@ def test_an_issuer_that_is_away_is_503_not_401(issuer: Issuer) -> None:
     answer = get(token())
     assert (answer.status_code, answer.json()["code"]) == (503, "issuer_unavailable")
     assert answer["Retry-After"] == "30"
+
+
+def test_failed_tokens_are_limited_by_address_and_good_ones_are_not(
+    settings: Any,
+) -> None:
+    limits.BUCKETS.clear()
+    settings.API_RATE_LIMIT = 3
+
+    def ask(bearer: str | None, address: str) -> Any:
+        headers = {} if bearer is None else {"authorization": f"Bearer {bearer}"}
+        return Client().get("/users", headers=headers, REMOTE_ADDR=address)
+
+    for bearer in ("rubbish", None, token(kid="other")):
+        assert ask(bearer, "2001:db8::1").status_code == 401
+    refused = ask("rubbish", "2001:db8::2")
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert int(refused["Retry-After"]) > 0
+    assert ask(token(), "2001:db8::1").status_code == 200
+    assert ask("rubbish", "2001:db8:0:1::1").status_code == 401
+
+
+def test_a_token_without_the_scope_is_limited_as_any_other(settings: Any) -> None:
+    limits.BUCKETS.clear()
+    settings.API_RATE_LIMIT = 2
+    answers = [get(token(scope="")).status_code for _ in range(3)]
+    assert answers == [403, 403, 429]
 
 
 def test_callers_do_not_share_idempotency_keys() -> None:

@@ -26,13 +26,61 @@ def test_a_bucket_empties_refuses_and_refills() -> None:
     assert buckets.take("ada", 60).remaining == 59
 
 
-def test_silent_callers_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_CALLERS", 2)
+def test_the_fullest_buckets_are_forgotten_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "MAX_CALLERS", 100)
     buckets = limits.Buckets(clock=lambda: 0.0)
-    for caller in ("a", "b", "a", "c", "a"):
-        last = buckets.take(caller, 10)
-    assert last.remaining == 7
-    assert buckets.take("b", 10).remaining == 9
+    for _ in range(10):
+        buckets.take("emptied", 10)
+    for number in range(1000):  # one customer with many addresses
+        assert buckets.take(f"address {number}", 10).wait == 0
+        assert len(buckets._levels) <= 100
+    assert buckets.take("emptied", 10).wait > 0
+
+
+def test_a_bucket_that_has_refilled_counts_as_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(limits, "MAX_CALLERS", 2)
+    buckets = limits.Buckets(clock=lambda: now)
+    for _ in range(10):
+        buckets.take("early", 10)
+    now = 59.0
+    for _ in range(5):
+        buckets.take("late", 10)
+    buckets.take("new", 10)
+    assert set(buckets._levels) == {"late", "new"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+     ("2001:db8:1:2::1", "2001:0DB8:0001:0002::1", True),
+     ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+     ("::ffff:192.0.2.1", "192.0.2.1", True),
+     ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+     ("192.0.2.1", "192.0.2.2", False), ("fe80::1%eth0", "fe80::2%eth1", True),
+     ("", "192.0.2.1", False), (":x", ":y", False)],
+)  # fmt: skip
+def test_an_ipv6_customer_is_one_caller(
+    client: Client, settings: Any, one: str, other: str, same: bool
+) -> None:
+    limits.BUCKETS.clear()
+    settings.API_RATE_LIMIT = 1
+    assert client.get("/users", REMOTE_ADDR=one).status_code == 200
+    second = client.get("/users", REMOTE_ADDR=other)
+    assert second.status_code == (429 if same else 200)
+
+
+def test_an_address_is_never_a_callers_bucket(client: Client, settings: Any) -> None:
+    limits.BUCKETS.clear()
+    settings.API_RATE_LIMIT = 1
+    known = {"apigateway.caller": "192.0.2.1", "REMOTE_ADDR": "192.0.2.9"}
+    assert client.get("/users", **known).status_code == 200
+    assert client.get("/users", REMOTE_ADDR="192.0.2.1").status_code == 200
+    assert client.get("/users", **known).status_code == 429
 
 
 def test_answers_say_what_is_left_and_429_when_to_come_back(
