@@ -7,12 +7,12 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
-from contextlib import suppress
+from collections.abc import Coroutine
+from contextlib import closing, suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psycopg
 
@@ -22,13 +22,14 @@ from ops.sandbox.control_server import ControlServer
 from ops.sandbox.control_store import CLUSTERS
 from ops.sandbox.faultline import Switchboard, socket_path
 from ops.sandbox.jobs import Worker
-from ops.sandbox.postgres import Postgres, PostgresError
+from ops.sandbox.postgres import Postgres, PostgresError, Superuser
 from ops.sandbox.server import Backend, Server
 from ops.sandbox.state import State, StateError, job_delay, write_private
 
 logger = logging.getLogger(__name__)
 BACKLOG = 512
 TICK_SECONDS = 0.2
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds between attempts to start PostgreSQL
 
 
 def listen(port: int) -> socket.socket:
@@ -40,23 +41,52 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-class Mapping:
-    """Who may be whom: the rows of ``AWS IAM GRANT``, read at each login."""
+def may_be(superuser: Superuser, arn: str, role: str) -> bool:
+    """Whether a row of ``AWS IAM GRANT`` lets the one be the other; asked at each login."""
+    query = (
+        "SELECT 1 FROM sandbox.iam_mapping m JOIN pg_roles r ON r.oid = m.role "
+        "WHERE m.arn = %s AND r.rolname = %s"
+    )
+    return bool(superuser.rows(query, (arn, role)))
 
-    def __init__(self, postgres: Postgres) -> None:
-        self._connection = postgres.connect()
-        self._lock = threading.Lock()
 
-    def may_be(self, arn: str, role: str) -> bool:
-        query = (
-            "SELECT 1 FROM sandbox.iam_mapping m JOIN pg_roles r ON r.oid = m.role "
-            "WHERE m.arn = %s AND r.rolname = %s"
-        )
-        with self._lock:
-            return self._connection.execute(query, (arn, role)).fetchone() is not None
+class Keeper:
+    """Runs PostgreSQL and starts it again whenever it ends by itself."""
 
-    def close(self) -> None:
-        self._connection.close()
+    def __init__(self, postgres: Postgres, *, durable: bool) -> None:
+        self._postgres = postgres
+        self._start = partial(postgres.start, durable=durable)
+        self._starting: asyncio.Future[None] | None = None
+
+    async def start(self) -> None:
+        """Raises PostgresError."""
+        self._starting = asyncio.ensure_future(asyncio.to_thread(self._start))
+        await asyncio.shield(self._starting)
+
+    async def keep(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            code = await asyncio.to_thread(self._postgres.wait)
+            cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            logger.warning("PostgreSQL ended (%s); starting it again", cause)
+            await self._restart()
+            logger.warning("PostgreSQL serves again")
+
+    async def _restart(self) -> None:
+        seconds = FIRST_PAUSE
+        while True:
+            try:
+                return await self.start()
+            except (PostgresError, OSError, psycopg.Error) as error:
+                logger.warning("%s; trying again in %s s", error, seconds)
+            await asyncio.sleep(seconds)
+            seconds = min(2 * seconds, LONGEST_PAUSE)
+
+    async def stop(self) -> None:
+        """End PostgreSQL, also one that is just starting."""
+        if self._starting is not None:
+            await asyncio.wait({self._starting})
+        await asyncio.to_thread(self._postgres.stop)
 
 
 async def serve(root: Path) -> None:
@@ -65,60 +95,85 @@ async def serve(root: Path) -> None:
     if state is None:
         raise StateError(f"{root} holds no sandbox.")
     listener = listen(state.port)
-    authority = Authority(root / "tls")
     postgres = Postgres(root)
+    keeper = Keeper(postgres, durable=state.durable)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await asyncio.to_thread(postgres.start)
-    mapping = Mapping(postgres)
-    worker = Worker(postgres.connect, partial(job_delay, root))
     try:
-        control = Control(
-            root / CLUSTERS,
-            state.timing,
-            clock=time.time,
-            clear=postgres.clear,
-            fault=lambda action, region: api_fault(server.faults, action, region),
-        )
-        backend = Backend(
-            cache(authority.context),
-            control,
-            ControlServer(control, state.find_key),
-            state.find_key,
-            mapping.may_be,
-            postgres.socket_path,
-        )
-        server = Server(backend, listener)
-        serving = asyncio.create_task(server.serve())
-        living = asyncio.create_task(_live(control, server))
-        working = asyncio.create_task(server.work(worker))
-        ended = asyncio.create_task(asyncio.to_thread(postgres.wait))
-        stopping = asyncio.create_task(stop.wait())
-        switchboard = Switchboard(server.faults, server.enforce, server.connections)
+        await keeper.start()
+        with (
+            closing(Superuser(postgres.connect)) as mapping,
+            closing(Superuser(postgres.connect)) as jobs,
+        ):
+            server = _server(root, state, postgres, mapping, listener)
+            worker = Worker(jobs, partial(job_delay, root))
+            await _run(root, server, stop, keeper.keep(), _work(server, worker))
+    finally:
+        await keeper.stop()
+
+
+def _server(
+    root: Path,
+    state: State,
+    postgres: Postgres,
+    mapping: Superuser,
+    listener: socket.socket,
+) -> Server:
+    control = Control(
+        root / CLUSTERS,
+        state.timing,
+        clock=time.time,
+        clear=postgres.clear,
+        fault=lambda action, region: api_fault(server.faults, action, region),
+    )
+    backend = Backend(
+        cache(Authority(root / "tls").context),
+        control,
+        ControlServer(control, state.find_key),
+        state.find_key,
+        partial(may_be, mapping),
+        postgres.socket_path,
+    )
+    server = Server(backend, listener)
+    return server  # the name is bound now for what asks it about faults
+
+
+async def _run(
+    root: Path, server: Server, stop: asyncio.Event, *others: Coroutine[Any, Any, None]
+) -> None:
+    """Serve until told to stop. Raises what ended a part of it."""
+    parts = (server.serve(), _live(server), *others, stop.wait())
+    tasks = {asyncio.ensure_future(part) for part in parts}
+    switchboard = Switchboard(server.faults, server.enforce, server.connections)
+    try:
         async with switchboard.listening(socket_path(root)):
             write_private(root / "ready", str(os.getpid()))
-            await asyncio.wait(
-                {serving, living, working, ended, stopping},
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-        if not stop.is_set():
-            logger.error("the listener or PostgreSQL ended by itself; stopping")
-        for task in (serving, living, working, stopping):
-            task.cancel()
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
     finally:
         (root / "ready").unlink(missing_ok=True)
         socket_path(root).unlink(missing_ok=True)
-        mapping.close()
-        worker.close()
-        postgres.stop()
+        for task in tasks:
+            task.cancel()
 
 
-async def _live(control: Control, server: Server) -> None:
+async def _work(server: Server, worker: Worker) -> None:
+    """Run the jobs; while PostgreSQL is away they wait."""
+    while True:
+        try:
+            await server.work(worker)
+        except psycopg.Error as error:
+            logger.warning("jobs wait for PostgreSQL: %s", error)
+        await asyncio.sleep(FIRST_PAUSE)
+
+
+async def _live(server: Server) -> None:
     """Let the clusters' life cycle go on, and end connections to those that are gone."""
     while True:
         await asyncio.sleep(TICK_SECONDS)
-        await asyncio.to_thread(control.settle)
+        await asyncio.to_thread(server.backend.clusters.settle)
         server.cut_refused()
 
 

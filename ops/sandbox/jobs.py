@@ -5,13 +5,12 @@ A statement with ASYNC leaves a row in ``sandbox.jobs`` (jobs.sql) in its transa
 stopped or killed are found again.
 """
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import psycopg
 from psycopg import errors
+
+from ops.sandbox.postgres import Superuser
 
 UNFINISHED = "status IN ('submitted', 'processing')"
 
@@ -28,17 +27,13 @@ class Due:
 class Worker:
     """The jobs of one PostgreSQL. Its methods block; call them in a thread."""
 
-    def __init__(
-        self, connect: Callable[[], psycopg.Connection[Any]], delay: Callable[[], float]
-    ) -> None:
-        self._connection = connect()
+    def __init__(self, superuser: Superuser, delay: Callable[[], float]) -> None:
+        self._superuser = superuser
         self._delay = delay
-        self._lock = threading.Lock()
 
     def unfinished(self) -> list[str]:
-        with self._lock:
-            query = f"SELECT job_id FROM sandbox.jobs WHERE {UNFINISHED}"  # noqa: S608 - constant
-            return [job for (job,) in self._connection.execute(query)]
+        query = f"SELECT job_id FROM sandbox.jobs WHERE {UNFINISHED}"  # noqa: S608 - constant
+        return [job for (job,) in self._superuser.rows(query)]
 
     def next(self) -> Due | None:
         query = (
@@ -46,9 +41,9 @@ class Worker:
             "job_type <> 'DROP' FROM sandbox.jobs "
             f"WHERE {UNFINISHED} ORDER BY start_time LIMIT 1"
         )
-        with self._lock:
-            row = self._connection.execute(query).fetchone()
-        return Due(row[0], row[1] + self._delay(), row[2]) if row else None
+        for job, seconds, changes_catalog in self._superuser.rows(query):
+            return Due(job, seconds + self._delay(), changes_catalog)
+        return None
 
     def run(self, job: str) -> bool:
         """Do the job's work; False when transactions are in its way."""
@@ -56,13 +51,12 @@ class Worker:
             "UPDATE sandbox.jobs SET status = 'processing', "
             "update_time = clock_timestamp() WHERE job_id = %s AND status = 'submitted'"
         )
-        with self._lock:
-            self._connection.execute(begin, [job])
-            try:
-                self._connection.execute("SELECT sandbox.run_job(%s)", [job])
-            except (errors.LockNotAvailable, errors.SerializationFailure):
-                return False
+        self._superuser.rows(begin, [job])
+        try:
+            self._superuser.rows("SELECT sandbox.run_job(%s)", [job])
+        except (errors.LockNotAvailable, errors.SerializationFailure):
+            return False
         return True
 
     def close(self) -> None:
-        self._connection.close()
+        self._superuser.close()

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -137,13 +137,15 @@ def up(
     port: int = 0,
     timing: Timing | None = None,
     job_delay: float | None = None,
+    durable: bool | None = None,
     prefix: str = DEFAULT_TOPOLOGY.prefix,
 ) -> Status:
     """Start the sandbox, or find it running. ``port`` 0 keeps the port it has.
 
     A new one begins with the clusters of ``topology``, ready to serve; None for none.
     ``job_delay``: seconds before a job begins; None keeps what is set. A running sandbox
-    takes it at once.
+    takes it at once. ``durable``: whether commits outlive a crash of PostgreSQL; None keeps
+    what is set, at first True. Only a start can change it.
 
     Raises SandboxError with the last lines of its log when it does not start.
     """
@@ -151,8 +153,13 @@ def up(
     # Passable, not readable: as root, PostgreSQL runs as another user inside it.
     root.mkdir(mode=0o711, parents=True, exist_ok=True)
     found = status(root)
-    if job_delay is not None and (kept := State.load(root)) is not None:
-        replace(kept, job_delay=job_delay).save(root)
+    if (kept := State.load(root)) is not None:
+        if found.state == "running" and durable not in {None, kept.durable}:
+            raise SandboxError(
+                f"The sandbox in {root} is running, and only a start can change whether "
+                "its commits are durable: run `manage.py sandbox down` first."
+            )
+        kept.changed(job_delay=job_delay, durable=durable).save(root)
     if found.state == "running":
         return found
     # Of two starters one makes the state and the other finds it.
@@ -163,8 +170,7 @@ def up(
             if state is None:
                 save(root / CLUSTERS, *_initial(topology))
                 state = State.new(port, OPERATOR, timing or Timing(), prefix)
-            delay = state.job_delay if job_delay is None else job_delay
-            replace(state, port=port or state.port, job_delay=delay).save(root)
+            state.changed(port=port, job_delay=job_delay, durable=durable).save(root)
             _spawn(root)
     return _await(root)
 

@@ -5,20 +5,24 @@ it runs as root; this one runs PostgreSQL as ``nobody`` and touches only its own
 """
 
 import hashlib
+import logging
 import os
 import pwd
 import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 
+logger = logging.getLogger(__name__)
 SUPERUSER = "cluster_owner"
 PORT = 5432  # names the socket only; PostgreSQL listens on no address
 CATALOG = [
@@ -38,11 +42,14 @@ OPTIONS = {
     "datestyle": "ISO, MDY",
     # The only one catalog.sql leaves; with initdb's choice no parallel worker starts.
     "default_text_search_config": "pg_catalog.simple",
-    # A crash of the machine may lose the sandbox; a killed process does not.
+    "autovacuum_naptime": "30s",
+}
+# Without these PostgreSQL keeps what it acknowledged through a kill or a power cut, as
+# the service does. Tests that never kill it save the waiting.
+VOLATILE_OPTIONS = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
-    "autovacuum_naptime": "30s",
 }
 
 
@@ -83,6 +90,38 @@ def catalog_version() -> str:
     return digest.hexdigest()
 
 
+class Superuser:
+    """A superuser's connection; it is opened anew after PostgreSQL was started again."""
+
+    def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
+        self._connect = connect
+        self._connection = connect()
+        self._lock = threading.Lock()
+
+    def rows(
+        self, query: LiteralString, params: Sequence[Any] = ()
+    ) -> list[tuple[Any, ...]]:
+        """What the query returns; it may be run twice. Raises psycopg.Error."""
+        with self._lock:
+            try:
+                return self._rows(query, params)
+            except psycopg.OperationalError:
+                if not self._connection.closed:
+                    raise
+            self._connection = self._connect()
+            logger.warning("A connection to PostgreSQL was lost and opened again")
+            return self._rows(query, params)
+
+    def _rows(
+        self, query: LiteralString, params: Sequence[Any]
+    ) -> list[tuple[Any, ...]]:
+        cursor = self._connection.execute(query, params)
+        return cursor.fetchall() if cursor.description else []
+
+    def close(self) -> None:
+        self._connection.close()
+
+
 class Postgres:
     """One PostgreSQL over one data folder; ``start`` and ``stop`` may be repeated."""
 
@@ -107,8 +146,11 @@ class Postgres:
         digest = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"dsql-{digest}"
 
-    def start(self) -> None:
-        """Make the data folder if there is none, recover a killed run, wait until ready."""
+    def start(self, *, durable: bool = True) -> None:
+        """Make the data folder if there is none, recover a killed run, wait until ready.
+
+        Unless ``durable``, commits that were acknowledged may be lost in a crash.
+        """
         for folder in (self.home, self.socket):
             self._private(folder)
         binaries = self._binaries()
@@ -123,11 +165,11 @@ class Postgres:
             shutil.rmtree(self.data, ignore_errors=True)
             self._run(
                 binaries / "initdb", "-D", self.data, "-U", SUPERUSER, "-A", "trust",
-                "-E", "UTF8", "--locale=C", "--no-sync",
+                "-E", "UTF8", "--locale=C", *([] if durable else ["--no-sync"]),
             )  # fmt: skip
         else:
             self.stop()  # one that a killed sandbox left running
-        self._launch(binaries)
+        self._launch(binaries, OPTIONS if durable else OPTIONS | VOLATILE_OPTIONS)
         if fresh:
             with self.connect() as connection:
                 for script in CATALOG:
@@ -219,10 +261,10 @@ class Postgres:
         if check and done.returncode:
             raise PostgresError(f"{Path(argv[0]).name} failed: {done.stderr.strip()}")
 
-    def _launch(self, binaries: Path) -> None:
+    def _launch(self, binaries: Path, options: dict[str, str]) -> None:
         settings = [
             part
-            for name, value in OPTIONS.items()
+            for name, value in options.items()
             for part in ("-c", f"{name}={value}")
         ]
         log = self.home / "postgres.log"
@@ -248,6 +290,10 @@ class Postgres:
                 self.connect().close()
             except psycopg.OperationalError as error:
                 if self._process.poll() is not None or time.monotonic() > deadline:
+                    self._process.send_signal(
+                        signal.SIGQUIT
+                    )  # it may still be starting
+                    self._process.wait()
                     words = log.read_text(errors="replace")[-2000:]
                     raise PostgresError(
                         f"PostgreSQL did not start: {error}\n{words}"

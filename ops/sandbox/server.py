@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from weakref import WeakKeyDictionary
 
+import psycopg
+
 from ops.sandbox import messages, tokens
 from ops.sandbox.clusters import REGIONS, region_of
 from ops.sandbox.conflicts import Peers
@@ -372,21 +374,20 @@ class Client(asyncio.Protocol):
         role = self._parameters.get("user", "admin")
         if await self._struck():
             return
-        try:
-            await self._authenticate(role, token)
-        except TokenRefused as refused:
-            logger.info("refused %s at %s: %s", role, self.name, refused)
-            self._refuse(fatal(DENIED, hint=str(refused)))
-            return
         loop = asyncio.get_running_loop()
         session = Session(
             time.monotonic, self.server.peers, self.faults, wake=self.flush
         )
         try:
+            await self._authenticate(role, token)
             _, upstream = await loop.create_unix_connection(
                 lambda: Upstream(self), self.server.backend.socket_path
             )
-        except OSError as error:
+        except TokenRefused as refused:
+            logger.info("refused %s at %s: %s", role, self.name, refused)
+            self._refuse(fatal(DENIED, hint=str(refused)))
+            return
+        except (OSError, psycopg.Error) as error:
             logger.warning("PostgreSQL does not answer: %s", error)
             self._refuse(fatal("server unavailable", sqlstate="XX000"))
             return

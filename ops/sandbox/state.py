@@ -1,11 +1,11 @@
-"""What one sandbox is: its keys, port, timing and delay of jobs, kept in its folder."""
+"""What one sandbox is: its keys, port, timing and the like, kept in its folder."""
 
 import json
 import os
 import secrets
 import socket
 import string
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ops.sandbox.clusters import ACCOUNT, Timing
@@ -27,6 +27,7 @@ class State:
     port: int
     timing: Timing = field(default_factory=Timing)
     job_delay: float = JOB_DELAY  # seconds from a statement with ASYNC to its job
+    durable: bool = True  # whether a commit waits until it outlives a crash
 
     @classmethod
     def new(
@@ -52,14 +53,30 @@ class State:
             )
             port, timing = int(kept["port"]), Timing(**kept["timing"])
             delay = float(kept["job_delay"])
+            durable = bool(kept.get("durable", True))
         except (ValueError, KeyError, TypeError) as error:
             raise StateError(
                 f"{path} cannot be read ({error!r}): run `manage.py sandbox reset`."
             ) from error
-        return cls((operator, first, second), port, timing, delay)
+        return cls((operator, first, second), port, timing, delay, durable)
 
     def save(self, root: Path) -> None:
         write_private(root / "sandbox.json", json.dumps(asdict(self), indent=2))
+
+    def changed(
+        self,
+        *,
+        port: int = 0,
+        job_delay: float | None = None,
+        durable: bool | None = None,
+    ) -> "State":
+        """A copy with these fields; 0 and None keep a field as it is."""
+        return replace(
+            self,
+            port=port or self.port,
+            job_delay=self.job_delay if job_delay is None else job_delay,
+            durable=self.durable if durable is None else durable,
+        )
 
     def find_key(self, access_key: str) -> Key | None:
         return next((k for k in self.keys if k.access_key == access_key), None)

@@ -66,7 +66,7 @@ def run(names: list[str] | tuple[str, ...], *, text: bool) -> dict[str, list[Fig
 
 def prepare(root: Path) -> lifecycle.Status:
     """A running, migrated sandbox with Django pointed at its primary Region."""
-    status = lifecycle.up(root)
+    status = lifecycle.up(root, durable=False)  # no disk is measured
     os.environ.update(status.environ())
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     django.setup()

@@ -182,7 +182,7 @@ def main() -> int:
     CACHE.mkdir(parents=True, exist_ok=True)
     source()
     started, lines = time.monotonic(), []
-    status = lifecycle.up(CACHE / "sandbox")
+    status = lifecycle.up(CACHE / "sandbox", durable=False)
     text = arguments.format == "text"
     if text:
         print(

@@ -11,7 +11,7 @@ import sys
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_interface
@@ -60,15 +60,20 @@ class Report:
         return self.same / self.total
 
 
-def connect(status: lifecycle.Status) -> psycopg.Connection[Any]:
-    region, keys = status.regions[0], status.credentials
+def connect(
+    status: lifecycle.Status,
+    *,
+    user: str = "admin",
+    keys: Mapping[str, str] | None = None,
+) -> psycopg.Connection[Any]:
+    region, keys = status.regions[0], keys or status.credentials
     credentials = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
     return psycopg.connect(
         host=region.endpoint,
         hostaddr=lifecycle.HOST,
         port=status.port,
-        user="admin",
-        password=sign(Endpoint(region.endpoint, region.region, "admin"), credentials),
+        user=user,
+        password=sign(Endpoint(region.endpoint, region.region, user), credentials),
         dbname="postgres",
         sslmode="verify-full",
         sslrootcert=str(status.sslrootcert),
@@ -273,7 +278,9 @@ def main() -> int:
     for protocol in ("extended", "simple") * runs:
         with TemporaryDirectory() as root:
             try:
-                report = replay(lifecycle.up(Path(root)), folder, protocol=protocol)
+                report = replay(
+                    lifecycle.up(Path(root), durable=False), folder, protocol=protocol
+                )
             finally:
                 lifecycle.reset(Path(root))
         print(

@@ -16,7 +16,7 @@ GOLDEN = os.environ.get("DSQL_GOLDEN_DIR", "")
 def test_every_given_answer_agrees(protocol: str, tmp_path: Path) -> None:
     try:
         # An index build of the recorded cluster outlasted the cases after it.
-        status = lifecycle.up(tmp_path, job_delay=300)
+        status = lifecycle.up(tmp_path, job_delay=300, durable=False)
         report = replay(status, Path(GOLDEN), protocol=protocol)
     finally:
         lifecycle.reset(tmp_path)

@@ -1,5 +1,5 @@
 import json
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, BooleanOptionalAction, RawDescriptionHelpFormatter
 from dataclasses import fields
 from typing import Any
 
@@ -17,6 +17,11 @@ from ops.topology import ROLES, Topology
 
 JOB_DELAY = "how long an index build or validation waits before it begins"
 
+DURABLE = (
+    "whether commits outlive a crash of PostgreSQL; --no-durable saves tests the waiting "
+    "for the disk (default: as before, at first --durable)"
+)
+
 
 class Command(BaseCommand):
     help = "Two Regions of Aurora DSQL on this machine: up, down, status, reset, env, fault."
@@ -27,6 +32,9 @@ class Command(BaseCommand):
         up = actions.add_parser("up", help="start it, or find it running")
         up.add_argument("--port", type=int, default=0, help="default: the one it has")
         up.add_argument("--job-delay", type=float, metavar="SECONDS", help=JOB_DELAY)
+        up.add_argument(
+            "--durable", action=BooleanOptionalAction, default=None, help=DURABLE
+        )
         up.add_argument("--format", choices=("text", "json"), default="text")
         actions.add_parser("down", help="stop it; the data stay")
         status = actions.add_parser("status", help="where it is and how to reach it")
@@ -71,13 +79,22 @@ class Command(BaseCommand):
         except (SandboxError, StateError, PostgresError, FaultError) as error:
             raise CommandError(str(error)) from error
 
-    def up(self, *, port: int, job_delay: float | None, format: str, **_: Any) -> None:
+    def up(
+        self,
+        *,
+        port: int,
+        job_delay: float | None,
+        durable: bool | None,
+        format: str,
+        **_: Any,
+    ) -> None:
         self._say(format, f"Starting the sandbox in {SANDBOX} ...")
         status = lifecycle.up(
             SANDBOX,
             topology=None,
             port=port,
             job_delay=job_delay,
+            durable=durable,
             prefix=Topology.from_environment().prefix,
         )
         self._say(format, envfile.write_if_none(ENV_FILE, status))

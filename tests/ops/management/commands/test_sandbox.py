@@ -70,6 +70,12 @@ def test_json_is_all_that_goes_to_standard_output(started: lifecycle.Status) -> 
     assert set(found["credentials"]) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
 
+@pytest.mark.usefixtures("started")
+def test_up_refuses_what_only_a_start_can_change() -> None:
+    with pytest.raises(CommandError, match=r"run `manage\.py sandbox down` first"):
+        said("up", "--durable")
+
+
 @pytest.mark.parametrize("role", ["primary", "secondary"])
 def test_env_prints_what_selects_a_region(started: lifecycle.Status, role: str) -> None:
     values = dotenv_values(stream=io.StringIO(said("env", "--role", role)))
