@@ -12,7 +12,7 @@ export DSQL_GOLDEN_DIR ?= $(abspath ../shared/reference/dsql-golden)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow check format bench rehearse deploy destroy lock sbom clean django-suite contract
+.PHONY: help install run test test-slow check format bench rehearse deploy destroy lock manifest sbom clean django-suite contract
 
 help: ## Explain every target
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -82,6 +82,9 @@ lock: ## Resolve pyproject.toml again into requirements/*.txt (needs uv)
 	uv pip compile pyproject.toml $(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
 	uv pip compile $(LOCK) --group audit -c requirements/dev.txt -o requirements/audit.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links
+
+manifest: ## Name the files of the Lambda package again, for archives without git (config/, users/, locks)
+	git ls-files config users requirements/deploy.txt requirements/runtime.txt > ops/deploy/manifest.txt
 
 sbom: $(READY) ## Write sbom.json, what the Lambda package holds (CycloneDX); works offline
 	@$(BIN)/python -m ops.deploy.sbom sbom.json

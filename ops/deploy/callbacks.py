@@ -21,7 +21,8 @@ from ops.deploy import function, wanted
 from ops.deploy.found import NotReady
 from ops.deploy.gateway import Gateway, Wanted
 from ops.deploy.options import Options
-from ops.deploy.package import PackageError, Target, build
+from ops.deploy.package import Target, build
+from ops.deploy.sources import PackageError
 from ops.stacks.runtime import RuntimeStack
 from ops.stacks.secret import SecretMissing
 from ops.topology import Topology

@@ -18,16 +18,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ops.deploy import sources
+from ops.deploy.sources import LOCKS, SHIPPED, PackageError, Sources
 from ops.paths import PACKAGES, PROJECT
 
-SHIPPED = ("config", "users")
 GENERATED = "zappa_settings.py"  # Zappa's settings of one stage
 # What Zappa's handler imports beside the API's own dependencies.
 HANDLER = ("boto3", "durationpy", "markupsafe", "s3transfer", "werkzeug", "zappa")
 TASK_ROOT = "/var/task"
 BUDGET = 20 * 2**20  # bytes; AWS refuses 50 MiB, cold starts suffer long before
 NOT_SERVED = (
-    "config/settings_ops.py", "config/settings_local.py",
+    "config/settings_ops.py",
     "bin/*", "*/tests/*", "*.po", "*.mo", "*.pyi", "*.pyx", "*.pxd", "*.c", "*.h",
     "*/static/*", "*/__pycache__/*",
     # Service models: DSQL tokens are signed locally, no AWS API is called.
@@ -48,16 +49,13 @@ FORBIDDEN = (
 FOREIGN = (".dll", ".dylib", ".exe", ".pyd")
 SECRETS = re.compile(
     rb"-----BEGIN [A-Z ]*PRIVATE KEY-----|\b(?:AKIA|ASIA)[A-Z2-7]{16}\b"
+    rb"|\b(?:gh[oprsu]_|github_pat_|glpat-|xox[abprs]-|sk_live_)[\w-]{20}"
 )
 SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DJANGO_SECRET_KEY")
 ELF_MACHINES = {"x86_64": 62, "arm64": 183}  # e_machine, ELF specification
 WHEEL_MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}
 # glibc of the runtimes' systems: Amazon Linux 2 to Python 3.11, 2023 from 3.12 on.
 MANYLINUX_2, MANYLINUX_2023 = ("2014",), ("2014", "_2_28", "_2_34")
-
-
-class PackageError(Exception):
-    """The package cannot be built, or must not be deployed; says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +104,14 @@ def build(archive: Path, target: Target, say: Callable[[str], None]) -> Package:
     """Replace Zappa's archive at that path. Raises PackageError."""
     with zipfile.ZipFile(archive) as zappas:
         generated = zappas.read(GENERATED)
-    site = dependencies(target, say)
+    project_files = sources.read(PROJECT)
+    say(f"Packing the files of {project_files.origin} ...")
+    if project_files.remark:
+        say(project_files.remark)
+    site = dependencies(target, requirements(project_files), say)
     with tempfile.TemporaryDirectory() as scratch:
         project = Path(scratch)
-        _copy_project(project)
+        _write_project(project_files, project)
         (project / GENERATED).write_bytes(generated)
         _check_secrets(project)
         _compile(project)
@@ -125,40 +127,52 @@ def build(archive: Path, target: Target, say: Callable[[str], None]) -> Package:
     return package
 
 
-def dependencies(target: Target, say: Callable[[str], None]) -> Path:
+def dependencies(target: Target, lock: str, say: Callable[[str], None]) -> Path:
     """A folder with the locked dependencies for Lambda, compiled; kept between builds.
 
     They never come from the active environment, which holds other things.
     """
-    wanted = requirements()
-    recipe = [wanted, str(target), sys.version, Path(__file__).read_text()]
+    recipe = [lock, str(target), sys.version, Path(__file__).read_text()]
     site = PACKAGES / hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:16]
+    installed = site.with_suffix(".sha256")
     if site.exists():
-        return site
+        if installed.exists() and installed.read_text() == _fingerprint(site):
+            return site
+        say(f"{site} is not as it was installed.")
+        shutil.rmtree(site)
     say(f"Installing the locked dependencies for Lambda's {target.runtime} ...")
     PACKAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=PACKAGES) as scratch:
         partial = Path(scratch, "site")
-        _pip_install(wanted, partial, target)
+        _pip_install(lock, partial, target)
         for name, path in list(_files(partial)):
             if _matches(name, NOT_SERVED):
                 path.unlink()
         _compile(partial)
+        installed.write_text(_fingerprint(partial))
         partial.rename(site)
     return site
 
 
-def requirements() -> str:
-    """The lock of what is packaged."""
-    return "".join(pins())
+def _fingerprint(folder: Path) -> str:
+    """Changes with every name and every byte below the folder."""
+    digest = hashlib.sha256()
+    for name, path in _files(folder):
+        digest.update(
+            f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
+        )
+    return digest.hexdigest()
 
 
-def pins() -> list[str]:
+def requirements(project: Sources) -> str:
+    """The lock of what is packaged, from the same commit as the project."""
+    return "".join(pins(*(project.files[name].decode() for name in LOCKS)))
+
+
+def pins(runtime: str, deploy: str) -> list[str]:
     """The runtime lock, and from the deployment lock what Zappa's handler needs."""
-    folder = PROJECT / "requirements"
-    pinned = _blocks((folder / "deploy.txt").read_text())
-    runtime = _blocks((folder / "runtime.txt").read_text())
-    return [*runtime.values(), *(pinned[name] for name in HANDLER)]
+    pinned = _blocks(deploy)
+    return [*_blocks(runtime).values(), *(pinned[name] for name in HANDLER)]
 
 
 def check(entries: Mapping[str, Path], architecture: str) -> None:
@@ -212,14 +226,12 @@ def _runs_on(path: Path, architecture: str) -> bool:
     )
 
 
-def _copy_project(target: Path) -> None:
-    for folder in SHIPPED:
-        for name, path in _files(PROJECT / folder):
-            inside = f"{folder}/{name}"
-            if not _matches(inside, NOT_SERVED):
-                copy = target / inside
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, copy)
+def _write_project(project: Sources, target: Path) -> None:
+    for name, content in project.files.items():
+        if name not in LOCKS and not _matches(name, NOT_SERVED):
+            copy = target / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(content)
 
 
 def _pip_install(wanted: str, site: Path, target: Target) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from ops.deploy.package import PackageError, pins
+from ops.deploy.package import pins
+from ops.deploy.sources import LOCKS, PackageError
 from ops.paths import PROJECT
 
 # What decides a marker where the function runs; versions are this interpreter's, which
@@ -25,13 +26,14 @@ LAMBDA = {
 
 def write(path: Path) -> None:
     """Raises PackageError."""
+    locks = [(PROJECT / name).read_text() for name in LOCKS]
     done = subprocess.run(
         [
             *(str(Path(sys.executable).with_name("cyclonedx-py")), "requirements"),
             *("--pyproject", str(PROJECT / "pyproject.toml")),
             *("--output-reproducible", "--output-file", str(path), "-"),
         ],
-        input="".join(block for block in pins() if _applies(block)),
+        input="".join(block for block in pins(*locks) if _applies(block)),
         capture_output=True,
         text=True,
         check=False,

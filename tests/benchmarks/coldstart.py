@@ -20,7 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.deploy.package import Target, dependencies
+from ops.deploy import sources
+from ops.deploy.package import Target, dependencies, requirements
 from ops.paths import PROJECT
 from ops.sandbox import lifecycle
 from tests.benchmarks.figures import Figure, compare
@@ -125,7 +126,8 @@ def default(root: Path) -> Peer:
 def one_file(root: Path) -> Peer:
     task = root / "onefile"
     version = "python{}.{}".format(*sys.version_info)
-    shutil.copytree(dependencies(Target(version, "x86_64"), print), task)
+    lock = requirements(sources.read(PROJECT))
+    shutil.copytree(dependencies(Target(version, "x86_64"), lock, print), task)
     shutil.copy(ONE_FILE, task)
     compileall.compile_file(
         task / ONE_FILE.name, quiet=1,

@@ -1,4 +1,5 @@
 import os
+import re
 import struct
 import sys
 import zipfile
@@ -6,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ops.deploy import package
-from ops.deploy.package import BUDGET, PackageError, Target, build, check
+from ops.deploy import package, sources
+from ops.deploy.package import BUDGET, Target, build, check
+from ops.deploy.sources import PackageError
+from ops.paths import PROJECT
+from tests import repository
 
 HERE = Target("python{}.{}".format(*sys.version_info), "x86_64")
 
@@ -28,10 +32,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "project"
-    for name in ("config", "users"):
-        (folder / name).mkdir(parents=True)
-        (folder / name / "__init__.py").write_text("")
+    folder = repository.make(tmp_path / "project")
+    monkeypatch.setattr(package, "requirements", lambda _: "")
     monkeypatch.setattr(package, "PROJECT", folder)
     return folder
 
@@ -57,6 +59,7 @@ def test_what_is_built_is_the_project_the_dependencies_and_zappas_settings(
     tmp_path: Path, site: Path, project: Path
 ) -> None:
     (project / "config" / "settings_ops.py").write_text("")
+    repository.commit(project)
     built = build(archive(tmp_path / "a.zip"), HERE, lambda _: None)
     with zipfile.ZipFile(built.path) as found:
         sources = {name for name in found.namelist() if name.endswith(".py")}
@@ -87,6 +90,7 @@ def test_the_same_project_has_the_same_digest_whatever_zappas_settings(
     assert one.digest == two.digest
     assert one.path.read_bytes() == same.path.read_bytes()
     (project / "users" / "new.py").write_text("A = 1\n")
+    repository.commit(project)
     changed = build(archive(tmp_path / "4.zip"), HERE, lambda _: None)
     assert changed.digest != one.digest
 
@@ -135,6 +139,8 @@ def test_a_binary_of_the_functions_platform_is_accepted(tmp_path: Path) -> None:
         "KEY = 'AKIAIOSFODNN7EXAMPLE'",
         "KEY = '''-----BEGIN EC PRIVATE KEY-----'''",
         "KEY = 'the secret of this shell'",
+        "TOKEN = 'ghp_" + "a1B2" * 9 + "'",
+        "TOKEN = 'github_pat_" + "a1B2" * 9 + "'",
     ],
 )
 def test_a_secret_in_the_project_stops_the_build(
@@ -146,6 +152,7 @@ def test_a_secret_in_the_project_stops_the_build(
 ) -> None:
     monkeypatch.setenv("DJANGO_SECRET_KEY", "the secret of this shell")
     (project / "config" / "leak.py").write_text(text)
+    repository.commit(project)
     with pytest.raises(PackageError, match=r"config/leak\.py holds a secret"):
         build(archive(tmp_path / "a.zip"), HERE, lambda _: None)
 
@@ -167,8 +174,56 @@ def test_another_runtime_than_the_interpreter_is_refused() -> None:
 
 
 def test_the_dependencies_are_the_runtime_lock_and_zappas_handler() -> None:
-    wanted = package.requirements()
+    wanted = package.requirements(sources.read(PROJECT))
     for name in ("django==", "psycopg-binary==", "zappa==", "werkzeug==", "boto3=="):
         assert f"\n{name}" in f"\n{wanted}"
     for name in ("pytest==", "moto==", "troposphere==", "ruff=="):
         assert name not in wanted
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["config/dump.sql", "users/.views.py.swp", "config/.env", "users/notes.txt"],
+)
+def test_a_file_that_is_not_of_the_commit_stops_the_build_by_name(
+    tmp_path: Path, site: Path, project: Path, name: str
+) -> None:
+    (project / name).write_text("ghp_" + "a1B2" * 9)
+    zappas = archive(tmp_path / "a.zip")
+    before = zappas.read_bytes()
+    with pytest.raises(PackageError, match=re.escape(name)):
+        build(zappas, HERE, lambda _: None)
+    assert zappas.read_bytes() == before
+
+
+def test_a_change_that_is_not_committed_is_said_and_does_not_ship(
+    tmp_path: Path, site: Path, project: Path
+) -> None:
+    clean = build(archive(tmp_path / "1.zip"), HERE, lambda _: None)
+    (project / "users" / "__init__.py").write_text("CHANGED = 1\n")
+    said: list[str] = []
+    dirty = build(archive(tmp_path / "2.zip"), HERE, said.append)
+    assert dirty.digest == clean.digest
+    assert any("dirty: users/__init__.py" in line for line in said)
+
+
+def test_dependencies_that_were_touched_are_installed_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def install(lock: str, site: Path, target: Target) -> None:
+        site.mkdir()
+        (site / "dependency.py").write_text(f"LOCK = {lock!r}\n")
+        installs.append(lock)
+
+    installs: list[str] = []
+    monkeypatch.setattr(package, "PACKAGES", tmp_path / "packages")
+    monkeypatch.setattr(package, "_pip_install", install)
+    said: list[str] = []
+    site = package.dependencies(HERE, "lock", said.append)
+    assert package.dependencies(HERE, "lock", said.append) == site
+    assert installs == ["lock"]
+    (site / "dump.sql").write_text("INSERT")
+    assert package.dependencies(HERE, "lock", said.append) == site
+    assert not (site / "dump.sql").exists()
+    assert installs == ["lock", "lock"]
+    assert any("is not as it was installed" in line for line in said)

@@ -1,0 +1,154 @@
+"""The project's files that a package is made of: exactly those of the commit.
+
+Their content comes from git as well, so a change that is not committed never ships. An
+archive of the project has no git: there a manifest, which is committed, names the files.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SHIPPED = ("config", "users")
+LOCKS = ("requirements/runtime.txt", "requirements/deploy.txt")
+MANIFEST = "ops/deploy/manifest.txt"
+# All that Python itself leaves between the files; it is never packaged.
+BYTECODE = re.compile(r"(.*/)?__pycache__/[^/]+\.pyc(\.\d+)?")
+REGULAR = {"100644", "100755"}  # a tree's other modes are links and submodules
+MOST_NAMES = 20  # in one message
+# Only looks, at the objects themselves; paths are no patterns.
+QUIET = ("--no-optional-locks", "--no-replace-objects", "--literal-pathspecs")
+
+
+class PackageError(Exception):
+    """The package cannot be built, or must not be deployed; says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The content of each file by its path, and where it comes from."""
+
+    origin: str
+    files: Mapping[str, bytes]
+    remark: str  # what the operator should know; empty when nothing is to be said
+
+
+def read(root: Path) -> Sources:
+    """Raises PackageError, which names every file that is in the way."""
+    sources = _of_commit(root) or _of_manifest(root)
+    strays = sorted(set(_present(root)) - set(sources.files))
+    if strays:
+        folders = " and ".join(f"{folder}/" for folder in SHIPPED)
+        raise PackageError(
+            f"Not of {sources.origin}: {_listed(strays)}. A package holds exactly those files: "
+            f"commit these or move them out of {folders}."
+        )
+    return sources
+
+
+def _of_commit(root: Path) -> Sources | None:
+    """The files of HEAD; None where no git repository holds this project."""
+    if not any((folder / ".git").exists() for folder in (root, *root.parents)):
+        return None
+    commit = _git(root, "rev-parse", "--verify", "HEAD^{commit}").decode().strip()
+    listed = os.fsdecode(
+        _git(root, "ls-tree", "-r", "-z", commit, "--", *SHIPPED, *LOCKS)
+    )
+    if not listed:  # an archive that was unpacked inside of another repository
+        return None
+    entries = [entry.split("\t", 1) for entry in listed.split("\0") if entry]
+    objects = {path: description.split() for description, path in entries}
+    if odd := sorted(p for p, (mode, *_) in objects.items() if mode not in REGULAR):
+        raise PackageError(
+            f"No regular files: {_listed(odd)}. A package holds no links and no submodules."
+        )
+    names = [name for _, _, name in objects.values()]
+    files = dict(zip(objects, _blobs(root, names), strict=True))
+    origin = f"commit {commit[:12]}"
+    return Sources(origin, files, _uncommitted(root, origin))
+
+
+def _blobs(root: Path, names: Iterable[str]) -> Iterator[bytes]:
+    wanted = "".join(f"{name}\n" for name in names).encode()
+    answer = _git(root, "cat-file", "--batch", stdin=wanted)
+    position = 0
+    while position < len(answer):
+        end = answer.index(b"\n", position)
+        size = int(answer[position:end].split()[2])
+        yield answer[end + 1 : end + 1 + size]
+        position = end + size + 2  # each content ends with a line feed of its own
+
+
+def _uncommitted(root: Path, origin: str) -> str:
+    status = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    if changed := [line[3:] for line in os.fsdecode(status).splitlines()]:
+        return (
+            f"The working tree is dirty: {_listed(changed)}. The package holds what {origin} "
+            f"has, without these changes."
+        )
+    return ""
+
+
+def _of_manifest(root: Path) -> Sources:
+    manifest = root / MANIFEST
+    if not manifest.is_file():
+        raise PackageError(
+            f"Neither git nor {MANIFEST} says which files belong into the package: use a "
+            f"checkout or a whole archive of the project."
+        )
+    names = manifest.read_text().splitlines()
+    missing = [
+        name for name in names
+        if not (root / name).is_file() or (root / name).is_symlink()
+    ]  # fmt: skip
+    if missing:
+        raise PackageError(f"Named by {MANIFEST} but missing: {_listed(missing)}.")
+    return Sources(
+        MANIFEST,
+        {name: (root / name).read_bytes() for name in names},
+        f"There is no git here: the package holds the files that {MANIFEST} names. Whether they "
+        f"were changed since the release cannot be said.",
+    )
+
+
+def _present(root: Path) -> Iterator[str]:
+    """Every path below the packaged folders that is no folder; links are not followed."""
+    for shipped in SHIPPED:
+        for folder, folders, names in os.walk(root / shipped):
+            links = [name for name in folders if Path(folder, name).is_symlink()]
+            for name in (*names, *links):
+                path = Path(folder, name).relative_to(root).as_posix()
+                if not BYTECODE.fullmatch(path):
+                    yield path
+
+
+def _git(root: Path, *arguments: str, stdin: bytes = b"") -> bytes:
+    """What git answers. Raises PackageError."""
+    git = shutil.which("git")
+    if git is None:
+        raise PackageError(
+            "git is not installed, and the package holds the files of the commit: install it."
+        )
+    # A hook's variables would lead to another index or repository.
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    done = subprocess.run(
+        [git, *QUIET, *arguments],
+        cwd=root, env={**environ, "LC_ALL": "C"},
+        input=stdin, capture_output=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise PackageError(
+            f"git cannot say what the commit holds: {done.stderr.decode().strip()}. Commit "
+            f"first, or correct that."
+        )
+    return done.stdout
+
+
+def _listed(names: Iterable[str]) -> str:
+    """All of them, so that nobody has to search; only the first of very many."""
+    first = list(names)
+    more = len(first) - MOST_NAMES
+    return ", ".join(first[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
