@@ -1,10 +1,18 @@
-"""What the catalog says: the schema editor resumes and chooses its steps by it."""
+"""What the catalog says: the schema editor resumes and chooses its steps by it.
+
+Only catalogs that the AWS user guide lists as supported are read ("System tables and
+commands"), joined by OID. Of PostgreSQL's functions there are three: current_schema(),
+and format_type(), pg_get_constraintdef() and pg_get_indexdef(), which others have seen
+work. What a name means is found by a join and not by a cast to regclass; arrays are taken
+apart and put in order here.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import ProgrammingError
+from django.db.backends.utils import split_identifier
 
 from config.dsql.conflicts import sqlstates
 from config.dsql.retry import run_statement
@@ -13,10 +21,28 @@ CANNOT_COERCE, UNDEFINED_FUNCTION = "42846", "42883"
 
 # A validated CHECK of this name stands for NOT NULL: DSQL has no SET NOT NULL.
 NOT_NULL_SUFFIX = "_notnull"
-# The key columns of an index as quoted names; NULL where a key is an expression.
-KEYS = """ARRAY(SELECT quote_ident(a.attname) FROM unnest(i.indkey::int2[]) WITH ORDINALITY
-    AS k(attnum, at) LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-    WHERE at %s i.indnkeyatts ORDER BY at)"""
+NOT_VALID = " NOT VALID"
+RELATION = "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+COLUMN = f"{RELATION} JOIN pg_attribute a ON a.attrelid = c.oid"
+CONSTRAINT = f"{RELATION} JOIN pg_constraint k ON k.conrelid = c.oid"
+# One row for each column that the constraint names.
+CONSTRAINT_COLUMN = (
+    f"{COLUMN} JOIN pg_constraint k ON k.conrelid = c.oid AND a.attnum = ANY (k.conkey)"
+)
+INDEX = (
+    f"{RELATION} JOIN pg_index i ON i.indrelid = c.oid "
+    "JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam "
+    "LEFT JOIN pg_constraint k ON k.conindid = x.oid AND k.contype IN ('p', 'u')"
+)
+DEPENDENT = (
+    f"{COLUMN} JOIN pg_depend d ON d.refobjid = c.oid AND d.refobjsubid = a.attnum"
+)
+PG_CLASS = 1259  # the OID of the catalog of relations, the same everywhere
+DESCENDING, NULLS_FIRST = 1, 2  # bits of pg_index.indoption
+DEFERRALS = {
+    (True, True): " DEFERRABLE INITIALLY DEFERRED",
+    (True, False): " DEFERRABLE INITIALLY IMMEDIATE",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +53,6 @@ class Column:
     not_null: bool  # the column's own mark, not a CHECK
     identity: str
     generated: str
-    default: str | None  # of a generated column, what generates it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +67,28 @@ class Index:
     oid: int
     name: str
     table: str
+    method: str
+    options: list[str] | None
     unique: bool
+    primary: bool
     valid: bool
-    definition: str
-    keys: tuple[str | None, ...]
-    included: tuple[str, ...]
     nulls_not_distinct: bool
     partial: bool
+    definition: str
     constraint: str | None  # contype of the constraint it serves
+    constraint_oid: int | None
     deferral: str
-    nulls_first: tuple[bool, ...]  # of each key
+    keys: tuple[str | None, ...]  # names of columns; None where a key is an expression
+    included: tuple[str | None, ...]
+    key_options: tuple[int, ...]
+
+    @property
+    def nulls_first(self) -> tuple[bool, ...]:
+        return tuple(bool(option & NULLS_FIRST) for option in self.key_options)
 
 
 class Catalog:
-    """Each question is one query, repeated when a schema change interrupts it (OC001)."""
+    """Each question is one query or two, repeated when a schema change interrupts them (OC001)."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
@@ -68,30 +101,58 @@ class Catalog:
 
         return run_statement(work, using=self.connection.alias)
 
+    def relation(self, table: str, alias: str = "c") -> tuple[str, list[str]]:
+        """The condition that finds a table as db_table names it, and its parameters."""
+        return self._named(table, f"{alias}.relname", "n.nspname")
+
+    def _named(self, table: str, name: str, schema: str) -> tuple[str, list[str]]:
+        """``name`` and ``schema`` are the columns that the names are compared with."""
+        parts = split_identifier(self._quoted(table))
+        in_schema, bare = (part.replace('""', '"') for part in parts)
+        if in_schema:
+            return f"{name} = %s AND {schema} = %s", [bare, in_schema]
+        return f"{name} = %s AND {schema} = current_schema()", [bare]
+
     def has_table(self, table: str) -> bool:
-        return self.rows("SELECT to_regclass(%s)", [self._quoted(table)]) != [(None,)]
+        where, params = self.relation(table)
+        return bool(self.rows(f"SELECT c.oid {RELATION} WHERE {where}", params))
 
     def has_rows(self, table: str) -> bool:
         return bool(self.rows(f"SELECT 1 FROM {self._quoted(table)} LIMIT 1"))
 
     def columns(self, table: str) -> dict[str, Column]:
+        where, params = self.relation(table)
         found = self.rows(
-            "SELECT attname, atttypid::int8, atttypmod, format_type(atttypid, atttypmod), "
-            "attnotnull, attidentity::text, attgenerated::text, pg_get_expr(adbin, adrelid) "
-            "FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum "
-            "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-            [self._quoted(table)],
+            "SELECT a.attname, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod), "
+            f"a.attnotnull, a.attidentity, a.attgenerated {COLUMN} "
+            f"WHERE {where} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+            params,
         )
         return {
             name: Column(name, (oid, modifier), *rest)
             for name, oid, modifier, *rest in found
         }
 
-    def comment(self, table: str, column: str) -> str | None:
+    def defaults(self, table: str) -> dict[str, str]:
+        """Each column's default, of a generated column what generates it, as SQL."""
+        where, params = self._named(table, "table_name", "table_schema")
         found = self.rows(
-            "SELECT col_description(attrelid, attnum) FROM pg_attribute "
-            "WHERE attrelid = to_regclass(%s) AND attname = %s",
-            [self._quoted(table), column],
+            "SELECT column_name, column_default, generation_expression "
+            f"FROM information_schema.columns WHERE {where}",
+            params,
+        )
+        return {
+            name: default or made for name, default, made in found if default or made
+        }
+
+    def comment(self, table: str, column: str) -> str | None:
+        where, params = self.relation(table)
+        found = self.rows(
+            f"SELECT d.description {COLUMN} "
+            # Of what has columns no two have one OID.
+            "JOIN pg_description d ON d.objoid = c.oid AND d.objsubid = a.attnum "
+            f"WHERE {where} AND a.attname = %s",
+            [*params, column],
         )
         return found[0][0] if found else None
 
@@ -122,101 +183,126 @@ class Catalog:
         return True
 
     def primary_key(self, table: str) -> list[str]:
+        where, params = self.relation(table)
         found = self.rows(
-            "SELECT attname FROM pg_constraint JOIN pg_attribute "
-            "ON attrelid = conrelid AND attnum = ANY (conkey) "
-            "WHERE contype = 'p' AND conrelid = to_regclass(%s) "
-            "ORDER BY array_position(conkey, attnum)",
-            [self._quoted(table)],
+            f"SELECT a.attname, a.attnum, k.conkey {CONSTRAINT_COLUMN} "
+            f"WHERE {where} AND k.contype = 'p'",
+            params,
         )
-        return [name for (name,) in found]
+        return [
+            name
+            for name, number, key in sorted(found, key=lambda row: row[2].index(row[1]))
+        ]
 
     def not_null_checks(self, table: str, column: str) -> list[str]:
+        return [
+            name
+            for name, found in self.constraints_on(table, column).items()
+            if _is_not_null(name, found.definition, column)
+        ]
+
+    def checked_not_null(self, table: str) -> set[str]:
+        """The columns that a validated CHECK keeps from being NULL."""
+        where, params = self.relation(table)
         found = self.rows(
-            "SELECT conname FROM pg_constraint JOIN pg_attribute "
-            "ON attrelid = conrelid AND conkey = ARRAY[attnum] "
-            "WHERE contype = 'c' AND conrelid = to_regclass(%s) AND attname = %s "
-            f"AND conname LIKE '%%\\{NOT_NULL_SUFFIX}' "
-            # A name may end so by chance.
-            "AND replace(pg_get_constraintdef(pg_constraint.oid), ' NOT VALID', '') "
-            "= 'CHECK ((' || quote_ident(attname) || ' IS NOT NULL))'",
-            [self._quoted(table), column],
+            f"SELECT a.attname, k.conname, pg_get_constraintdef(k.oid) {CONSTRAINT_COLUMN} "
+            f"WHERE {where} AND k.contype = 'c' AND k.convalidated",
+            params,
         )
-        return [name for (name,) in found]
+        return {
+            column
+            for column, name, definition in found
+            if _is_not_null(name, definition, column)
+        }
 
     def definitions(self, table: str) -> list[str]:
         """Of its constraints without the primary key, whose text names every column."""
+        where, params = self.relation(table)
         found = self.rows(
-            "SELECT pg_get_constraintdef(oid) FROM pg_constraint "
-            "WHERE contype <> 'p' AND conrelid = to_regclass(%s) ORDER BY 1",
-            [self._quoted(table)],
+            f"SELECT pg_get_constraintdef(k.oid) {CONSTRAINT} "
+            f"WHERE {where} AND k.contype <> 'p'",
+            params,
         )
-        return [definition for (definition,) in found]
+        return sorted(definition for (definition,) in found)
 
     def constraint(self, table: str, name: str) -> Constraint | None:
+        where, params = self.relation(table)
         found = self.rows(
-            "SELECT contype, convalidated, pg_get_constraintdef(oid) FROM pg_constraint "
-            "WHERE conrelid = to_regclass(%s) AND conname = %s",
-            [self._quoted(table), name],
+            f"SELECT k.contype, k.convalidated, pg_get_constraintdef(k.oid) {CONSTRAINT} "
+            f"WHERE {where} AND k.conname = %s",
+            [*params, name],
         )
         return Constraint(*found[0]) if found else None
 
     def definition(self, table: str, name: str) -> str:
         """Of a constraint, valid or not; empty when there is none."""
         found = self.constraint(table, name)
-        return found.definition.removesuffix(" NOT VALID") if found else ""
+        return found.definition.removesuffix(NOT_VALID) if found else ""
 
     def constraints_on(self, table: str, column: str) -> dict[str, Constraint]:
         """CHECK and FOREIGN KEY constraints that name the column."""
+        where, params = self.relation(table)
         found = self.rows(
-            "SELECT conname, contype, convalidated, pg_get_constraintdef(c.oid) "
-            "FROM pg_constraint c JOIN pg_attribute "
-            "ON attrelid = conrelid AND attnum = ANY (conkey) "
-            "WHERE contype IN ('c', 'f') AND conrelid = to_regclass(%s) AND attname = %s",
-            [self._quoted(table), column],
+            "SELECT k.conname, k.contype, k.convalidated, pg_get_constraintdef(k.oid) "
+            f"{CONSTRAINT_COLUMN} WHERE {where} AND k.contype IN ('c', 'f') AND a.attname = %s",
+            [*params, column],
         )
         return {name: Constraint(*rest) for name, *rest in found}
 
     def needed_by(self, table: str, column: str) -> list[str]:
         """Views and generated columns that name the column."""
-        found = self.rows(
-            "SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) "
-            "FROM pg_depend d JOIN pg_attribute a "
-            "ON attrelid = d.refobjid AND attnum = d.refobjsubid "
-            "LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid "
-            "WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = to_regclass(%s) "
-            "AND attname = %s AND (d.classid = 'pg_rewrite'::regclass OR f.adnum <> a.attnum)",
-            [self._quoted(table), column],
+        where, params = self.relation(table)
+        views = self.rows(
+            f"SELECT DISTINCT v.relname {DEPENDENT} "
+            # A view needs its rule, and its rule the column.
+            "JOIN pg_depend r ON r.objid = d.objid AND r.classid = d.classid "
+            "JOIN pg_class v ON v.oid = r.refobjid "
+            f"WHERE {where} AND a.attname = %s AND v.relkind = 'v' AND r.deptype = 'i'",
+            [*params, column],
         )
-        return [description for (description,) in found]
+        generated = self.rows(
+            f"SELECT g.attname {DEPENDENT} JOIN pg_attrdef f ON f.oid = d.objid "
+            "JOIN pg_attribute g ON g.attrelid = f.adrelid AND g.attnum = f.adnum "
+            f"WHERE {where} AND a.attname = %s AND g.attnum <> a.attnum AND g.attgenerated <> ''",
+            [*params, column],
+        )
+        return [
+            *(f"view {name}" for (name,) in views),
+            *(f"generated column {name}" for (name,) in generated),
+        ]
 
     def index(self, table: str, name: str) -> Index | None:
         """The index of that name in the table's schema, whatever table it is on."""
-        found = self._indexes(
-            "x.relname = %s AND x.relnamespace = "
-            "(SELECT relnamespace FROM pg_class WHERE oid = to_regclass(%s))",
-            name,
-            self._quoted(table),
-        )
+        where, params = self.relation(table, "x")
+        found = self._indexes(where, [name, *params[1:]])
         return found[0] if found else None
+
+    def indexes(self, table: str) -> list[Index]:
+        """The valid ones; a build that failed leaves one that is not."""
+        where, params = self.relation(table)
+        return self._indexes(f"{where} AND i.indisvalid", params)
 
     def indexes_on(self, table: str, column: str) -> list[Index]:
         """Valid indexes that name the column, also in an expression or predicate."""
-        return self._indexes(
-            "i.indrelid = to_regclass(%s) AND i.indisvalid AND EXISTS (SELECT FROM pg_depend "
-            "JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid "
-            "WHERE objid IN (i.indexrelid, c.oid) AND refobjid = i.indrelid AND attname = %s)",
-            self._quoted(table),
-            column,
+        where, params = self.relation(table)
+        found = self.rows(
+            f"SELECT d.objid {DEPENDENT} WHERE {where} AND a.attname = %s",
+            [*params, column],
         )
+        dependent = {oid for (oid,) in found}
+        return [
+            index
+            for index in self.indexes(table)
+            # What serves a constraint depends on that, and that on the column.
+            if {index.oid, index.constraint_oid} & dependent
+        ]
 
     def invalid_indexes(self) -> list[tuple[str, str]]:
         """Name and table of every index of the schema that is not valid."""
         found = self.rows(
-            "SELECT x.relname, t.relname FROM pg_index i "
-            "JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid "
-            "WHERE NOT i.indisvalid AND x.relnamespace = current_schema()::regnamespace "
-            "ORDER BY x.relname"
+            f"SELECT x.relname, c.relname {RELATION} JOIN pg_index i ON i.indrelid = c.oid "
+            "JOIN pg_class x ON x.oid = i.indexrelid "
+            "WHERE NOT i.indisvalid AND n.nspname = current_schema() ORDER BY x.relname"
         )
         return [(name, table) for name, table in found]
 
@@ -229,28 +315,49 @@ class Catalog:
         )
         return found[0][0] if found else None
 
-    def _indexes(self, condition: str, *params: str) -> list[Index]:
+    def column_names(self, relation: int) -> dict[int, str]:
+        """The relation's columns by their number."""
+        query = "SELECT attnum, attname FROM pg_attribute WHERE attrelid = %s AND attnum > 0"
+        return dict(self.rows(query, [relation]))
+
+    def _indexes(self, condition: str, params: Sequence[str]) -> list[Index]:
         found = self.rows(
-            "SELECT x.oid::int8, x.relname, t.relname, i.indisunique, i.indisvalid, "
-            "pg_get_indexdef(i.indexrelid), "
-            f"{KEYS % '<='}, {KEYS % '>'}, i.indnullsnotdistinct, "
-            "i.indpred IS NOT NULL, c.contype, "
-            "CASE WHEN c.condeferred THEN ' DEFERRABLE INITIALLY DEFERRED' "
-            "WHEN c.condeferrable THEN ' DEFERRABLE INITIALLY IMMEDIATE' ELSE '' END, "
-            "ARRAY(SELECT option & 2 > 0 FROM unnest(i.indoption::int2[]) AS option) "
-            "FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid "
-            "JOIN pg_class t ON t.oid = i.indrelid "
-            "LEFT JOIN pg_constraint c "
-            "ON c.conindid = i.indexrelid AND c.contype IN ('p', 'u') "
+            "SELECT x.oid, x.relname, c.relname, m.amname, x.reloptions, i.indisunique, "
+            "i.indisprimary, i.indisvalid, i.indnullsnotdistinct, i.indpred IS NOT NULL, "
+            "pg_get_indexdef(x.oid), k.contype, k.oid, k.condeferrable, k.condeferred, "
+            f"c.oid, i.indnkeyatts, i.indkey, i.indoption {INDEX} "
             f"WHERE {condition} ORDER BY x.relname",
             params,
         )
+        names = {row[15]: self.column_names(row[15]) for row in found}
         made: Any = Index
         return [
-            made(*head, tuple(keys), tuple(included), *rest)
-            for *head, keys, included, distinct, partial, constraint, deferral, first in found
-            for rest in [(distinct, partial, constraint, deferral, tuple(first))]
+            made(
+                *row[:13],
+                DEFERRALS.get(row[13:15], ""),
+                tuple(map(names[row[15]].get, numbers(row[17])[: row[16]])),
+                tuple(map(names[row[15]].get, numbers(row[17])[row[16] :])),
+                numbers(row[18]),
+            )
+            for row in found
         ]
 
     def _quoted(self, name: str) -> str:
         return str(self.connection.ops.quote_name(name))
+
+
+def numbers(vector: str) -> tuple[int, ...]:
+    """What int2vector holds, whose text is numbers with spaces between them."""
+    return tuple(map(int, vector.split()))
+
+
+def _is_not_null(name: str, definition: str, column: str) -> bool:
+    """Whether the CHECK stands for NOT NULL; a name alone may end so by chance."""
+    return name.endswith(NOT_NULL_SUFFIX) and same_text(
+        definition.removesuffix(NOT_VALID), f"CHECK (({column} IS NOT NULL))"
+    )
+
+
+def same_text(printed: str, written: str) -> bool:
+    """Whether nothing but quotes differs, as where there are only names."""
+    return printed.replace('"', "") == written.replace('"', "")

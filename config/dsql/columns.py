@@ -256,20 +256,20 @@ class TypeChange:
             self._copy_ordered(self.old)
 
     def _build_plain_twins(self) -> None:
-        names = {
-            name: self._quote(self.new)
-            for name in (self.column, self._quote(self.column))
-        }
         for index in self.catalog.indexes_on(self.table, self.column):
             if None in index.keys or index.partial or index.nulls_not_distinct:
                 continue
             keys = [
-                f"{names.get(str(key), key)}{' NULLS FIRST' * first}"
+                f"{self._quote_replaced(key)}{' NULLS FIRST' * first}"
                 for key, first in zip(index.keys, index.nulls_first, strict=True)
             ]
-            included = ", ".join(names.get(name, name) for name in index.included)
+            included = ", ".join(map(self._quote_replaced, index.included))
             include = f" INCLUDE ({included})" if included else ""
             self._build(index, f"({', '.join(keys)}){include}")
+
+    def _quote_replaced(self, column: str | None) -> str:
+        """The column's quoted name; the new one for the one that is replaced."""
+        return self._quote(self.new if column == self.column else str(column))
 
     def _build(self, index: Index, rest: str) -> str:
         twin = self._twin(index)

@@ -21,6 +21,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.models.signals import post_migrate, pre_migrate
 
+from config.dsql.catalog import Catalog
 from config.dsql.conflicts import sqlstates
 from config.dsql.retry import run_statement
 
@@ -123,7 +124,7 @@ def _rows(connection: Any) -> list[tuple[str, str]]:
 def _half_done(connection: Any) -> tuple[set[str], set[str]] | None:
     """The migrations whose steps stand in the table, ended and not; None without one."""
     # Looked for first: an error would do, but not in somebody's log.
-    if _run(connection, "SELECT to_regclass(%s)", [TABLE]) == [(None,)]:
+    if not Catalog(connection).has_table(TABLE):
         return None
     applied = _applied(connection)
     found = {migration for _, migration in _rows(connection)}

@@ -63,9 +63,10 @@ class DatabaseOperations(operations.DatabaseOperations):
     # Sequences
 
     def sequence_reset_sql(self, style, model_list):
-        """Forwards only: every session holds a block of keys up to ``last_value``.
+        """Forwards only: every session holds a block of keys up to where it stands.
 
-        Set back, a sequence would hand out the same block again.
+        Set back, a sequence would hand out the same block again. Where it stands is asked
+        with nextval(), which costs a block: DSQL has no view of sequences' states.
         """
         return [
             self._advance_sequence(self.quote_name(model._meta.db_table), field.column)
@@ -80,8 +81,7 @@ class DatabaseOperations(operations.DatabaseOperations):
         return (
             f"SELECT setval(name, highest) FROM (SELECT {sequence} AS name, "
             f"max({self.quote_name(column)}) AS highest FROM {table}) AS keys "
-            f"WHERE highest > coalesce((SELECT last_value FROM pg_sequences WHERE name = "
-            f"quote_ident(schemaname) || '.' || quote_ident(sequencename)), 0);"
+            f"WHERE highest >= nextval(name);"
         )
 
     # Flush

@@ -3,7 +3,8 @@
 from django.db import IntegrityError, ProgrammingError
 from django.db.backends.ddl_references import Statement
 
-from config.dsql.ddl.indexes import Indexes, same_text
+from config.dsql.catalog import same_text
+from config.dsql.ddl.indexes import Indexes
 from config.dsql.ddl.statements import (
     DUPLICATE_OBJECT,
     UNDEFINED_OBJECT,

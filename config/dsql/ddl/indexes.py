@@ -14,6 +14,7 @@ from django.db.backends.utils import split_identifier
 from django.db.models.expressions import OrderBy
 from django.db.models.functions import Collate
 
+from config.dsql.catalog import same_text
 from config.dsql.columns import INDEX_HEAD
 from config.dsql.conflicts import sqlstates
 from config.dsql.ddl.statements import DUPLICATE_TABLE, step
@@ -34,11 +35,6 @@ HARMLESS_OPCLASSES = {
     "float4_ops", "float8_ops", "date_ops", "time_ops", "timestamp_ops",
     "timestamptz_ops", "interval_ops", "uuid_ops", "bool_ops", "bytea_ops",
 }  # fmt: skip
-
-
-def same_text(printed, written):
-    """Whether nothing but quotes differs, as where there are only names."""
-    return printed.replace('"', "") == written.replace('"', "")
 
 
 class KeyOrder(OrderBy):
@@ -108,12 +104,12 @@ class Indexes(Tables):
 
     def _printed_index(self, table, rest):
         name = f"{PROBE}_index"
-        ((definition,),) = self._as_made(
-            lambda: self.catalog.rows("SELECT pg_get_indexdef(%s::regclass)", [name]),
+        made = self._as_made(
+            lambda: self.catalog.index(PROBE, name),
             self._without_rows(table),
             f"CREATE INDEX ASYNC {name} ON {PROBE} {rest}",
         )
-        return INDEX_HEAD.sub("", definition)
+        return INDEX_HEAD.sub("", made.definition)
 
     def _await_index(self, job, statement, name, table):
         status, details = self._await_job(job, str(statement))

@@ -112,17 +112,21 @@ class Tables(Statements):
         table = model._meta.db_table
         # Names of UNIQUE constraints are taken, by the table that exists.
         text = NAMED_UNIQUE.sub("UNIQUE", text)
-        columns, definitions = self._as_made(
-            lambda: (self.catalog.columns(PROBE), self.catalog.definitions(PROBE)),
-            text.replace(self.quote_name(table), PROBE, 1),
+        columns, defaults, definitions = self._as_made(
+            lambda: self._seen(PROBE), text.replace(self.quote_name(table), PROBE, 1)
         )
-        found = self.catalog.columns(table)
+        found, found_defaults, found_definitions = self._seen(table)
         differences = [
             difference
             for name, column in columns.items()
             for difference in self._differences(name, found.get(name), column)
         ]
-        missing = Counter(definitions) - Counter(self.catalog.definitions(table))
+        differences += [
+            f"{name} has the default {found_defaults.get(name)}, not {defaults.get(name)}"
+            for name in columns
+            if name in found and found_defaults.get(name) != defaults.get(name)
+        ]
+        missing = Counter(definitions) - Counter(found_definitions)
         differences += [f"it has no {definition}" for definition in missing]
         key = [self._column(field) for field in model._meta.pk_fields]
         if self.catalog.primary_key(table) != key:
@@ -132,6 +136,14 @@ class Tables(Statements):
                 f"Table {table} exists already and differs: {'; '.join(differences)}. Drop "
                 f"or rename it, or record the migration with --fake if it is what you want."
             )
+
+    def _seen(self, table):
+        catalog = self.catalog
+        return (
+            catalog.columns(table),
+            catalog.defaults(table),
+            catalog.definitions(table),
+        )
 
     @staticmethod
     def _differences(name, found, wanted):
@@ -144,8 +156,8 @@ class Tables(Statements):
             yield f"{name} is{' NOT' * wanted.not_null} NULL in the migration only"
         if found.identity != wanted.identity:
             yield f"{name} is{' no' * (not found.identity)} identity column"
-        if (found.generated, found.default) != (wanted.generated, wanted.default):
-            yield f"{name} has the default {found.default}, not {wanted.default}"
+        if found.generated != wanted.generated:
+            yield f"{name} is{' no' * (not found.generated)} generated column"
 
     @step
     def delete_model(self, model):
