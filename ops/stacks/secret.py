@@ -1,4 +1,9 @@
-"""Django's secret key: one secret, made by the primary's stack, replicated to the other."""
+"""Django's secret key: one secret, made by the primary's stack, replicated to the other.
+
+It signs the cursors of lists, and nothing else. A deployment puts it into the functions'
+variables, so whoever may call ``lambda:GetFunction*`` reads it there, and the keys before
+it in the versions that Lambda keeps.
+"""
 
 import json
 import secrets
@@ -17,32 +22,14 @@ class SecretMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DjangoKey:
-    """The key that signs, and others that are still, or already, accepted."""
+    """The key that signs, and others that are still accepted."""
 
     key: str
     fallbacks: tuple[str, ...] = ()
-    retiring: bool = False  # the fallbacks are old keys, not a coming one
 
     def next(self) -> "DjangoKey":
-        """One step of a rotation; each step must be deployed to both Regions.
-
-        A new key is first accepted everywhere, then signs, then the old one is dropped:
-        at no moment does a Region refuse what the other signed.
-        """
-        if not self.fallbacks:
-            return DjangoKey(self.key, (secrets.token_urlsafe(KEY_BYTES),))
-        if not self.retiring:
-            coming = self.fallbacks[0]
-            return DjangoKey(coming, (self.key,), retiring=True)
-        return DjangoKey(self.key)
-
-    @property
-    def step(self) -> str:
-        if not self.fallbacks:
-            return "One key signs and is accepted."
-        if self.retiring:
-            return "The new key signs; the old one is still accepted."
-        return "A new key is accepted; the old one still signs."
+        """A new key, which accepts what this one signed, and nothing older."""
+        return DjangoKey(secrets.token_urlsafe(KEY_BYTES), (self.key,))
 
     def variables(self) -> dict[str, str]:
         return {
@@ -63,25 +50,17 @@ def read(topology: Topology, stage: str) -> DjangoKey:
                 f"--stage {PRIMARY}`, which makes it in both Regions."
             )
         found = json.loads(client.get_secret_value(SecretId=arn)["SecretString"])
-    return DjangoKey(
-        found["key"], tuple(found["fallbacks"]), bool(found.get("retiring"))
-    )
+    return DjangoKey(found["key"], tuple(found["fallbacks"]))
 
 
-def rotate(topology: Topology, key: DjangoKey) -> DjangoKey:
-    """Take one step from ``key``; Secrets Manager copies it to the other Region."""
-    following = key.next()
+def write(topology: Topology, key: DjangoKey) -> None:
+    """Secrets Manager copies it to the other Region."""
     client = aws.client("secretsmanager", topology.regions[PRIMARY])
-    content = {
-        "key": following.key,
-        "fallbacks": list(following.fallbacks),
-        "retiring": following.retiring,
-    }
+    content = {"key": key.key, "fallbacks": list(key.fallbacks)}
     with aws.explained():
         client.put_secret_value(
             SecretId=_find(client, topology), SecretString=json.dumps(content)
         )
-    return following
 
 
 def _find(client: Any, topology: Topology) -> str | None:

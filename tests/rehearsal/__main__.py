@@ -206,17 +206,21 @@ def change(on: Rehearsal) -> None:
     on.check("a deploy after a failed one starts anew", "making it anew" in again)
     on.check("both Regions serve", lambda: checks.serves(on.world))
     on.check("and name each other", lambda: checks.know_each_other(on.world))
-    for _ in range(3):
-        on.type(f"{MANAGE} stack rotate-key")
-        early = on.type(f"{MANAGE} stack rotate-key", expect=1)
-        on.check("the next step waits for both Regions", "zappa update" in early)
-        cursor = checks.next_page(on.world, primary)
-        for stage in (secondary, primary):
-            on.type(f"{ZAPPA} update {stage}")
+    cursor, before = checks.next_page(on.world, primary), checks.keys(on.world)
+    on.type(f"{MANAGE} stack rotate-key")
+    on.check(
+        "one command gives both functions one new key",
+        lambda: len(checks.keys(on.world) - before) == len(checks.keys(on.world)) == 1,
+    )
+    for stage in (primary, secondary):
+        made_after = checks.next_page(on.world, stage)
+        for link in (cursor, made_after):
             on.check(
-                "a page link made before works",
-                partial(checks.follows, on.world, cursor),
+                "page links made before and after it work in both Regions",
+                partial(checks.follows, on.world, link),
             )
+    on.type(f"{ZAPPA} update {secondary}")
+    on.check("an update keeps the new key", lambda: len(checks.keys(on.world)) == 1)
     on.type(f"{MANAGE} deploy --yes")
     on.check("both Regions serve", lambda: checks.serves(on.world))
     fail_to_deploy(on)

@@ -334,6 +334,13 @@ def has_variable(world: World, stage: str, name: str, value: str) -> bool:
     return bool(made(world, stage).environment_vars.get(name) == value)
 
 
+def keys(world: World) -> set[str]:
+    """The keys that the functions sign with."""
+    stages = world.topology.regions
+    found = [made(world, stage).environment_vars for stage in stages]
+    return {variables["DJANGO_SECRET_KEY"] for variables in found}
+
+
 def next_page(world: World, stage: str) -> str:
     region = list(world.topology.regions).index(stage)
     page = ask(world, f"{urls(world, 'prod')[region]}/users?limit=1").json

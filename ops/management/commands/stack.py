@@ -8,7 +8,6 @@ from ops.aws import AwsError
 from ops.deploy import rotation
 from ops.deploy.found import NotReady, clusters
 from ops.deploy.options import in_vpc
-from ops.stacks import secret
 from ops.stacks.runtime import Plan, RuntimeStack, StackError
 from ops.stacks.secret import SecretMissing
 from ops.topology import ROLES, Topology
@@ -34,7 +33,8 @@ class Command(BaseCommand):
             if name == "delete":
                 action.add_argument("--yes", action="store_true", help="do not ask")
         rotate = actions.add_parser(
-            "rotate-key", help="take one of the three steps to a new secret key"
+            "rotate-key",
+            help="replace Django's secret key in both Regions while they serve",
         )
         rotate.add_argument("--format", **FORMAT)  # type: ignore[arg-type] # typed per keyword
 
@@ -88,12 +88,9 @@ class Command(BaseCommand):
             self._say(f"  {name:<14} {value}")
 
     def rotate_key(self, topology: Topology) -> None:
-        step = secret.rotate(topology, rotation.require_in_step(topology)).step
+        rotation.rotate(topology, self._say)
         if self.as_json:
-            self._write({"step": step})
-            return
-        self._say(step)
-        self._say("Now: zappa update primary && zappa update secondary")
+            self._write({"rotated": True})
 
     def _plan(self, stack: RuntimeStack) -> Plan:
         arns = {role: found.arn for role, found in clusters(stack.topology).items()}
