@@ -18,8 +18,9 @@ from config.api.pages import CONTRACT
 from config.api.problems import KINDS, MEDIA_TYPE
 from config.api.views import JSONView
 from ops import reference
-from users import parameters
-from users.serializers import UserInput
+from users import bulk, names, parameters
+from users.selectors import FIELDS
+from users.serializers import Email, Name, UserInput
 from users.views import MAX_IMPORT_LINES
 
 Schema = dict[str, Any]
@@ -37,7 +38,7 @@ GUARDED = (
     "rate_limited",
     "issuer_unavailable",
 )
-DATABASE = ("database_unavailable", "write_conflict")
+DATABASE = ("database_unavailable", "schema_behind", "write_conflict")
 SAVING = (*DATABASE, "outcome_unknown")
 BODY = ("malformed", "invalid", "too_large", "unsupported_media_type")
 CHANGE = (
@@ -94,7 +95,13 @@ CARRIED = {
     "method_not_allowed": "Allow",
     "unsupported_media_type": "Accept",
     **dict.fromkeys(
-        ("idempotency_conflict", "rate_limited", "issuer_unavailable", *DATABASE),
+        (
+            "idempotency_conflict",
+            "rate_limited",
+            "issuer_unavailable",
+            "database_unavailable",
+            "write_conflict",
+        ),
         "Retry-After",
     ),
 }
@@ -136,6 +143,7 @@ def ndjson(description: str, line: Schema) -> Schema:
     return made
 
 
+READ_ONLY = ", ".join(name for name in FIELDS if name not in UserInput().fields)
 USER, HEALTH = ref("schemas", "User"), ref("schemas", "Health")
 NEW, PATCH = {JSON: ref("schemas", "NewUser")}, ref("schemas", "UserPatch")
 PAGE_PROBLEMS = ("invalid_parameter", *DATABASE)
@@ -144,6 +152,7 @@ IMPORTED = {
     "status": "created | exists | invalid | failed",
     "id": "…",
     "errors": [{"pointer": "…", "reason": "…"}],
+    "cause": "the code of a problem, or deadline",
 }
 OPERATIONS: dict[tuple[str, str], Schema] = {
     ("index", "GET"): operation(
@@ -189,7 +198,7 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
         takes=CONDITIONS,
     ),
     ("user", "PUT"): operation(
-        "Replace a user.", {200: answer("The user as it is now.", USER, "ETag")},
+        f"Replace a user. What GET returned is sent back without {READ_ONLY}.", {200: answer("The user as it is now.", USER, "ETag")},
         (*CHANGE, *SAVING), takes=CONDITIONS, body=NEW,
     ),
     ("user", "PATCH"): operation(
@@ -204,12 +213,14 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
         takes=CONDITIONS,
     ),
     ("users-import", "POST"): operation(
-        f"Create many users, one a line and at most {MAX_IMPORT_LINES:,}; a repeat leaves those "
-        "alone that are there, so it takes no Idempotency-Key. What no time is left for is "
-        "failed.",
-        {200: ndjson("A result a line, then their summary. The first errors of a line that is "
-                     "invalid, as many as the answer has room for, are told.", IMPORTED)},
-        ("malformed", "too_large", "unsupported_media_type"),
+        f"Create many users, one a line: at most {MAX_IMPORT_LINES:,} lines of at most "
+        f"{bulk.MAX_LINE_BYTES:,} bytes. Sending it again skips existing users, so it takes no "
+        "Idempotency-Key. Lines not reached before the deadline, or whose transaction failed, "
+        "are failed, with the cause: send them again. A line of an export is imported without "
+        f"{READ_ONLY} and the last line, next.",
+        {200: ndjson("A result for each line, then their summary. An invalid line has its first "
+                     "errors, as many as the response has room for.", IMPORTED)},
+        ("malformed", "too_large", "unsupported_media_type", *SAVING),
         body={NDJSON: {"type": "string", "minLength": 1}},
     ),
     ("users-export", "GET"): operation(
@@ -298,18 +309,30 @@ def problem_answer(codes: list[str]) -> Schema:
     return answer(text, ref("schemas", "Problem"), *extra, media=MEDIA_TYPE)
 
 
+TRIMMED = "Counted in Unicode code points, without white space at either end."
+FIELD_SCHEMAS: dict[type, Schema] = {
+    Name: {
+        # A pattern cannot say by category what is visible.
+        "pattern": f"^[^{names.CONTROL.pattern[1:-1]}]+$",
+        "description": f"Visible characters, marks and spaces; at least one is visible. No "
+        f"controls of text direction and nothing of zero width but joiners in scripts and "
+        f"emoji that need them. {TRIMMED}",
+    },
+    Email: {
+        "format": "email",
+        "description": "As RFC 5321 writes it: at most 64 characters before @, 253 of domain, "
+        f"63 of each label; the domain in ASCII. Unique without regard to case. {TRIMMED}",
+    },
+}
+
+
 def fields(form: serializers.Serializer[Any]) -> dict[str, Schema]:
     return {name: field_schema(field) for name, field in form.fields.items()}
 
 
 def field_schema(field: Any) -> Schema:
     made: Schema = {"type": "string", "minLength": 1, "maxLength": field.max_length}
-    if isinstance(field, serializers.EmailField):
-        made["format"] = "email"
-    for validator in field.validators:
-        if (regex := getattr(validator, "regex", None)) and not made.get("format"):
-            made["pattern"] = regex.pattern
-    return made
+    return made | FIELD_SCHEMAS[type(field)]
 
 
 def components() -> Schema:

@@ -15,14 +15,13 @@ from typing import Any
 
 from django.db import Error, connection
 from django.db.models import Value, sql
-from django.db.models.constants import OnConflict
 from django.db.models.functions import Lower
 from django.utils import timezone
 from rest_framework.exceptions import ParseError, ValidationError
 
 from config.api.answers import render
-from config.api.problems import of_validation
-from config.api.views import load_object
+from config.api.problems import of_database, of_validation
+from config.api.views import JSONView, load_object
 from config.dsql.retry import run_statement
 from users import selectors
 from users.models import User
@@ -31,6 +30,7 @@ from users.serializers import validated
 
 logger = logging.getLogger(__name__)
 BATCH_ROWS = 1000  # a third of what a transaction takes
+DEADLINE = "deadline"  # the cause of a line that no time was left for
 # Seconds: API Gateway waits 29, and the last batch may try as long as one may.
 IMPORT_SECONDS = 12.0
 # Of one line, and the characters of a pointer: every line's errors should find room.
@@ -39,6 +39,8 @@ MAX_ERRORS, MAX_POINTER = 3, 60
 ERROR_BYTES = 4_500_000
 # Lambda answers with at most 6 MB: so much is begun, and a page comes on top.
 EXPORT_BYTES, EXPORT_ROWS = 5_000_000, 250
+MAX_LINE_BYTES = JSONView.max_body_bytes  # what one user may take in a POST
+EMAIL_INDEX = '(LOWER("email"))'
 Result = dict[str, Any]
 
 
@@ -50,27 +52,44 @@ def users_import(
 ) -> Iterator[Result]:
     """A result for each line in order, then their summary.
 
-    ``status`` is "created", "exists" (the e-mail was there; nothing was changed),
-    "invalid" (with errors), or "failed" (the database did, or the seconds were over;
-    repeat the import). Blank lines count, and have no result.
+    ``status`` is "created", "exists" (a user has the e-mail; nothing was changed),
+    "invalid" (with errors), or "failed" (with the cause: the code of a problem, or
+    "deadline" when the seconds were over; repeat the import). Blank lines count, and have
+    no result. Raises the database's error while nothing was stored: the first result
+    comes after the first batch that was.
     """
     counts: Counter[str] = Counter()
+    held: list[Result] = []
+    stored = False
     numbered = ((n, line) for n, line in enumerate(lines, start=1) if line.strip())
     ends = clock() + seconds
     while batch := list(islice(numbered, BATCH_ROWS)):
-        results: list[Result] = (
-            _import_batch(batch)
-            if clock() < ends
-            else [{"line": line, "status": "failed"} for line, _ in batch]
-        )
-        for result in results:
-            counts[result["status"]] += 1
-            yield result
+        results, users = _judged(batch, lambda: clock() >= ends)
+        if users:
+            try:
+                outcomes = _stored(users)
+                stored = True
+            except Error as error:
+                if not stored:
+                    raise
+                outcomes = _failed(users, error)
+            for result in results:
+                result |= outcomes.get(result["line"], {})
+        held += results
+        if stored:
+            yield from _counted(held, counts)
+            held = []
+    yield from _counted(held, counts)
     yield {"summary": dict(counts)}
 
 
+def _counted(results: list[Result], counts: Counter[str]) -> list[Result]:
+    counts.update(result["status"] for result in results)
+    return results
+
+
 def fitting(results: Iterable[Result]) -> Iterator[Result]:
-    """The same results; errors that an answer has no room for are left out."""
+    """The same results; errors that a response has no room for are left out."""
     room = ERROR_BYTES
     for result in results:
         room -= size_of(result.get("errors", ()))
@@ -79,11 +98,17 @@ def fitting(results: Iterable[Result]) -> Iterator[Result]:
         yield result
 
 
-def _import_batch(batch: list[tuple[int, bytes]]) -> list[Result]:
+def _judged(
+    batch: list[tuple[int, bytes]], over: Callable[[], bool]
+) -> tuple[list[Result], dict[int, User]]:
+    """What can be said of each line without the database, and the users to store."""
     now = timezone.now()
     results: list[Result] = []
     users: dict[int, User] = {}
     for line, text in batch:
+        if over():
+            results.append({"line": line, "status": "failed", "cause": DEADLINE})
+            continue
         result: Result = {"line": line, "status": "invalid"}
         try:
             users[line] = User(**_validated(text), created_at=now, updated_at=now)
@@ -95,45 +120,49 @@ def _import_batch(batch: list[tuple[int, bytes]]) -> list[Result]:
                 for found in of_validation(error.detail).errors[:MAX_ERRORS]
             ]
         results.append(result)
-    stored = _store(list(users.values()))
-    for result in results:
-        if user := users.get(result["line"]):
-            result |= _outcome(user, stored)
-    return results
+    return results, users
 
 
 def _validated(text: bytes) -> dict[str, Any]:
-    return validated(load_object(text))
+    if len(text) > MAX_LINE_BYTES:
+        raise ParseError(f"The line is longer than {MAX_LINE_BYTES} bytes.")
+    return validated(load_object(text, what="line"))
 
 
-def _store(users: list[User]) -> dict[str, Any] | None:
-    """The ids by e-mail of all these users; None when the database failed."""
-    if not users:
-        return {}
-    try:
-        run_statement(lambda: _insert_missing(users))
-        wanted = [Lower(Value(user.email)) for user in users]
-        rows = User.objects.annotate(key=Lower("email")).filter(key__in=wanted)
-        found = run_statement(lambda: list(rows.values_list("email", "pk")))
-    except Error as error:
-        logger.warning("A batch of an import failed: %s", error)
-        return None
-    return {email.lower(): key for email, key in found}
+def _stored(users: dict[int, User]) -> dict[int, Result]:
+    """The outcome of each line whose user was valid. Raises the database's error."""
+    run_statement(lambda: _insert_missing(list(users.values())))
+    wanted = [Lower(Value(user.email)) for user in users.values()]
+    rows = User.objects.annotate(key=Lower("email")).filter(key__in=wanted)
+    found = run_statement(lambda: list(rows.values_list("email", "pk")))
+    ids = {email.lower(): key for email, key in found}
+    return {line: _outcome(user, ids) for line, user in users.items()}
 
 
 def _insert_missing(users: list[User]) -> None:
-    query = sql.InsertQuery(User, on_conflict=OnConflict.IGNORE)
+    """Insert those whose e-mail no user has.
+
+    The conflict names its index: whatever else is in the way is an error. A recording of a
+    real cluster has ON CONFLICT with a column; with an expression it is PostgreSQL's.
+    """
+    query = sql.InsertQuery(User)
     query.insert_values(User._meta.concrete_fields, [*users])  # noqa: SLF001 - Meta API
     with connection.cursor() as cursor:
         for statement, params in query.get_compiler(connection=connection).as_sql():
-            cursor.execute(statement, params)
+            cursor.execute(f"{statement} ON CONFLICT {EMAIL_INDEX} DO NOTHING", params)
 
 
-def _outcome(user: User, stored: dict[str, Any] | None) -> Result:
-    if stored is None:
-        return {"status": "failed"}
-    key = stored.get(user.email.lower())
+def _outcome(user: User, ids: dict[str, Any]) -> Result:
+    key = ids.get(user.email.lower())
+    if key is None:  # the user that was in the way was deleted meanwhile
+        return {"status": "failed", "cause": "write_conflict"}
     return {"status": "created" if key == user.pk else "exists", "id": key}
+
+
+def _failed(users: dict[int, User], error: Error) -> dict[int, Result]:
+    logger.warning("A batch of an import failed: %s", error)
+    cause = of_database(error).code
+    return {line: {"status": "failed", "cause": cause} for line in users}
 
 
 def users_export(

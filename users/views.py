@@ -4,6 +4,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -124,8 +125,11 @@ class UsersImport(JSONView):
                 "too_large", f"Send at most {MAX_IMPORT_LINES} lines at once."
             )
         results = bulk.users_import(lines, seconds=bulk.IMPORT_SECONDS)
+        # Read before the status is sent: a database that stores nothing makes it 503.
+        first = next(results)
         return StreamingHttpResponse(
-            bulk.as_lines(bulk.fitting(results)), content_type=NDJSONParser.media_type
+            bulk.as_lines(bulk.fitting(chain([first], results))),
+            content_type=NDJSONParser.media_type,
         )
 
 

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from config.api import hosts, problems
@@ -71,7 +70,7 @@ class APIMiddleware:
         self, request: HttpRequest, error: Exception
     ) -> HttpResponse | None:
         """A database that cannot be reached is the service's state, not a bug."""
-        if not isinstance(error, OperationalError | InterfaceError):
+        if not problems.is_known(error):
             return None
-        logger.error("The database cannot be reached", exc_info=error)
+        logger.error("The database cannot serve", exc_info=error)
         return problems.respond(problems.of_database(error))

@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import Error
+from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse
 from django.urls import reverse
 from rest_framework import exceptions
 
 from config.api.answers import answer
-from config.dsql.conflicts import OutcomeUnknown
+from config.dsql.conflicts import OutcomeUnknown, sqlstates
 from config.dsql.retry import ConflictRetriesExhausted
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
+UNDEFINED = ("42P01", "42703")  # a table, a column
 
 TITLES = {
     400: "Bad Request",
@@ -135,6 +136,12 @@ KINDS = {
         "The database cannot be reached; the request may or may not have been done.",
         "Repeat it here or in the other Region; a POST with its Idempotency-Key.",
     ),
+    "schema_behind": Kind(
+        503,
+        "The database lacks a migration of this version; nothing was done.",
+        "The operator runs manage.py dsql_database; repeat the request when /health says "
+        "schema: current.",
+    ),
     "write_conflict": Kind(
         503,
         "Other requests keep changing the same data; nothing was done.",
@@ -221,8 +228,31 @@ def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
     return None
 
 
-def of_database(error: Error) -> Problem:
-    """503 for a database that could not do it; the code says what a client may do."""
+def schema_is_behind(error: BaseException) -> bool:
+    """Whether the database lacks a table or a column of this version's migrations."""
+    return not sqlstates(error).isdisjoint(UNDEFINED)
+
+
+def is_known(error: BaseException) -> bool:
+    """Whether the error is a state of the database that ``of_database`` describes."""
+    return isinstance(error, OperationalError | InterfaceError) or schema_is_behind(
+        error
+    )
+
+
+def of_database(error: BaseException) -> Problem:
+    """503 for a database that could not do it; the code says what a client may do.
+
+    An error that is no state of the database is the service's own: 500.
+    """
+    if not is_known(error):
+        return Problem("internal_error", "The request failed; it was logged.")
+    if schema_is_behind(error):
+        return Problem(
+            "schema_behind",
+            "The database lacks a migration of this version; nothing was done. "
+            "GET /health says schema: behind.",
+        )
     if isinstance(error, OutcomeUnknown):
         # No Retry-After: a program must not repeat this by itself.
         return Problem(

@@ -31,21 +31,22 @@ def peer_origin() -> str:
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
-def load_object(content: bytes) -> dict[str, Any]:
+def load_object(content: bytes, *, what: str = "body") -> dict[str, Any]:
     """A JSON object; what PostgreSQL or JSON cannot hold is refused. Raises ParseError."""
     try:
-        text = codecs.decode(content, "utf-8")
+        # Some editors begin a file with a byte order mark (RFC 8259, section 8.1).
+        text = codecs.decode(content, "utf-8-sig")
         data = DECODER.decode(text)
         if "\\u" in text:  # a lone surrogate can only be written so
             json.dumps(data, ensure_ascii=False).encode()
     except UnicodeError:
-        raise exceptions.ParseError("The body is not valid UTF-8.") from None
+        raise exceptions.ParseError(f"The {what} is not valid UTF-8.") from None
     except RecursionError:
-        raise exceptions.ParseError("The body is nested too deeply.") from None
+        raise exceptions.ParseError(f"The {what} is nested too deeply.") from None
     except ValueError:
-        raise exceptions.ParseError("The body is not valid JSON.") from None
+        raise exceptions.ParseError(f"The {what} is not valid JSON.") from None
     if not isinstance(data, dict):
-        raise exceptions.ParseError("The body must be a JSON object.")
+        raise exceptions.ParseError(f"The {what} must be a JSON object.")
     return data
 
 
@@ -57,7 +58,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Which of two equal names is meant, readers decide differently (RFC 8259, section 4)."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise exceptions.ParseError("An object of the body has a member twice.")
+        raise exceptions.ParseError("An object has a member twice.")
     return found
 
 

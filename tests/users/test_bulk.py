@@ -1,14 +1,26 @@
 """NDJSON import and export, and the sample users."""
 
+import itertools
 import json
+from collections.abc import Callable
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError
+from django.db import (
+    Error,
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+)
 from django.test import Client
+from psycopg import errors
 
+from config.dsql import retry
+from config.dsql.conflicts import OutcomeUnknown
+from config.dsql.retry import ConflictRetriesExhausted
 from tests.users.test_api import ADA, create, send
 from users import bulk, selectors
 from users.models import User
@@ -169,18 +181,51 @@ def test_a_line_keeps_its_number_beside_blank_ones(client: Client) -> None:
     assert [r["line"] for r in results[:-1]] == [2, 4]
 
 
+def clock_that_jumps(at: int) -> Callable[[], float]:
+    """The deadline is over from the ``at``th look at it."""
+    looks = itertools.count()
+    return lambda: bulk.IMPORT_SECONDS if next(looks) > at else 0.0
+
+
 def test_an_import_ends_in_time_with_a_result_for_every_line() -> None:
-    moments = iter([0.0, 1.0, bulk.IMPORT_SECONDS + 1, bulk.IMPORT_SECONDS + 2])
     rows = list(bulk.sample_lines(3 * bulk.BATCH_ROWS))
-    results = list(
-        bulk.users_import(
-            rows, seconds=bulk.IMPORT_SECONDS, clock=lambda: next(moments)
-        )
-    )
+    clock = clock_that_jumps(bulk.BATCH_ROWS)
+    results = list(bulk.users_import(rows, seconds=bulk.IMPORT_SECONDS, clock=clock))
     created, failed = bulk.BATCH_ROWS, 2 * bulk.BATCH_ROWS
     assert results[-1] == {"summary": {"created": created, "failed": failed}}
     assert [r["line"] for r in results[:-1]] == list(range(1, len(rows) + 1))
+    assert results[-2] == {"line": len(rows), "status": "failed", "cause": "deadline"}
     assert User.objects.count() == created
+
+
+def test_an_import_looks_at_its_deadline_between_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judged: list[bytes] = []
+    load_object = bulk.load_object
+
+    def counted(text: bytes, **what: str) -> dict[str, Any]:
+        judged.append(text)
+        return load_object(text, **what)
+
+    monkeypatch.setattr(bulk, "load_object", counted)
+    rows = list(bulk.sample_lines(10))
+    clock = clock_that_jumps(4)
+    results = list(bulk.users_import(rows, seconds=bulk.IMPORT_SECONDS, clock=clock))
+    assert judged == rows[:4]
+    # What is judged in time is stored; for that the deadline leaves time.
+    assert results[-1] == {"summary": {"created": 4, "failed": 6}}
+    assert User.objects.count() == 4
+
+
+def test_a_line_that_is_too_long_is_refused_unread(client: Client) -> None:
+    longest = json.dumps({**ADA, "name": "x" * 101}).encode()
+    longest += b" " * (bulk.MAX_LINE_BYTES - len(longest))
+    results = load(client, longest, longest + b" ", b" " * 2 * bulk.MAX_LINE_BYTES)
+    assert [error["pointer"] for error in results[0]["errors"]] == ["/name"]
+    (error,) = results[1]["errors"]
+    assert error["reason"] == f"The line is longer than {bulk.MAX_LINE_BYTES} bytes."
+    assert results[2:] == [{"summary": {"invalid": 2}}]
 
 
 def test_the_errors_of_a_line_are_few_and_short(client: Client) -> None:
@@ -255,3 +300,123 @@ def test_an_export_that_fails_on_the_way_says_so_in_its_last_line_and_in_the_log
 
 def broken(**_: Any) -> None:
     raise OperationalError("connection lost")
+
+
+UNDEFINED = {"column": errors.UndefinedColumn, "table": errors.UndefinedTable}
+FAILURES = [
+    (OperationalError("connection lost"), "database_unavailable"),
+    (ConflictRetriesExhausted("still conflicting"), "write_conflict"),
+    (OutcomeUnknown("lost at COMMIT"), "outcome_unknown"),
+]
+
+
+@pytest.mark.parametrize(("error", "code"), FAILURES)
+@pytest.mark.parametrize("invalid", [0, 3])
+def test_an_import_that_stores_nothing_is_503(
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Error,
+    code: str,
+    invalid: int,
+) -> None:
+    def failing(users: list[User]) -> None:
+        raise error
+
+    monkeypatch.setattr(bulk, "BATCH_ROWS", 2)
+    monkeypatch.setattr(bulk, "_insert_missing", failing)
+    body = b"{}\n" * invalid + b"\n".join(bulk.sample_lines(5))
+    response = send(client, "POST", "/users/import", body, content_type=NDJSON)
+    assert (response.status_code, response.json()["code"]) == (503, code)
+
+
+@pytest.mark.parametrize(("error", "code"), FAILURES)
+def test_a_batch_that_fails_later_says_why(
+    client: Client, monkeypatch: pytest.MonkeyPatch, error: Error, code: str
+) -> None:
+    monkeypatch.setattr(bulk, "BATCH_ROWS", 2)
+    insert, calls = bulk._insert_missing, []
+
+    def failing_later(users: list[User]) -> None:
+        calls.append(users)
+        if len(calls) > 1:
+            raise error
+        insert(users)
+
+    monkeypatch.setattr(bulk, "_insert_missing", failing_later)
+    results = load(client, *bulk.sample_lines(4))
+    assert [r.get("cause") for r in results] == [None, None, code, code, None]
+    assert results[-1] == {"summary": {"created": 2, "failed": 2}}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_missing_column_is_called_by_its_name_on_every_route(client: Client) -> None:
+    user = create(client)
+    rename = "ALTER TABLE users_user RENAME COLUMN {} TO {}"
+    with connection.cursor() as cursor:
+        cursor.execute(rename.format("name", "label"))
+    try:
+        path = f"/users/{user['id']}"
+        grace = b'{"name": "Grace", "email": "grace@example.com"}'
+        for response in (
+            send(client, "POST", "/users/import", grace, content_type=NDJSON),
+            send(client, "POST", "/users", grace),
+            send(client, "PATCH", path, {"name": "x"}),
+            client.get(path),
+            client.get("/users"),
+            client.get("/users/export"),
+        ):
+            problem = response.json()
+            assert (response.status_code, problem["code"]) == (503, "schema_behind")
+            assert "schema: behind" in problem["detail"]
+        with pytest.raises(CommandError, match="lacks a migration"):
+            call_command("seed_users", stdout=StringIO())
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(rename.format("label", "name"))
+
+
+@pytest.mark.parametrize("what", UNDEFINED)
+def test_what_is_missing_later_is_a_cause_too(
+    client: Client, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(bulk, "BATCH_ROWS", 1)
+    insert, calls = bulk._insert_missing, []
+
+    def failing_later(users: list[User]) -> None:
+        calls.append(users)
+        if len(calls) > 1:
+            raise ProgrammingError from UNDEFINED[what]()
+        insert(users)
+
+    monkeypatch.setattr(bulk, "_insert_missing", failing_later)
+    monkeypatch.setattr(retry, "COLUMN_DELAYS", ())
+    results = load(client, *bulk.sample_lines(2))
+    assert results[1]["cause"] == "schema_behind"
+
+
+def test_a_user_that_is_gone_again_does_not_exist(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "_insert_missing", lambda _: None)
+    (result, summary) = load(client, ADA)
+    assert result == {"line": 1, "status": "failed", "cause": "write_conflict"}
+    assert summary == {"summary": {"failed": 1}}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_the_email_may_be_in_the_way(client: Client) -> None:
+    there = create(client)
+    other = User(id=there["id"], name="Other", email="other@example.com")
+    with pytest.raises(IntegrityError, match="users_user_pkey"):
+        bulk._insert_missing([other])
+    bulk._insert_missing([User(name="Other", email=ADA["email"].upper())])
+    assert User.objects.get().name == ADA["name"]
+
+
+def test_a_byte_order_mark_is_no_content(client: Client) -> None:
+    mark, line = b"\xef\xbb\xbf", json.dumps(ADA).encode()
+    results = load(client, mark + line, mark + line)
+    assert [r["status"] for r in results[:-1]] == ["created", "exists"]
+    created = {**ADA, "email": "b@example.com"}
+    response = send(client, "POST", "/users", mark + json.dumps(created).encode())
+    assert response.status_code == 201

@@ -3,7 +3,9 @@ from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
 
+from config.api.problems import KINDS, is_known, of_database
 from users import bulk
 
 MAX_USERS = 1_000_000
@@ -27,10 +29,18 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         summary: dict[str, int] = {}
-        for result in bulk.users_import(bulk.sample_lines(options["count"])):
-            summary = result.get("summary", summary)
-            if result.get("line", 0) % PROGRESS_ROWS == 0 and "line" in result:
-                self.stderr.write(f"{result['line']} of {options['count']} ...")
+        causes: set[str] = set()
+        try:
+            for result in bulk.users_import(bulk.sample_lines(options["count"])):
+                summary = result.get("summary", summary)
+                causes |= {result["cause"]} if "cause" in result else set()
+                if result.get("line", 0) % PROGRESS_ROWS == 0 and "line" in result:
+                    self.stderr.write(f"{result['line']} of {options['count']} ...")
+        except Error as error:
+            if not is_known(error):
+                raise
+            meaning = KINDS[of_database(error).code].meaning
+            raise CommandError(f"{meaning} Run it again.") from error
         counts = {
             name: summary.get(name, 0) for name in ("created", "exists", "failed")
         }
@@ -42,5 +52,5 @@ class Command(BaseCommand):
             )
         if counts["failed"]:
             raise CommandError(
-                f"{counts['failed']} failed: the database did not answer. Run it again."
+                f"{counts['failed']} failed ({', '.join(sorted(causes))}). Run it again."
             )
