@@ -182,6 +182,10 @@ def attacks() -> Iterator[tuple[str, str, str]]:
     yield "expired", "expired", token(exp=now - 31)
     yield "not yet valid", "nbf", token(nbf=now + 60)
     yield "made in the future", "iat", token(iat=now + 60)
+    yield "valid for days", "24 hours ahead", token(exp=now + 24 * 3600 + 60)
+    yield "valid for ever", "24 hours ahead", token(exp=10**30)
+    yield "infinite expiry", "not a signed JWT", token(exp=float("inf"))
+    yield "infinite start", "nbf", token(nbf=float("inf"))
     yield "no expiry", '"exp"', token(exp=None)
     yield "a text as expiry", "not a signed JWT", token(exp="never")
     yield "an ID token", "typ must be", token(typ="JWT")
@@ -217,6 +221,20 @@ def test_without_a_token_the_challenge_says_what_to_send() -> None:
         assert answer.status_code == 401
         assert answer["WWW-Authenticate"] == 'Bearer realm="users"'
     assert Client().get("/users?access_token=" + token()).status_code == 401
+
+
+def test_a_token_and_a_key_may_have_no_key_id(issuer: Issuer) -> None:
+    nameless = jwt.encode(claims(), KEY, "ES256", {"typ": "at+jwt"})
+    assert get(nameless).status_code == 200
+    for member in issuer.keys:
+        del member["kid"]
+    issuer.now += tokens.LIFETIME_SECONDS + 1
+    assert get(nameless).status_code == 200
+    assert get(token(RSA_KEY, "RS256", "rsa")).status_code == 200
+
+
+def test_a_token_may_be_valid_for_a_day() -> None:
+    assert get(token(exp=int(time.time()) + 24 * 3600)).status_code == 200
 
 
 def test_clocks_may_differ_a_little() -> None:
