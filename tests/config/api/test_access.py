@@ -185,7 +185,7 @@ def attacks() -> Iterator[tuple[str, str, str]]:
     yield "valid for days", "24 hours ahead", token(exp=now + 24 * 3600 + 60)
     yield "valid for ever", "24 hours ahead", token(exp=10**30)
     yield "infinite expiry", "not a signed JWT", token(exp=float("inf"))
-    yield "infinite start", "nbf", token(nbf=float("inf"))
+    yield "infinite start", "not a signed JWT", token(nbf=float("inf"))
     yield "no expiry", '"exp"', token(exp=None)
     yield "a text as expiry", "not a signed JWT", token(exp="never")
     yield "an ID token", "typ must be", token(typ="JWT")
