@@ -9,5 +9,13 @@ class CheckFailed(Exception):
         self.reason, self.hint = reason, hint
 
 
+class CheckWarning(Exception):
+    """What could not be read, though nothing was found to be wrong."""
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.hint = reason, hint
+
+
 class CheckSkipped(Exception):
     """Why it could not be judged."""

@@ -13,26 +13,15 @@ from django.core.management import call_command
 from django.db import connections
 
 from config.dsql.retry import run_statement
-from ops.clusters import failover
+from ops.clusters import failover, rights
 from ops.clusters.inventory import Cluster
 from ops.topology import Topology
 
 ADMIN = "admin"
 RUNTIME_ROLE = "app"
 ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:(role|user)/[\w+=,.@/-]+")
-ROW_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 Row = tuple[Any, ...]
 Say = Callable[[str], None]
-# What the role lacks; of the migrations' own table it needs to read only.
-MISSING_PRIVILEGES = """
-    SELECT c.relname, p.privilege
-    FROM pg_catalog.pg_class c
-    CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) p (privilege)
-    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
-      AND (p.privilege = 'SELECT' OR c.relname <> 'django_migrations')
-      AND NOT has_table_privilege(%s, c.oid, p.privilege)
-    ORDER BY 1, 2
-"""
 MAPPED = "SELECT arn FROM sys.iam_pg_role_mappings WHERE pg_role_name = %s ORDER BY 1"
 
 
@@ -68,33 +57,34 @@ def fetch(alias: str, sql: str, *params: Any) -> list[Row]:
     return run_statement(work, using=alias)
 
 
-def prepare(alias: str, arns: list[str], say: Say, *, verbosity: int = 1) -> int:
+def prepare(
+    alias: str, arns: list[str], say: Say, *, remap: bool = False, verbosity: int = 1
+) -> int:
     """Migrate, make the role, grant what it lacks, map the ARNs; the number of changes.
 
     Each change is made only where it is missing, because every one of them makes the
-    first statement of every other session fail with OC001.
+    first statement of every other session fail with OC001. ``remap`` also revokes and
+    grants again what is mapped: an IAM role that was deleted and made again has the same
+    ARN and another identity, and is refused until then.
     """
     call_command("migrate", database=alias, interactive=False, verbosity=verbosity)
-    role = connections[alias].ops.quote_name(RUNTIME_ROLE)
+    quote = connections[alias].ops.quote_name
+    role = quote(RUNTIME_ROLE)
     statements = []
-    if not fetch(
-        alias, "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %s", RUNTIME_ROLE
-    ):
-        _change(alias, f"CREATE ROLE {role} WITH LOGIN", say)
-        statements.append("role")
-    lacking: dict[str, list[str]] = {}
-    for table, privilege in fetch(alias, MISSING_PRIVILEGES, RUNTIME_ROLE):
-        lacking.setdefault(table, []).append(privilege)
+    if not fetch(alias, "SELECT 1 FROM pg_roles WHERE rolname = %s", RUNTIME_ROLE):
+        statements.append(f"CREATE ROLE {role} WITH LOGIN")
+    lacking = rights.lacking(fetch(alias, rights.TABLES), RUNTIME_ROLE)
     for table, privileges in lacking.items():
-        name = connections[alias].ops.quote_name(table)
-        _change(alias, f"GRANT {', '.join(privileges)} ON TABLE {name} TO {role}", say)
+        statements.append(
+            f"GRANT {', '.join(privileges)} ON TABLE {quote(table)} TO {role}"
+        )
     mapped = {row[0] for row in fetch(alias, MAPPED, RUNTIME_ROLE)}
-    new = [arn for arn in arns if arn not in mapped]
-    for arn in new:
-        _change(alias, f"AWS IAM GRANT {role} TO '{arn}'", say)
-    return len(statements) + len(lacking) + len(new)
-
-
-def _change(alias: str, sql: str, say: Say) -> None:
-    say(sql)
-    fetch(alias, sql)
+    for arn in arns:
+        if arn in mapped and remap:
+            statements.append(f"AWS IAM REVOKE {role} FROM '{arn}'")
+        if arn not in mapped or remap:
+            statements.append(f"AWS IAM GRANT {role} TO '{arn}'")
+    for sql in statements:
+        say(sql)
+        fetch(alias, sql)
+    return len(statements)

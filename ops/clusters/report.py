@@ -12,6 +12,7 @@ table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #d8dee4;
   vertical-align: top }
 .pass { color: #116329 } .fail { color: #a40e26; font-weight: 600 } .skip { color: #57606a }
+.warn { color: #9a6700; font-weight: 600 }
 .hint { color: #57606a } .number { text-align: right; font-variant-numeric: tabular-nums }
 svg { width: 100%; height: auto; background: #f6f8fa }
 """

@@ -17,13 +17,13 @@ from ops.clusters import (
     checks_data,
     inventory,
 )
-from ops.clusters.checks import CheckFailed, CheckSkipped
+from ops.clusters.checks import CheckFailed, CheckSkipped, CheckWarning
 from ops.clusters.database import connected, runtime_arn
 from ops.clusters.inventory import Inventory
 from ops.clusters.plan import AGAIN
 from ops.topology import Topology
 
-PASS, FAIL, SKIP = "pass", "fail", "skip"
+PASS, WARN, FAIL, SKIP = "pass", "warn", "fail", "skip"
 CONTROL = ("status", "witness", "peering", "protection", "encryption", "tags")
 DATA = ("login", "migrations", "indexes", "jobs", "rights", "mapping")
 ACROSS = ("replication", "conflict", "failover")
@@ -180,6 +180,8 @@ class Verifier:
             reason = work(*args)
         except CheckSkipped as skipped:
             outcome, reason = SKIP, str(skipped)
+        except CheckWarning as warning:
+            outcome, reason, hint = WARN, warning.reason, warning.hint
         except CheckFailed as failed:
             outcome, reason, hint = FAIL, failed.reason, failed.hint
         except (AwsError, DatabaseError, InterfaceError, ImproperlyConfigured) as error:
@@ -198,7 +200,7 @@ class Verifier:
 
 def counts(report: Report) -> Iterator[str]:
     """``3 pass``, ``1 fail`` …, in that order."""
-    for outcome in (PASS, FAIL, SKIP):
+    for outcome in (PASS, WARN, FAIL, SKIP):
         number = sum(check.outcome == outcome for check in report.checks)
         if number:
             yield f"{number} {outcome}"

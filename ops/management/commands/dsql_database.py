@@ -43,8 +43,20 @@ class Command(ClusterCommand):
             "stack makes in each Region",
         )  # fmt: skip
 
+        parser.add_argument(
+            "--remap", action="store_true",
+            help="revoke and grant the mapping again; needed when an IAM role was deleted "
+            "and made again, because its ARN then stands for another identity",
+        )  # fmt: skip
+
     def work(
-        self, topology: Topology, *, role_arn: list[str] | None, format: str, **_: Any
+        self,
+        topology: Topology,
+        *,
+        role_arn: list[str] | None,
+        remap: bool,
+        format: str,
+        **_: Any,
     ) -> None:
         say = self.teller(format)
         say(target())
@@ -60,7 +72,9 @@ class Command(ClusterCommand):
         say(f"Migrating through {endpoint}, once for both Regions ...")
         try:
             with connected(endpoint) as alias:
-                changes = prepare(alias, arns, say, verbosity=int(format == "text"))
+                changes = prepare(
+                    alias, arns, say, remap=remap, verbosity=int(format == "text")
+                )
         except (DatabaseError, ImproperlyConfigured) as error:
             text = " ".join(str(error).split())
             raise CommandError(

@@ -15,7 +15,7 @@ from django.core.management.base import CommandError
 from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
 
-from ops.clusters import checks_across
+from ops.clusters import checks_across, checks_data
 from ops.clusters.database import RUNTIME_ROLE, fetch, prepare
 from ops.clusters.verify import ACROSS, CONTROL, DATA
 from ops.sandbox import lifecycle
@@ -232,7 +232,7 @@ def test_a_failed_job_is_named(superuser: psycopg.Connection[Any]) -> None:
         (
             "REVOKE UPDATE, DELETE ON users_user FROM app",
             None,
-            "app lacks DELETE on users_user, UPDATE on users_user.",
+            "app lacks UPDATE on users_user, DELETE on users_user.",
         ),
         ("ALTER ROLE app NOLOGIN", "ALTER ROLE app LOGIN", "app lacks LOGIN."),
     ],
@@ -271,6 +271,54 @@ def test_a_missing_mapping_is_named_for_its_region() -> None:
     assert {reason for _, reason, _ in failures(found)} == {
         f"app is not granted to {other}."
     }
+
+
+@pytest.mark.parametrize("catalog", ["pg_auth_members", "pg_roles", "sys.jobs"])
+def test_what_the_database_refuses_to_show_is_a_warning(
+    catalog: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = checks_data.fetch
+
+    def refuse(alias: str, sql: str, *params: Any) -> Any:
+        return own(alias, sql.replace(catalog, f"{catalog}_refused"), *params)
+
+    monkeypatch.setattr(checks_data, "fetch", refuse)
+    found = report("--only", "rights,jobs")
+    name = "jobs" if catalog == "sys.jobs" else "rights"
+    assert {
+        check["name"] for check in found["checks"] if check["outcome"] == "warn"
+    } == {name}
+    for check in found["checks"]:
+        if check["outcome"] == "warn":
+            assert f'"{catalog}_refused" does not exist' in check["reason"]
+            assert check["hint"].startswith("Nothing is known to be wrong")
+    assert found["ok"] is True
+
+
+def test_excess_rights_are_named_though_memberships_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checks_data, "MEMBERSHIPS", "SELECT %s FROM pg_no_members")
+    admin("ALTER ROLE app CREATEROLE")
+    try:
+        found = report("--only", "rights", code=1)
+    finally:
+        admin("ALTER ROLE app NOCREATEROLE")
+    assert "CREATEROLE" in next(iter(failures(found)))[1]
+
+
+def test_remap_revokes_and_grants_each_mapping_again() -> None:
+    said: list[str] = []
+    assert prepare("verified", ARNS, said.append, remap=True, verbosity=0) == 4
+    assert said == [
+        f"AWS IAM {verb} '{arn}'"
+        for arn in ARNS
+        for verb in ('REVOKE "app" FROM', 'GRANT "app" TO')
+    ]
+    assert outcomes(report("--only", "mapping"))["us-east-2", "mapping"] == "pass"
+    admin(f"AWS IAM REVOKE app FROM '{ARNS[0]}'")  # a remap that was cut in between
+    assert prepare("verified", ARNS, said.append, verbosity=0) == 1
+    assert said[-1] == f"AWS IAM GRANT \"app\" TO '{ARNS[0]}'"
 
 
 def test_a_stale_read_fails_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
