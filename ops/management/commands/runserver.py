@@ -9,24 +9,16 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import runserver
-from django.core.servers import basehttp
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection
 
 from ops import localrun
+from ops.http_server import Server
 from ops.localrun import CommandFailed
 from ops.sandbox import envfile
 from ops.sandbox.lifecycle import SandboxError
 from ops.sandbox.postgres import PostgresError
 from ops.sandbox.state import StateError
 from ops.topology import Topology
-
-
-class Server(basehttp.WSGIServer):
-    """Each HTTP connection has a thread; its database connection ends with it."""
-
-    def close_request(self, request: Any) -> None:
-        connections.close_all()
-        super().close_request(request)
 
 
 class Command(runserver.Command):
