@@ -73,7 +73,7 @@ PARAMETERS = {
     "user_id": {"name": "user_id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
     "If-Match": header("If-Match", LIST_TAGS, "Only if this is the version, else 412 (RFC 9110): ETag as last read, or *."),
     "If-None-Match": header("If-None-Match", LIST_TAGS, "Only if this is no longer the version, else 304, or 412 for a change."),
-    "Idempotency-Key": header("Idempotency-Key", f"^{KEY.pattern}$", "New for each request, the same for its repeats, in either Region, for 24 hours."),
+    "Idempotency-Key": header("Idempotency-Key", f"^{KEY.pattern}$", "New for each request, the same for its repeats, in either Region, for 24 hours. Each caller has its own; where nobody is asked who calls, all callers share them: use a UUID."),
 }  # fmt: skip
 FILTERS, CONDITIONS = list(parameters.FILTERS), ("If-Match", "If-None-Match")
 HEADERS = {
@@ -146,6 +146,10 @@ def ndjson(description: str, line: Schema) -> Schema:
 READ_ONLY = ", ".join(name for name in FIELDS if name not in UserInput().fields)
 USER, HEALTH = ref("schemas", "User"), ref("schemas", "Health")
 NEW, PATCH = {JSON: ref("schemas", "NewUser")}, ref("schemas", "UserPatch")
+CHANGED = {
+    200: answer("The user as it is now; the same version if nothing changed.", USER, "ETag"),
+    204: answer("It was changed, for callers without users:read.", None, "ETag"),
+}  # fmt: skip
 PAGE_PROBLEMS = ("invalid_parameter", *DATABASE)
 IMPORTED = {
     "line": 1,
@@ -183,7 +187,7 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
     ),
     ("users", "POST"): operation(
         "Create a user.",
-        {201: answer("The user, and the Region that wrote it.",
+        {201: answer("The user, and the Region that wrote it; no body without users:read.",
                      ref("schemas", "CreatedUser"),
                      "ETag", "Location", "Idempotency-Replayed")},
         (*BODY, "email_taken", "idempotency_conflict", "idempotency_key_reused",
@@ -198,12 +202,11 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
         takes=CONDITIONS,
     ),
     ("user", "PUT"): operation(
-        f"Replace a user. What GET returned is sent back without {READ_ONLY}.", {200: answer("The user as it is now.", USER, "ETag")},
+        f"Replace a user. What GET returned is sent back without {READ_ONLY}.", CHANGED,
         (*CHANGE, *SAVING), takes=CONDITIONS, body=NEW,
     ),
     ("user", "PATCH"): operation(
-        "Change a part of a user (RFC 7396).",
-        {200: answer("The user as it is now.", USER, "ETag")},
+        "Change a part of a user (RFC 7396).", CHANGED,
         (*CHANGE, *SAVING), takes=CONDITIONS, body={MERGE_PATCH: PATCH, JSON: PATCH},
     ),
     ("user", "DELETE"): operation(
@@ -366,7 +369,7 @@ def components() -> Schema:
             "User": closed(user),
             "CreatedUser": closed({**user, "region": text}),
             "NewUser": {**body, "required": list(given)},
-            "UserPatch": body,
+            "UserPatch": {**body, "minProperties": 1},
             "UserPage": closed(page),
             "Index": closed({"service": text, "region": text, "links": {"type": "object"}}),
             "Live": closed({"status": {"const": "ok"}, "region": text}),

@@ -46,11 +46,14 @@ def user_create(
 def user_update(
     *, user_id: uuid.UUID, conditions: Conditions = UNCONDITIONAL, **values: str
 ) -> dict[str, Any] | None:
-    """Change the given fields; None when there is no such user.
+    """Change the given fields, at least one; None when there is no such user.
+
+    What has these values already keeps its version.
 
     Raises EmailTaken, and NotAsExpected when a condition does not hold.
     """
-    changed = {**values, "updated_at": versions.after(timezone.now())}
+    version = versions.NextVersion(timezone.now(), values)
+    changed = {**values, "updated_at": version}
     which = Q(pk=user_id) & versions.precondition(conditions)
     user = _write(lambda: _update_returning(which, changed))
     if user is None:

@@ -1,12 +1,12 @@
 """The version of a user: the moment of its last change, which only ever grows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import F, Q, Value
-from django.db.models.expressions import Combinable
-from django.db.models.functions import Greatest
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import DateTimeField, Expression, Q
+from django.db.models.sql.compiler import SQLCompiler
 
 from config.api.conditions import ANY, Conditions
 
@@ -22,9 +22,30 @@ def etag(user: dict[str, Any]) -> str:
     return f'"{tag(user)}"'
 
 
-def after(now: datetime) -> Combinable:
-    """The next version: later than the last one even where this Region's clock is behind."""
-    return Greatest(Value(now), F("updated_at") + Value(TICK))
+class NextVersion(Expression):
+    """The same version if the row has the ``values`` already, else a later one.
+
+    Later than the last one even where this Region's clock is behind. Not composed of
+    Django's expressions: those take longer than the rest of the statement.
+    """
+
+    def __init__(self, now: datetime, values: Mapping[str, str]) -> None:
+        super().__init__(output_field=DateTimeField())
+        self.now, self.values = now, values
+
+    def resolve_expression(self, *args: Any, **kwargs: Any) -> "NextVersion":
+        return self  # the columns are the updated row's
+
+    def as_sql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, Any]:
+        quote = connection.ops.quote_name
+        version = quote("updated_at")
+        same = " AND ".join(f"{quote(name)} = %s" for name in self.values)
+        return (
+            f"CASE WHEN {same} THEN {version} ELSE GREATEST(%s, {version} + %s) END",
+            [*self.values.values(), self.now, TICK],
+        )
 
 
 def precondition(conditions: Conditions) -> Q:

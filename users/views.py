@@ -13,8 +13,8 @@ from django.db import Error
 from django.http import HttpResponse, StreamingHttpResponse
 from rest_framework.request import Request
 
-from config.api.access import ADMIN, READ, WRITE, caller_of
-from config.api.answers import answer, empty
+from config.api.access import ADMIN, READ, WRITE, caller_of, may
+from config.api.answers import answer, empty, strip_body
 from config.api.conditions import ANY, Conditions, conditions_of
 from config.api.idempotency import attempt_of
 from config.api.models import StoredAnswer
@@ -80,12 +80,15 @@ class Users(JSONView):
         values = validated(request.data)
         attempt = attempt_of(request, caller_of(request).id)
         if attempt is None:
-            return create(request, values)
+            response = create(request, values)
+        else:
 
-        def record(user: dict[str, Any]) -> StoredAnswer:
-            return attempt.record(created(request, user))
+            def record(user: dict[str, Any]) -> StoredAnswer:
+                return attempt.record(created(request, user))
 
-        return attempt.once(lambda: create(request, values, record))
+            response = attempt.once(lambda: create(request, values, record))
+        # Who repeats may be allowed less than who was first: the stored one is whole.
+        return response if may(request, READ) else strip_body(response)
 
 
 def created(request: Request, user: dict[str, Any]) -> HttpResponse:
@@ -217,6 +220,8 @@ def expected(request: Request) -> Conditions:
 def change(request: Request, user_id: uuid.UUID, *, partial: bool) -> HttpResponse:
     conditions = expected(request)
     values = validated(request.data, partial=partial)
+    if not values:
+        raise Problem("invalid", "The patch is empty; send what the change is.")
     try:
         changed = services.user_update(user_id=user_id, conditions=conditions, **values)
     except services.EmailTaken:
@@ -224,7 +229,8 @@ def change(request: Request, user_id: uuid.UUID, *, partial: bool) -> HttpRespon
     except services.NotAsExpected:
         raise not_as_expected() from None
     user = found(changed)
-    return answer(user, headers={"ETag": etag(user)})
+    headers = {"ETag": etag(user)}
+    return answer(user, headers=headers) if may(request, READ) else empty(204, headers)
 
 
 @contextmanager

@@ -19,6 +19,13 @@ def empty(status: int, headers: Mapping[str, str] | None = None) -> HttpResponse
     return response
 
 
+def strip_body(response: HttpResponse) -> HttpResponse:
+    """The same without its body: for whom the status and the headers are."""
+    response.content = b""
+    del response["Content-Type"]
+    return response
+
+
 def answer(
     content: Any,
     *,

@@ -106,6 +106,31 @@ def test_answers_without_a_body_say_nothing_of_its_type(client: Client) -> None:
         assert "Content-Type" not in answer
 
 
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+def test_equal_values_keep_the_version(client: Client, method: str) -> None:
+    user = create(client)
+    path = f"/users/{user['id']}"
+    before = client.get(path)
+    same = {name: user[name] for name in ("name", "email")}
+    for body in [same] if method == "PUT" else [same, {"name": f" {same['name']} "}]:
+        answer = send(client, method, path, body)
+        assert (answer.status_code, answer["ETag"]) == (200, before["ETag"])
+        assert answer.json() == before.json()
+    cased = send(client, method, path, {**same, "email": same["email"].upper()})
+    assert cased["ETag"] != before["ETag"]
+    assert cased.json()["updated_at"] > before.json()["updated_at"]
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/merge-patch+json"])
+def test_an_empty_patch_is_refused(client: Client, kind: str) -> None:
+    user = create(client)
+    path = f"/users/{user['id']}"
+    answer = send(client, "PATCH", path, {}, content_type=kind)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
+    assert "empty" in answer.json()["detail"]
+    assert user["email"] not in answer.content.decode()
+
+
 def test_what_a_patch_may_be_is_told(client: Client) -> None:
     path, _ = path_and_tag(client)
     told = "application/json, application/merge-patch+json"

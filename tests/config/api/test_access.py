@@ -260,6 +260,49 @@ def test_a_method_takes_its_scope(scope: str | None, method: str, status: int) -
         assert f'scope="{needed}"' in answer["WWW-Authenticate"]
 
 
+def write(method: str, path: str, body: Any, scope: str, **headers: str) -> Any:
+    bearer = {"authorization": f"Bearer {token(scope=scope)}", **headers}
+    return send(Client(), method, path, body, headers=bearer)
+
+
+def test_who_may_only_write_reads_nothing() -> None:
+    created = write("POST", "/users", ADA, "users:write")
+    path = created["Location"]
+    put = write("PUT", path, {**ADA, "name": "Ada King"}, "users:write")
+    patched = write("PATCH", path, {"name": "Ada L."}, "users:write")
+    same = write("PATCH", path, {"name": "Ada L."}, "users:write")
+    statuses = [each.status_code for each in (created, put, patched, same)]
+    assert statuses == [201, 204, 204, 204]
+    for answer in (created, put, patched, same):
+        assert (answer.content, "Content-Type" in answer) == (b"", False)
+    assert created["ETag"] != put["ETag"] != patched["ETag"] == same["ETag"]
+    read = get(token(), path)
+    assert (read.json()["name"], read["ETag"]) == ("Ada L.", same["ETag"])
+    refused = write("PATCH", path, {}, "users:write")
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
+    failed = write("PATCH", path, {"name": "x"}, "users:write", **{"if-match": '"1"'})
+    assert failed.status_code == 412
+    for answer in (refused, failed):
+        assert "Ada" not in answer.content.decode()
+    assert write("DELETE", path, b"", "users:write").status_code == 204
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("first", ["users:write", "users:read users:write"])
+def test_a_replay_has_a_body_only_for_who_may_read(first: str) -> None:
+    key = {"idempotency-key": "k"}
+    created = write("POST", "/users", ADA, first, **key)
+    blind = write("POST", "/users", ADA, "users:write", **key)
+    seeing = write("POST", "/users", ADA, "users:write users:read", **key)
+    assert [a.status_code for a in (created, blind, seeing)] == [201] * 3
+    assert (blind.content, "Content-Type" in blind) == (b"", False)
+    assert seeing.json()["email"] == ADA["email"]
+    for replay in (blind, seeing):
+        assert replay["Idempotency-Replayed"] == "true"
+        assert replay["Location"] == created["Location"]
+        assert replay["ETag"] == created["ETag"]
+
+
 def test_what_may_be_asked_is_told_to_everyone() -> None:
     assert Client().options("/users").status_code == 204
 
