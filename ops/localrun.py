@@ -19,16 +19,21 @@ from ops.topology import Topology
 
 HOST = "127.0.0.1"
 STOP_SECONDS = 10.0
+TICK_SECONDS = 0.1  # between looks at a child process
+LISTENS = "Quit the server with"  # how runserver's last line of its start begins
 Say = Callable[[str], None]
-Running = tuple[subprocess.Popen[str], threading.Thread]  # a server and its reader
 
 
 class PortTaken(Exception):
-    """Another program listens where a Region should be served."""
+    """Something listens where a Region should be served."""
 
 
 class CommandFailed(Exception):
     """A command of manage.py ended with an error, which it has printed."""
+
+
+class Interrupted(Exception):
+    """The user wants to stop before everything has started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,119 +50,149 @@ class RegionServer:
         return f"http://{HOST}:{self.port}"
 
 
-def require_free_port(server: RegionServer) -> None:
-    """Raise PortTaken with the way out when the port is in use."""
+def require_free_port(role: str, port: int) -> None:
+    """Raise PortTaken when the port is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, server.port))
+            probe.bind((HOST, port))
         except OSError:
-            other = server.port + 10
-            raise PortTaken(
-                f"Port {server.port} ({server.role}) is in use on {HOST}. Stop what listens "
-                f"there, or choose others: manage.py run --ports {other} {other + 1}"
-            ) from None
+            raise PortTaken(f"Port {port} ({role}) is in use on {HOST}.") from None
 
 
-def begin(topology: Topology, say: Say, *, env_file: bool) -> Status:
+def begin(
+    topology: Topology, say: Say, *, env_file: bool, stop: threading.Event | None = None
+) -> Status:
     """Start the sandbox and make in it what an operator makes in AWS, by the same commands.
 
-    Raises SandboxError, StateError, PostgresError or CommandFailed.
+    Raises SandboxError, StateError, PostgresError, CommandFailed, or Interrupted when
+    ``stop`` is set.
     """
+    stop = stop or threading.Event()
     say(f"Starting the sandbox in {SANDBOX} ...")
     status = lifecycle.up(SANDBOX, topology=None, prefix=topology.prefix)
     if env_file:
         say(envfile.write_if_none(ENV_FILE, status))
     for command in ("dsql_provision", "dsql_database"):
-        manage(command, envfile.variables(status), say)
+        manage(command, envfile.variables(status), say, stop=stop)
     return lifecycle.status(SANDBOX)
 
 
-def manage(command: str, environ: Mapping[str, str], say: Say) -> None:
-    """Run a command of manage.py with that environment. Raises CommandFailed."""
-    with subprocess.Popen(
-        [sys.executable, str(MANAGE), command, "--no-color"],
-        env={**os.environ, **environ},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        _relay(process.stdout, command, say)
-    if process.returncode:
+def manage(
+    command: str,
+    environ: Mapping[str, str],
+    say: Say,
+    *,
+    stop: threading.Event | None = None,
+) -> None:
+    """Run a command of manage.py with that environment.
+
+    Raises CommandFailed, or Interrupted when ``stop`` is set: then it was stopped too.
+    """
+    stop = stop or threading.Event()
+    child = Child(command, [command, "--no-color"], environ, say)
+    try:
+        while child.is_running():
+            if stop.wait(TICK_SECONDS):
+                raise Interrupted
+    finally:
+        end([child])
+    if child.returncode:
         raise CommandFailed(f"manage.py {command} failed; its output is above.")
 
 
-def serve(servers: Sequence[RegionServer], say: Say) -> int:
-    """Run every server until one ends or Ctrl-C; returns the exit code.
+class Child:
+    """A command of manage.py as a process, whose lines are passed on with its name."""
 
-    All processes are children of this one and are gone when it returns.
-    """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
-    with running(servers, say) as processes:
-        while not stop.wait(0.2):
-            for (process, _), server in zip(processes, servers, strict=True):
-                if process.poll() is not None:
-                    say(f"The {server.role} server ended; stopping the other.")
-                    return process.returncode or 1
-        return 0
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        environ: Mapping[str, str],
+        say: Say,
+    ) -> None:
+        self.listens = threading.Event()  # it is a server and has begun to serve
+        self._process = subprocess.Popen(
+            [sys.executable, "-u", str(MANAGE), *arguments],
+            env={**os.environ, **environ},
+            # A pipe only we hold: it ends when this process does, even by SIGKILL.
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            # The terminal's Ctrl-C reaches this process only, which stops its children in
+            # order.
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(
+            target=self._relay, args=(self._process.stdout, name, say), daemon=True
+        )
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int:
+        return self._process.returncode or 0
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def _relay(self, lines: IO[str] | None, name: str, say: Say) -> None:
+        for line in lines or ():
+            say(f"[{name}] {line.rstrip()}")
+            if line.startswith(LISTENS):
+                self.listens.set()
+
+    def interrupt(self) -> None:
+        if self.is_running():
+            os.killpg(self.pid, signal.SIGINT)
+
+    def close(self, seconds: float) -> None:
+        """Wait for its end and its last lines; kill it when it takes longer."""
+        try:
+            self._process.wait(max(0.1, seconds))
+        except subprocess.TimeoutExpired:
+            os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
+        self._reader.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def end(children: Sequence[Child]) -> None:
+    """Stop them all at once; none is left when this returns."""
+    for child in children:
+        child.interrupt()
+    deadline = time.monotonic() + STOP_SECONDS
+    for child in children:
+        child.close(deadline - time.monotonic())
+
+
+def start(server: RegionServer, say: Say) -> Child:
+    return Child(
+        f"{server.role} {server.region}",
+        [
+            "runserver",
+            "--noreload",
+            "--until-eof",
+            "--no-color",
+            f"{HOST}:{server.port}",
+        ],
+        # Nobody mistakes it for production.
+        {**server.environ, "DJANGO_RUNSERVER_HIDE_WARNING": "true"},
+        say,
+    )
 
 
 @contextmanager
-def running(servers: Sequence[RegionServer], say: Say) -> Iterator[list[Running]]:
+def running(servers: Sequence[RegionServer], say: Say) -> Iterator[list[Child]]:
     """The servers' processes, which are gone when the block ends."""
-    processes = [_start(server, say) for server in servers]
+    children = [start(server, say) for server in servers]
     try:
-        yield processes
+        yield children
     finally:
-        _stop(processes)
-
-
-def _start(server: RegionServer, say: Say) -> Running:
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-u", str(MANAGE), "runserver", "--noreload"),
-            # A pipe only we hold: it ends when this process does, even by SIGKILL.
-            *("--until-eof", "--no-color", f"{HOST}:{server.port}"),
-        ],
-        env={
-            **os.environ,
-            **server.environ,
-            "DJANGO_RUNSERVER_HIDE_WARNING": "true",  # nobody mistakes it for production
-        },
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # The terminal's Ctrl-C reaches this process only, which stops its children in order.
-        start_new_session=True,
-    )
-    prefix = f"{server.role} {server.region}"
-    reader = threading.Thread(
-        target=_relay, args=(process.stdout, prefix, say), daemon=True
-    )
-    reader.start()
-    return process, reader
-
-
-def _relay(lines: IO[str] | None, prefix: str, say: Say) -> None:
-    for line in lines or ():
-        say(f"[{prefix}] {line.rstrip()}")
-
-
-def _stop(running: Sequence[Running]) -> None:
-    for process, _ in running:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGINT)
-    deadline = time.monotonic() + STOP_SECONDS
-    for process, reader in running:
-        try:
-            process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        reader.join()  # its last lines are said
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+        end(children)

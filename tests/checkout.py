@@ -37,9 +37,14 @@ class Checkout:
             check=False,
         )
 
-    def start(self, *arguments: str) -> "Running":
+    def start(self, *arguments: str, in_background: bool = False) -> "Running":
+        """``in_background``: as a shell does it, which lets the command ignore SIGINT."""
+        shell = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
         process = subprocess.Popen(
-            [sys.executable, "manage.py", *arguments],
+            [
+                *(shell if in_background else ()),
+                *(sys.executable, "manage.py", *arguments),
+            ],
             cwd=self.root,
             # Not -u: a command that begins anew would lose it.
             env=self.environ | {"PYTHONUNBUFFERED": "1"},

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import psycopg
 
+from ops.backoff import Backoff
 from ops.sandbox.certificates import Authority
 from ops.sandbox.control import Control, api_fault
 from ops.sandbox.control_server import ControlServer
@@ -29,7 +30,7 @@ from ops.sandbox.state import State, StateError, job_delay, write_private
 logger = logging.getLogger(__name__)
 BACKLOG = 512
 TICK_SECONDS = 0.2
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds between attempts to start PostgreSQL
+JOBS_PAUSE = 0.5  # seconds until jobs try again to reach PostgreSQL
 
 
 def listen(port: int) -> socket.socket:
@@ -57,9 +58,12 @@ class Keeper:
         self._postgres = postgres
         self._start = partial(postgres.start, durable=durable)
         self._starting: asyncio.Future[None] | None = None
+        self._started = 0.0
+        self._backoff = Backoff()
 
     async def start(self) -> None:
         """Raises PostgresError."""
+        self._started = time.monotonic()
         self._starting = asyncio.ensure_future(asyncio.to_thread(self._start))
         await asyncio.shield(self._starting)
 
@@ -73,14 +77,13 @@ class Keeper:
             logger.warning("PostgreSQL serves again")
 
     async def _restart(self) -> None:
-        seconds = FIRST_PAUSE
         while True:
+            pause = self._backoff.pause(time.monotonic() - self._started)
+            await asyncio.sleep(pause)
             try:
                 return await self.start()
             except (PostgresError, OSError, psycopg.Error) as error:
-                logger.warning("%s; trying again in %s s", error, seconds)
-            await asyncio.sleep(seconds)
-            seconds = min(2 * seconds, LONGEST_PAUSE)
+                logger.warning("PostgreSQL does not start yet: %s", error)
 
     async def stop(self) -> None:
         """End PostgreSQL, also one that is just starting."""
@@ -166,7 +169,7 @@ async def _work(server: Server, worker: Worker) -> None:
             await server.work(worker)
         except psycopg.Error as error:
             logger.warning("jobs wait for PostgreSQL: %s", error)
-        await asyncio.sleep(FIRST_PAUSE)
+        await asyncio.sleep(JOBS_PAUSE)
 
 
 async def _live(server: Server) -> None:

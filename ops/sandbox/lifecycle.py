@@ -117,6 +117,11 @@ def _credentials(key: Key) -> dict[str, str]:
     }
 
 
+def is_alive(root: Path) -> bool:
+    """Whether the sandbox runs, or is just starting."""
+    return _locked(root.resolve())
+
+
 def _serving(root: Path) -> tuple[Region, ...]:
     """The clusters that have the data, the primary first."""
     kept = load(root / CLUSTERS)

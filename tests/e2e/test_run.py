@@ -1,10 +1,12 @@
 """A newcomer's first minutes: two Regions on this machine, proved, stopped, killed."""
 
 import json
+import os
 import signal
 import socket
 import time
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,7 +78,17 @@ def test_a_fresh_clone_serves_both_regions_and_recovers_from_a_kill(
 
     taken = checkout.manage("run", "--ports", *map(str, ports))
     assert taken.returncode == 1
-    assert f"Port {ports[0]} (primary) is in use" in taken.stderr
+    running = f"manage.py run is already running (process {first.process.pid})"
+    assert (
+        f"Port {ports[0]} (primary) is in use on 127.0.0.1. {running}" in taken.stderr
+    )
+    elsewhere = checkout.manage("run", "--ports", *map(str, free_ports(2)))
+    assert elsewhere.returncode == 1
+    assert running in elsewhere.stderr
+    for action in (["down"], ["reset", "--yes"]):
+        refused = checkout.manage("sandbox", *action)
+        assert refused.returncode == 1
+        assert running in refused.stderr
     assert state(checkout) == "running"
 
     assert first.stop(signal.SIGINT) == 0
@@ -97,20 +109,67 @@ def test_a_fresh_clone_serves_both_regions_and_recovers_from_a_kill(
     users = call(ports[1], "/users")
     assert [found["id"] for found in users["users"]] == [grace["id"], user["id"]]
     assert third.stop(signal.SIGTERM) == 0
+    assert third.lines[-1] == "Stopped the sandbox; its data stay."
+    assert state(checkout) == "stopped"
     assert [listens(port) for port in ports] == [False, False]
+
+
+def test_one_region_serves_without_the_other_and_through_the_death_of_postgresql(
+    checkout: Checkout,
+) -> None:
+    ports = free_ports(2)
+    running = checkout.start(
+        "run", "--without", "primary", "--ports", *map(str, ports), in_background=True
+    )
+    running.await_output("Ctrl-C stops everything.")
+    assert "Only one Region serves" in running.output
+    assert [listens(port) for port in ports] == [False, True]
+    user = call(ports[1], "/users", {"name": "Ada", "email": "ada@example.com"})
+    assert user.pop("region") == "us-east-2"
+
+    found = json.loads(checkout.manage("sandbox", "status", "--format", "json").stdout)
+    pidfile = Path(found["data"]) / "data" / "postmaster.pid"
+    os.kill(int(pidfile.read_text().split()[0]), signal.SIGKILL)
+    running.await_output("[sandbox] PostgreSQL ended (SIGKILL); starting it again")
+    running.await_output("[sandbox] PostgreSQL serves again")
+    assert call(ports[1], f"/users/{user['id']}") == user
+    assert running.stop(signal.SIGINT) == 0
+    assert state(checkout) == "stopped"
+    assert [listens(port) for port in ports] == [False, False]
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_that_is_stopped_while_it_starts_leaves_nothing(
+    checkout: Checkout, number: signal.Signals
+) -> None:
+    running = checkout.start("run", "--ports", *map(str, free_ports(2)))
+    running.await_output("Starting the sandbox in")
+    assert running.stop(number) == 0
+    assert "Traceback" not in running.output
+    assert running.lines[-1] == "Stopped the sandbox; its data stay."
+    assert state(checkout) == "stopped"
 
 
 def test_runserver_alone_brings_the_sandbox_and_serves_one_region(
     checkout: Checkout,
 ) -> None:
     (port,) = free_ports(1)
-    running = checkout.start("runserver", "--noreload", f"127.0.0.1:{port}")
+    running = checkout.start(
+        "runserver", "--noreload", f"127.0.0.1:{port}", in_background=True
+    )
     running.await_output(WATCHING)
     assert running.lines[0] == "No DSQL_ENDPOINT is set: the sandbox is the target."
     assert "Serving Region us-east-1 with " in running.output
     assert call(port, "/health")["schema"] == "current"
     assert call(port, "/")["region"] == "us-east-1"
-    running.stop(signal.SIGINT)
+    assert running.stop(signal.SIGINT) == 0
     assert not listens(port)
     assert not (checkout.root / ".env").exists()
 

@@ -1,16 +1,16 @@
-import signal
 import socket
-from collections.abc import Iterator
+import threading
+from pathlib import Path
 
 import pytest
 
 from ops import localrun
-from ops.localrun import CommandFailed, PortTaken, RegionServer
+from ops.localrun import Child, CommandFailed, Interrupted, PortTaken
 from ops.sandbox import envfile, lifecycle
 from tests.checkout import free_ports
 
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "config.settings_ops"}
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SECONDS = 60.0
 
 
 @pytest.fixture
@@ -18,53 +18,47 @@ def environ(sandbox: lifecycle.Status) -> dict[str, str]:
     return {**envfile.variables(sandbox), **SETTINGS}
 
 
-@pytest.fixture
-def unreachable(environ: dict[str, str]) -> dict[str, str]:
-    return {**environ, "PGPORT": str(free_ports(1)[0])}
-
-
-@pytest.fixture
-def own_signals() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def test_a_taken_port_is_named_with_the_way_out() -> None:
+def test_a_taken_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken) as caught:
-            localrun.require_free_port(RegionServer("secondary", "", port, {}))
-    assert str(caught.value) == (
-        f"Port {port} (secondary) is in use on 127.0.0.1. Stop what listens there, or "
-        f"choose others: manage.py run --ports {port + 10} {port + 11}"
-    )
-    localrun.require_free_port(RegionServer("secondary", "", port, {}))
+            localrun.require_free_port("secondary", port)
+    assert str(caught.value) == f"Port {port} (secondary) is in use on 127.0.0.1."
+    localrun.require_free_port("secondary", port)
 
 
-def test_a_failed_command_shows_its_output(unreachable: dict[str, str]) -> None:
+def test_a_failed_command_shows_its_output(environ: dict[str, str]) -> None:
     said: list[str] = []
+    unreachable = {**environ, "PGPORT": str(free_ports(1)[0])}
     with pytest.raises(CommandFailed, match="its output is above"):
         localrun.manage("migrate", unreachable, said.append)
     assert all(line.startswith("[migrate] ") for line in said)
     assert "onnection refused" in "\n".join(said)
 
 
-@pytest.mark.usefixtures("own_signals")
-def test_one_server_that_ends_stops_the_other(
-    environ: dict[str, str], unreachable: dict[str, str]
+def test_a_command_under_way_ends_when_the_user_stops(environ: dict[str, str]) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Interrupted):
+        localrun.manage("migrate", environ, [].append, stop=stop)
+
+
+def test_a_child_that_ignores_the_interrupt_is_killed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    first, second = free_ports(2)
-    said: list[str] = []
-    code = localrun.serve(
-        [
-            RegionServer("primary", "us-east-1", first, environ),
-            RegionServer("secondary", "us-east-2", second, unreachable),
-        ],
-        said.append,
+    program = tmp_path / "manage.py"
+    program.write_text(
+        "import signal, time\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "print('Quit the server with prayers.', flush=True)\n"
+        "time.sleep(600)\n"
     )
-    assert code == 1
-    assert "The secondary server ended; stopping the other." in said
-    for port in (first, second):
-        localrun.require_free_port(RegionServer("", "", port, {}))
+    monkeypatch.setattr(localrun, "MANAGE", program)
+    monkeypatch.setattr(localrun, "STOP_SECONDS", 0.0)
+    said: list[str] = []
+    child = Child("stubborn", [], {}, said.append)
+    assert child.listens.wait(SECONDS)
+    localrun.end([child])
+    assert not child.is_running()
+    assert child.returncode == -9
+    assert said == ["[stubborn] Quit the server with prayers."]

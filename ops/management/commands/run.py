@@ -1,22 +1,28 @@
+import signal
+import threading
 from argparse import ArgumentParser
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ops import localrun
+from ops import localrun, supervisor
 from ops.clusters.database import RUNTIME_ROLE
 from ops.issuer import Issuer, serving
-from ops.localrun import CommandFailed, PortTaken, RegionServer
+from ops.localrun import CommandFailed, Interrupted, PortTaken, RegionServer
 from ops.paths import ISSUER_KEY, SANDBOX
+from ops.run_lock import AlreadyRunning, only_run
 from ops.sandbox import envfile, lifecycle
-from ops.sandbox.lifecycle import SandboxError
+from ops.sandbox.lifecycle import SandboxError, Status
 from ops.sandbox.postgres import PostgresError
 from ops.sandbox.state import StateError
-from ops.topology import Topology
+from ops.supervisor import KeptSandbox, NeverServed
+from ops.topology import ROLES, Topology
 
 HOSTS = ("localhost", localrun.HOST)  # what a browser on this machine may call us
-TRY = """
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+BOTH = """
 Both Regions serve. Try, in another terminal:
   curl -i -X POST {first}/users -H 'Content-Type: application/json' \\
        -d '{{"name": "Ada Lovelace", "email": "ada@example.com"}}'
@@ -24,11 +30,17 @@ Both Regions serve. Try, in another terminal:
   .venv/bin/python manage.py dsql_verify
 Ctrl-C stops everything.
 """
-TRY_OIDC = """
+BOTH_OIDC = """
 Both Regions ask for an access token. Try, in another terminal:
   TOKEN=$(.venv/bin/python manage.py api_token)
   curl -i {first}/users -H "Authorization: Bearer $TOKEN"
   curl -i {second}/users
+Ctrl-C stops everything.
+"""
+ONE = """
+Only one Region serves, as after the loss of the other's API. Try, in another terminal:
+  curl -i {first}/health
+What a client does then is in docs/one-region-lost.md.
 Ctrl-C stops everything.
 """
 
@@ -46,57 +58,138 @@ class Command(BaseCommand):
             "--auth", choices=("none", "oidc"), default="none",
             help="oidc: ask for tokens of a development issuer; default: none",
         )  # fmt: skip
+        parser.add_argument(
+            "--without", choices=ROLES,
+            help="do not serve this Region, to show the loss of its API",
+        )  # fmt: skip
 
     def handle(
-        self, *args: Any, ports: tuple[int, int], auth: str, **options: Any
+        self,
+        *args: Any,
+        ports: tuple[int, int],
+        auth: str,
+        without: str | None,
+        **options: Any,
     ) -> None:
-        was_running = lifecycle.status(SANDBOX).state == "running"
-        try:
-            self._run(ports, auth)
-        except (
-            CommandFailed, PortTaken, SandboxError, StateError, PostgresError
-        ) as error:  # fmt: skip
-            raise CommandError(str(error)) from error
-        finally:
-            if not was_running and lifecycle.down(SANDBOX):
-                self.stdout.write("Stopped the sandbox; its data stay.")
+        served = {
+            role: port
+            for role, port in zip(ROLES, ports, strict=True)
+            if role != without
+        }
+        urls = [f"http://{localrun.HOST}:{port}" for port in served.values()]
+        self._stop = threading.Event()
+        with stopping_on_signals(self._stop):
+            try:
+                runs = lifecycle.status(SANDBOX).state == "running"
+                with only_run(SANDBOX, urls, sandbox_runs=runs) as claim:
+                    try:
+                        self._run(ports, served, auth)
+                    finally:
+                        if claim.owns_sandbox and lifecycle.down(SANDBOX):
+                            self._say("Stopped the sandbox; its data stay.")
+            except (
+                CommandFailed, NeverServed, PortTaken, PostgresError,
+                SandboxError, StateError,
+            ) as error:  # fmt: skip
+                raise CommandError(str(error)) from error
+            except AlreadyRunning as error:
+                raise CommandError(describe_other(error, served)) from error
 
-    def _run(self, ports: tuple[int, int], auth: str) -> None:
-        for role, port in zip(("primary", "secondary"), ports, strict=True):
-            localrun.require_free_port(RegionServer(role, "", port, {}))
+    def _say(self, line: str) -> None:
+        """Print a line; when nobody reads on (a closed terminal, ``| head``), stop."""
+        try:
+            self.stdout.write(line)
+            self.stdout.flush()
+        except OSError:
+            self._stop.set()
+
+    def _run(self, ports: tuple[int, int], served: dict[str, int], auth: str) -> None:
         topology = Topology.from_environment()
-        status = localrun.begin(topology, self.stdout.write, env_file=True)
-        shared = envfile.variables(status)
         issuer = Issuer.load(ISSUER_KEY) if auth == "oidc" else None
-        if issuer:
-            localrun.require_free_port(RegionServer("issuer", "", issuer.port, {}))
-            shared |= issuer.environ
-        peers = dict(zip(("primary", "secondary"), reversed(ports), strict=True))
-        origins = ",".join(f"http://{host}:{port}" for host in HOSTS for port in ports)
-        servers = [
-            # Each serves from its own Region with the rights it has in AWS; the peer's endpoint
-            # is its way out only. Django's key is the same in both.
-            RegionServer(
-                region.role,
-                region.region,
-                port,
-                {
-                    **shared,
-                    **status.environ(region.role),
-                    **status.runtime[region.role],
-                    "DSQL_USER": RUNTIME_ROLE,
-                    "PEER_URL": f"http://{localrun.HOST}:{peers[region.role]}",
-                    "CORS_ALLOWED_ORIGINS": origins,
-                },
-            )
-            for region, port in zip(status.regions, ports, strict=True)
-        ]
+        require_free_ports(served | ({"issuer": issuer.port} if issuer else {}))
+        with suppress(Interrupted), serving(issuer) if issuer else nullcontext():
+            status = localrun.begin(topology, self._say, env_file=True, stop=self._stop)
+            extra = issuer.environ if issuer else {}
+            servers = region_servers(status, ports, extra)
+            sandbox = KeptSandbox(SANDBOX, topology.prefix, self._say)
+            self._serve([s for s in servers if s.role in served], sandbox, auth)
+
+    def _serve(
+        self, servers: list[RegionServer], sandbox: KeptSandbox, auth: str
+    ) -> None:
         for server in servers:
-            self.stdout.write(f"{server.role:<10} {server.region:<10} {server.url}")
-        first, second = (server.url for server in servers)
-        hint = TRY_OIDC if issuer else TRY
-        self.stdout.write(hint.format(first=first, second=second))
-        with serving(issuer) if issuer else nullcontext():
-            code = localrun.serve(servers, self.stdout.write)
-        if code:
-            raise SystemExit(code)
+            self._say(f"{server.role:<10} {server.region:<10} {server.url}")
+        hint = ONE if len(servers) == 1 else BOTH_OIDC if auth == "oidc" else BOTH
+        first, second = servers[0].url, servers[-1].url
+
+        def announce() -> None:
+            self._say(hint.format(first=first, second=second))
+
+        supervisor.serve(servers, sandbox, self._say, self._stop, announce)
+
+
+def require_free_ports(ports: Mapping[str, int]) -> None:
+    """Raise PortTaken with the way out when one is in use."""
+    try:
+        for role, port in ports.items():
+            localrun.require_free_port(role, port)
+    except PortTaken as error:
+        others = " ".join(str(port + 10) for port in list(ports.values())[:2])
+        raise PortTaken(
+            f"{error} Stop what listens there, or choose others: "
+            f"manage.py run --ports {others}"
+        ) from error
+
+
+def describe_other(other: AlreadyRunning, ports: Mapping[str, int]) -> str:
+    """Name the other run, and which of the ports it has if it has one."""
+    try:
+        for role, port in ports.items():
+            localrun.require_free_port(role, port)
+    except PortTaken as taken:
+        return f"{taken} {other}"
+    return f"{other} Both would use the same sandbox."
+
+
+@contextmanager
+def stopping_on_signals(stop: threading.Event) -> Iterator[None]:
+    """Only note that the user wants to stop: every step ends or undoes what it began."""
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    for number, handler in before.items():
+        # nohup wants to outlive the terminal. A background shell ignores SIGINT too, but
+        # nothing else would stop what runs there.
+        if number != signal.SIGHUP or handler != signal.SIG_IGN:
+            signal.signal(number, lambda *_: stop.set())
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def region_servers(
+    status: Status, ports: tuple[int, int], extra: dict[str, str]
+) -> list[RegionServer]:
+    """Each serves from its own Region with the rights it has in AWS.
+
+    The peer's endpoint is its way out only. Django's key is the same in both.
+    """
+    shared = envfile.variables(status) | extra
+    peers = dict(zip(ROLES, reversed(ports), strict=True))
+    origins = ",".join(f"http://{host}:{port}" for host in HOSTS for port in ports)
+    return [
+        RegionServer(
+            region.role,
+            region.region,
+            port,
+            {
+                **shared,
+                **status.environ(region.role),
+                **status.runtime[region.role],
+                "DSQL_USER": RUNTIME_ROLE,
+                "PEER_URL": f"http://{localrun.HOST}:{peers[region.role]}",
+                "CORS_ALLOWED_ORIGINS": origins,
+            },
+        )
+        for region, port in zip(status.regions, ports, strict=True)
+    ]

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import Any
 
 from django.conf import settings
@@ -13,7 +14,7 @@ from django.db import OperationalError, connection
 
 from ops import localrun
 from ops.http_server import Server
-from ops.localrun import CommandFailed
+from ops.localrun import STOP_SECONDS, CommandFailed
 from ops.sandbox import envfile
 from ops.sandbox.lifecycle import SandboxError
 from ops.sandbox.postgres import PostgresError
@@ -33,6 +34,8 @@ class Command(runserver.Command):
         )
 
     def handle(self, *args: Any, until_eof: bool, **options: Any) -> None:
+        # A shell has its background commands ignore SIGINT, and Python keeps to that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         if until_eof:
             threading.Thread(target=_interrupt_at_eof, daemon=True).start()
         if not settings.DATABASES["default"]["HOST"]:
@@ -69,3 +72,5 @@ class Command(runserver.Command):
 def _interrupt_at_eof() -> None:
     os.read(sys.stdin.fileno(), 1)  # unbuffered: no lock is held at shutdown
     os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(STOP_SECONDS)  # ends with the process, which must not outlive the writer
+    os._exit(1)

@@ -1,11 +1,14 @@
 import json
 from argparse import ArgumentParser, BooleanOptionalAction, RawDescriptionHelpFormatter
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from ops import run_lock
 from ops.paths import ENV_FILE, SANDBOX
+from ops.run_lock import AlreadyRunning
 from ops.sandbox import envfile, faults, lifecycle
 from ops.sandbox.clusters import REGIONS
 from ops.sandbox.faultline import Switch
@@ -76,7 +79,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         try:
             getattr(self, action)(**options)
-        except (SandboxError, StateError, PostgresError, FaultError) as error:
+        except (
+            AlreadyRunning, FaultError, PostgresError, SandboxError, StateError
+        ) as error:  # fmt: skip
             raise CommandError(str(error)) from error
 
     def up(
@@ -89,6 +94,8 @@ class Command(BaseCommand):
         **_: Any,
     ) -> None:
         self._say(format, f"Starting the sandbox in {SANDBOX} ...")
+        with suppress(AlreadyRunning):  # then it stops with that run
+            run_lock.release(SANDBOX)
         status = lifecycle.up(
             SANDBOX,
             topology=None,
@@ -101,6 +108,7 @@ class Command(BaseCommand):
         self._show(status, format)
 
     def down(self, **_: Any) -> None:
+        run_lock.release(SANDBOX)
         stopped = lifecycle.down(SANDBOX)
         self.stdout.write(
             "Stopped; the data stay." if stopped else "It was not running."
@@ -115,6 +123,7 @@ class Command(BaseCommand):
             answer = input(f"Delete the sandbox in {SANDBOX} and all its data? [y/N] ")
             if answer.strip().lower() not in {"y", "yes"}:
                 raise CommandError("Nothing was deleted.")
+        run_lock.release(SANDBOX)
         removed = lifecycle.reset(SANDBOX)
         self.stdout.write("Deleted the sandbox." if removed else "There is no sandbox.")
         if envfile.remove_own(ENV_FILE):

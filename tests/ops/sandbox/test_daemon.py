@@ -164,7 +164,7 @@ def test_a_login_while_postgresql_is_away_is_refused_as_unavailable(
     control = durable.data / "data" / "global" / "pg_control"
     hidden = control.rename(control.with_name("hidden"))
     os.kill(postmaster(durable), signal.SIGKILL)
-    eventually(lambda: "trying again in" in log(durable))
+    eventually(lambda: "does not start yet" in log(durable))
     with pytest.raises(psycopg.OperationalError, match="server unavailable"):
         connect(durable)
     hidden.rename(control)
