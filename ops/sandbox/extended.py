@@ -50,6 +50,7 @@ class Extended(Transactions):
         """The messages up to a Sync (or Flush); after an error they are skipped to Sync."""
         synced = end[0] == SYNC
         try:
+            self._check_struck()
             if synced and not self._skipping and self._all_plain(batch):
                 self._check(BARE_READ)
                 yield Exchange(b"".join(batch) + end, EVERYTHING)

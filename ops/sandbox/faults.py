@@ -20,10 +20,10 @@ class Fatal(NamedTuple):
     hint: str = ""
 
 
-# No source names the SQLSTATE of the first; PostgreSQL's cannot_connect_now stands for it.
+# No source names the SQLSTATE of the first; it is likely that of the other refusals.
 FATALS: Mapping[str, Fatal] = {
     "waking-up": Fatal(
-        "57P03", "unable to accept connection, waking up cluster, please retry later"
+        "08006", "unable to accept connection, waking up cluster, please retry later"
     ),
     "too-many-connections": Fatal(
         "53300", "Unable to accept connection, too many open connections."
@@ -31,10 +31,10 @@ FATALS: Mapping[str, Fatal] = {
     "rate-exceeded": Fatal("53400", "Unable to accept connection, rate exceeded."),
     "unavailable": Fatal("XX000", "server unavailable"),
     "expired-credentials": Fatal(
-        "28000", "unable to accept connection, access denied", "Signature expired"
+        "08006", "unable to accept connection, access denied", "Signature expired"
     ),
     "revoked-credentials": Fatal(
-        "28000",
+        "08006",
         "unable to accept connection, access denied",
         "The security token included in the request is invalid",
     ),
@@ -50,13 +50,19 @@ KINDS: Mapping[str, str] = {
     "cut-before-statement": "cut at a statement (the --statement-th), not executed",
     "cut-after-statement": "cut when it was executed, before its answer",
     "cut-after-commit": "cut when a change was committed, before the answer",
+    "cut-after-login": "cut when a login was answered, before the first statement",
+    "unavailable-at-statement": "XX000 for a statement (the --statement-th), undone",
+    "unavailable-at-commit": "XX000 for COMMIT of a change, which is undone",
+    "unavailable-after-commit": "XX000 for COMMIT of a change, which was made",
+    "silent": "answer nothing, neither logins nor statements, which are not executed",
+    "silent-after-commit": "answer nothing any more when a change was committed",
     **{name: f"refuse logins: {fatal.message}" for name, fatal in FATALS.items()},
     "api-denied": "the dsql API answers AccessDenied; --client names the action",
     "api-throttled": "the dsql API answers Throttling; --client names the action",
     "api-failed": "clusters created in the Region fail",
 }
 TIMED = {"connect-delay", "statement-delay", "session-end"}
-COUNTED = {"cut-before-statement", "cut-after-statement"}
+COUNTED = {"cut-before-statement", "cut-after-statement", "unavailable-at-statement"}
 AT_ONCE = {"cut", "down"}  # they cut what is open when they are added
 PASSING = {"cut"}  # done when added: never in force
 
@@ -213,6 +219,26 @@ class ClientFaults:
 
     def conflict(self) -> bool:
         return self._strike("conflict") is not None
+
+    def silent(self) -> bool:
+        """Whether what arrives is lost, and whatever comes after it."""
+        return self._strike("silent") is not None
+
+    def cuts_after_login(self) -> bool:
+        return self._strike("cut-after-login") is not None
+
+    def unavailable(self) -> bool:
+        """Whether the statement that was just counted is refused."""
+        return self._strike("unavailable-at-statement") is not None
+
+    def unavailable_at_commit(self) -> bool:
+        return self._strike("unavailable-at-commit") is not None
+
+    def unavailable_after_commit(self) -> bool:
+        return self._strike("unavailable-after-commit") is not None
+
+    def silent_after_commit(self) -> bool:
+        return self._strike("silent-after-commit") is not None
 
     def cuts_after(self, *, committed: bool) -> bool:
         """Whether the connection ends before the answer to what was executed."""

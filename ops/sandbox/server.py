@@ -43,7 +43,7 @@ HTTP_METHODS = (b"G", b"P", b"D")  # the first byte of GET, POST, PUT and DELETE
 FALLBACK_REGION = min(REGIONS)
 DENIED = "unable to accept connection, access denied"
 NO_SNI = "unable to accept connection, sni was not received"
-INVALID_AUTHORIZATION = "28000"
+CONNECTION_FAILURE = "08006"  # what a cluster refuses logins with
 HIGH_WATER = 1 << 20  # bytes buffered to one side before the other is paused
 # Startup parameters that PostgreSQL gets; the rest are the sandbox's own business.
 PASSED_PARAMETERS = {
@@ -64,7 +64,7 @@ class Backend:
     socket_path: str
 
 
-def fatal(text: str, *, sqlstate: str = INVALID_AUTHORIZATION, hint: str = "") -> bytes:
+def fatal(text: str, *, sqlstate: str = CONNECTION_FAILURE, hint: str = "") -> bytes:
     return messages.error(sqlstate, text, severity="FATAL", hint=hint)
 
 
@@ -240,7 +240,7 @@ class Client(asyncio.Protocol):
         self.session: Session | None = None
         self._buffer = b""
         self._parameters: dict[str, str] = {}
-        self._greeted = False
+        self._greeted = self._silent = False
         self.faults = ClientFaults(server.faults)
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -259,6 +259,9 @@ class Client(asyncio.Protocol):
         self._timer = loop.call_later(LOGIN_SECONDS, transport.abort)
 
     def data_received(self, data: bytes) -> None:
+        self._silent = self._silent or self.faults.silent()
+        if self._silent:
+            return
         if self.session is not None:
             self._receive(self.session, data)
             return

@@ -29,7 +29,13 @@ from ops.sandbox.exchanges import (
 from ops.sandbox.extended import ENDINGS, EXECUTE, Extended
 from ops.sandbox.messages import Framer, OversizedMessageError
 from ops.sandbox.rules import Kind, Refusal, Statement, judge
-from ops.sandbox.transactions import ANSWERS, PAUSE, AnsweredWithError, Refused
+from ops.sandbox.transactions import (
+    ANSWERS,
+    PAUSE,
+    UNAVAILABLE,
+    AnsweredWithError,
+    Refused,
+)
 
 UNTIL_COMPLETE = EVERYTHING - {COMPLETE, ERROR}
 
@@ -40,6 +46,7 @@ class Session(Extended):
 
     wake: Callable[[], None] = lambda: None
     closed: bool = False
+    silent: bool = False  # by a fault: nothing is taken or sent any more
     _executing: bool = False
     _client: Framer = field(default_factory=lambda: Framer(messages.MAX_MESSAGE))
     _server: Framer = field(default_factory=Framer)
@@ -56,6 +63,8 @@ class Session(Extended):
         self._start(self._log_in(startup))
 
     def receive_from_client(self, data: bytes) -> None:
+        if self.silent:
+            return
         try:
             self._inbox.extend(self._client.feed(data))
         except OversizedMessageError:
@@ -69,7 +78,7 @@ class Session(Extended):
         self._pump()
 
     def data_for_client(self) -> bytes:
-        data = b"".join(self._to_client)
+        data = b"" if self.silent else b"".join(self._to_client)
         self._to_client.clear()
         return data
 
@@ -129,13 +138,22 @@ class Session(Extended):
             self.closed = True
             return
         self._executing, self._committed = True, False
+        self._struck = UNAVAILABLE if self.faults.unavailable() else None
         self._start(task)
 
     def _executed(self) -> None:
-        if self._executing and self.faults.cuts_after(committed=self._committed):
+        if not self._executing:
+            return
+        self._executing = False
+        if self.faults.cuts_after(committed=self._committed):
             self._to_client.clear()
             self.closed = True
-        self._executing = False
+        elif self._committed and self.faults.silent_after_commit():
+            self.silent = True
+        elif self._committed and self.faults.unavailable_after_commit():
+            self._to_client.clear()
+            self._to_client.append(conflicts.refused(UNAVAILABLE))
+            self._to_client.append(messages.ready(self._shown_status()))
 
     def _start(self, task: Task) -> None:
         self._task = task
@@ -183,12 +201,14 @@ class Session(Extended):
                     b"S", messages.cstrings("server_version", "16.15")
                 )
             self._to_client.append(whole)
-        if greeting[-1][0] == ERROR:
+        if greeting[-1][0] == ERROR or self.faults.cuts_after_login():
             self.closed = True
 
     def _simple(self, sql: str) -> Task:
         statements = judge(sql)
-        if len(statements) == 1 and self._passes(statements[0], sql):
+        if self._struck is not None:
+            yield from self._run_all(statements)
+        elif len(statements) == 1 and self._passes(statements[0], sql):
             self._catalog = self.peers.catalog
             yield Exchange(messages.query(sql), EVERYTHING)
         elif not statements:
@@ -208,6 +228,7 @@ class Session(Extended):
 
     def _run_all(self, statements: Sequence[Statement]) -> Task:
         try:
+            self._check_struck()
             for statement in statements:
                 yield from self._run(statement)
             if not self._txn.explicit:
@@ -261,6 +282,7 @@ class Session(Extended):
             return True
         if statement.kind is Kind.COMMIT:
             yield from self._settle()
-        answer = yield Exchange(messages.query(statement.sql), EVERYTHING - {ERROR})
+        answer = yield Exchange(messages.query(statement.sql))
+        self._to_client += [m for m in answer if m[0] not in (ERROR, READY)]
         yield from self._ended(statement, answer)
         return True

@@ -36,6 +36,8 @@ ABORTED = Refusal(
 TWO_DDL = Refusal("0A000", "multiple ddl statements not supported in a transaction")
 DDL_AND_DML = Refusal("0A000", "ddl and dml are not supported in the same transaction")
 TOO_MANY_ROWS = Refusal("54000", "transaction row limit exceeded")
+# AWS user guide, "Troubleshooting issues in Aurora DSQL": the connection stays usable.
+UNAVAILABLE = Refusal("XX000", "server unavailable")
 KEY_TOO_LARGE = Refusal("54000", "key size too large")
 # Errors of statements that nobody repeats: a reader stands only before a DDL's lock.
 TRANSLATED = {"40001": OC000, "40P01": OC000, BLOCKED: OC001}
@@ -85,12 +87,18 @@ class Transactions(Peer):
     _status: str = "I"  # PostgreSQL's, of its last ReadyForQuery
     _txn: Transaction = field(default_factory=Transaction)
     _committed: bool = False  # by the statement under way
+    _struck: Refusal | None = None  # how a fault refuses the statement under way
     _to_client: list[bytes] = field(default_factory=list)
     _catalog: int | None = None  # Peers.catalog as this session's cache has it
     _asked: bool = False  # to give way,
     _asked_tables: bool = False  # for DDL
 
     # Before a statement
+
+    def _check_struck(self) -> None:
+        refusal, self._struck = self._struck, None
+        if refusal is not None:
+            raise Refused(refusal)
 
     def _check(self, statement: Statement) -> None:
         txn = self._txn
@@ -336,6 +344,8 @@ class Transactions(Peer):
     def _check_faults(self) -> None:
         if self._txn.writes and self.faults.conflict():
             raise Refused(OC000)
+        if self._txn.writes and self.faults.unavailable_at_commit():
+            raise Refused(UNAVAILABLE)
 
     def _settle_with_others(self, footprint: Footprint, *, commit: bool) -> Task:
         checked = False

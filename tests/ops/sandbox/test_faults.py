@@ -1,6 +1,7 @@
 """Each fault as a client meets it, over real connections."""
 
 import json
+import select
 import time
 from collections.abc import Callable, Iterator
 from io import StringIO
@@ -217,6 +218,117 @@ def test_kills_a_client_at_its_second_statement(
     with pytest.raises(LOST):
         connection.execute("INSERT INTO fault VALUES (2)")
     assert numbers(table) == expected
+
+
+@pytest.mark.parametrize("bound", [True, False], ids=["extended", "simple"])
+def test_an_unavailable_server_refuses_a_statement_and_keeps_the_connection(
+    connect: Connect, faults: Switch, table: psycopg.Connection[Any], bound: bool
+) -> None:
+    connection = connect(application_name="unlucky")
+    text, params = ("VALUES (%s)", [1]) if bound else ("VALUES (1)", None)
+    faults.add("unavailable-at-statement", client="unlucky", times=2)
+    for sql, values in (("SELECT 1", None), (f"INSERT INTO fault {text}", params)):
+        with pytest.raises(psycopg.InternalError, match="server unavailable") as caught:
+            connection.execute(sql, values)
+        assert caught.value.sqlstate == "XX000"
+    assert numbers(table) == []
+    connection.execute(f"INSERT INTO fault {text}", params)
+    assert numbers(table) == [1]
+
+
+def test_an_unavailable_server_aborts_the_transaction_it_struck(
+    connect: Connect, faults: Switch, table: psycopg.Connection[Any]
+) -> None:
+    connection = connect(application_name="unlucky")
+    connection.autocommit = False
+    connection.execute("INSERT INTO fault VALUES (1)")
+    faults.add("unavailable-at-statement", client="unlucky", times=1)
+    with pytest.raises(psycopg.InternalError):
+        connection.execute("INSERT INTO fault VALUES (2)")
+    with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+        connection.execute("SELECT 1")
+    connection.rollback()
+    assert numbers(table) == []
+
+
+@pytest.mark.parametrize("bound", [True, False], ids=["extended", "simple"])
+@pytest.mark.parametrize("explicit", [True, False], ids=["COMMIT", "autocommit"])
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("unavailable-at-commit", []), ("unavailable-after-commit", [1])],
+)
+def test_an_unavailable_server_at_commit_hides_its_outcome(
+    connect: Connect,
+    faults: Switch,
+    table: psycopg.Connection[Any],
+    kind: str,
+    expected: list[int],
+    explicit: bool,
+    bound: bool,
+) -> None:
+    connection = connect(application_name="unlucky")
+    text, params = ("VALUES (%s)", [1]) if bound else ("VALUES (1)", None)
+    connection.autocommit = not explicit
+
+    def insert() -> None:
+        connection.execute(f"INSERT INTO fault {text}", params)
+
+    if explicit:
+        insert()
+    faults.add(kind, client="unlucky", times=1)
+    with pytest.raises(psycopg.InternalError, match="server unavailable"):
+        (connection.commit if explicit else insert)()
+    connection.rollback()
+    assert numbers(table) == expected
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_silent_server_answers_neither_logins_nor_statements(
+    connect: Connect, faults: Switch, table: psycopg.Connection[Any]
+) -> None:
+    open_one = connect()
+    faults.add("silent", region=PRIMARY)
+    with pytest.raises(psycopg.OperationalError, match="timeout"):
+        connect(connect_timeout=2)
+    assert hears_nothing(open_one, "INSERT INTO fault VALUES (1)")
+    faults.clear()
+    assert numbers(table) == []
+    assert connect().execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_server_goes_silent_when_a_change_was_committed(
+    connect: Connect, faults: Switch, table: psycopg.Connection[Any]
+) -> None:
+    faults.add("silent-after-commit", region=PRIMARY, times=1)
+    connection = connect()
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert hears_nothing(connection, "INSERT INTO fault VALUES (1)")
+    assert numbers(table) == [1]
+
+
+def hears_nothing(connection: psycopg.Connection[Any], sql: str) -> bool:
+    """Whether the answer does not end in a short while; the connection is closed."""
+    server = connection.pgconn
+    server.send_query(sql.encode())
+    server.flush()
+    waits = time.monotonic() + 0.3
+    while (left := waits - time.monotonic()) > 0:
+        if select.select([server.socket], [], [], left)[0]:
+            server.consume_input()
+        while not server.is_busy():
+            if server.get_result() is None:
+                return False
+    server.finish()
+    return True
+
+
+def test_a_connection_can_end_between_its_login_and_its_first_statement(
+    connect: Connect, faults: Switch
+) -> None:
+    faults.add("cut-after-login", region=PRIMARY, times=1)
+    with pytest.raises(LOST):
+        connect().execute("SELECT 1")
+    assert connect().execute("SELECT 1").fetchone() == (1,)
 
 
 @pytest.mark.parametrize(
