@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-from django.db import DatabaseError, ProgrammingError
+from django.db import Error, ProgrammingError
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse
@@ -15,9 +15,12 @@ from django.utils.cache import patch_vary_headers
 from config.api.answers import answer
 from config.api.views import peer_origin, region, safe
 from config.dsql.conflicts import sqlstates
+from config.dsql.deadlines import within
 from config.dsql.retry import run_statement
 
 UNDEFINED_TABLE = "42P01"
+# Whoever asks waits little: time for a silent endpoint, and for the peer's login and answer.
+HEALTH_SECONDS, STEP_SECONDS = 2.6, 0.8
 CACHE_SECONDS = 1.0
 
 
@@ -57,8 +60,9 @@ class CachedState:
 def probe() -> State:
     """Ask the database: one round trip."""
     try:
-        behind = unapplied()
-    except DatabaseError:
+        with within(HEALTH_SECONDS, step=STEP_SECONDS):
+            behind = unapplied()
+    except Error:
         return State("unreachable", "unknown")
     return State("ok", "behind" if behind else "current")
 

@@ -1,18 +1,18 @@
 """The connection: an IAM token instead of a password, TLS verified, a bounded life."""
 
-import os
+import math
 import random
 import select
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC
-from pathlib import Path
+from functools import partial
 from time import monotonic
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.db import InterfaceError, OperationalError
+from django.db import Error
 from django.db.backends.postgresql import base
 from django.db.backends.postgresql.psycopg_any import register_tzloader
 from django.db.transaction import TransactionManagementError
@@ -20,33 +20,35 @@ from django.utils.functional import cached_property
 from psycopg import pq
 from psycopg.types.datetime import TimestamptzLoader
 
+from config.dsql import driver
 from config.dsql.checks import DatabaseValidation
 from config.dsql.client import DatabaseClient
-from config.dsql.conflicts import ConnectionLost, OutcomeUnknown
+from config.dsql.conflicts import (
+    ConnectionLost,
+    OutcomeUnknown,
+    ServerUnavailable,
+    is_unavailable,
+    leaves_doubt,
+)
 from config.dsql.creation import DATABASE, DatabaseCreation, schema_of
 from config.dsql.cursors import CursorDebugWrapper, CursorWrapper
-from config.dsql.endpoints import RETURN_SECONDS, Endpoints, endpoints
+from config.dsql.deadlines import Allowance, Limits, left, require_time, within
+from config.dsql.driver import answer_within, open_within
+from config.dsql.endpoints import Endpoints, endpoints
 from config.dsql.features import DatabaseFeatures
 from config.dsql.introspection import DatabaseIntrospection
 from config.dsql.operations import DatabaseOperations
+from config.dsql.options import SECONDS, Options
 from config.dsql.schema import DatabaseSchemaEditor
 from config.dsql.signals import connected
 from config.dsql.split import Splitter
 from config.dsql.statements import Cursor, ErrorWrapper
 from config.dsql.tokens import TOKENS, Endpoint, region_of
 
-AMAZON_ROOTS = Path(__file__).with_name("amazon-roots.pem")
 # DSQL ends a session after 60 minutes; jitter keeps processes from reconnecting at once.
 MAX_AGE_SECONDS = (45 * 60, 55 * 60)
 # A connection idle this long, perhaps with its Lambda frozen, is checked before use.
 IDLE_SECONDS = 60
-# Defaults of libpq's parameters; OPTIONS may override each.
-DEFAULTS = {
-    "sslmode": "verify-full",
-    "connect_timeout": 5,  # seconds per address
-    "tcp_user_timeout": 10_000,  # milliseconds until a silent peer counts as gone
-    "keepalives_idle": 30,
-}
 CHANGED, UNCHANGED = "changed", "unchanged"  # names of savepoints
 UNDONE = (
     "The transaction was rolled back: an inner atomic() failed and the error was caught "
@@ -55,6 +57,7 @@ UNDONE = (
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    Database = driver
     display_name = "Aurora DSQL"
     features_class = DatabaseFeatures
     ops_class = DatabaseOperations
@@ -63,7 +66,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
     introspection_class = DatabaseIntrospection
     SchemaEditorClass = DatabaseSchemaEditor
     validation_class = DatabaseValidation
-    migrating = False  # between pre_migrate and post_migrate
     migration_plan: Sequence[tuple[Any, bool]] = ()  # of the last migrate
     editor: DatabaseSchemaEditor | None = None  # the one that keeps the journal
     splitter: Splitter | None = None  # set by split_transactions()
@@ -88,83 +90,61 @@ class DatabaseWrapper(base.DatabaseWrapper):
     handled: BaseException | None = None
     # Where the open connection goes, when that is not the own endpoint.
     peer_region: str | None = None
+    # Of the open connection; None stands for no connection yet.
+    _used_at = _ends_at = 0.0
+    _unchecked = False  # since the last request
+    _doubtful = False  # whether the server is asked before it is used
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.limits = Limits()
 
     def get_connection_params(self) -> dict[str, Any]:
         """libpq's parameters; the password is added when the connection opens.
 
         Raises ImproperlyConfigured naming the setting that is wrong.
         """
-        self._require_settings()
+        options = Options(self.alias, self.settings_dict)
+        options.validate()
         self.settings_dict["NAME"] = self.settings_dict["NAME"] or DATABASE
         schema = schema_of(self.settings_dict["NAME"])
-        params = {**DEFAULTS, **super().get_connection_params(), "dbname": DATABASE}
+        params = {**super().get_connection_params(), "dbname": DATABASE}
         if schema is not None:
             path = f"-c search_path={schema}"
             params["options"] = f"{params.get('options', '')} {path}".strip()
         params["user"] = params.get("user") or "admin"
         if params["cursor_factory"] is base.Cursor:
             params["cursor_factory"] = Cursor
-        params["region"] = self._region(params)
-        params["peer_host"] = self._peer(params)
-        if "PGSSLROOTCERT" not in os.environ:
-            params.setdefault("sslrootcert", str(AMAZON_ROOTS))
-        return params
-
-    def _require_settings(self) -> None:
-        if not self.settings_dict["HOST"]:
-            raise ImproperlyConfigured(
-                f"DATABASES[{self.alias!r}]['HOST'] is empty: set DSQL_ENDPOINT to the "
-                f"cluster's endpoint, or run `make run` or `manage.py sandbox up`."
-            )
-        if self.settings_dict["OPTIONS"].get("pool"):
-            raise ImproperlyConfigured(
-                f"DATABASES[{self.alias!r}]['OPTIONS']['pool'] is set, but a pool cannot "
-                f"renew the token that is a connection's password; remove it and keep "
-                f"connections with CONN_MAX_AGE."
-            )
-
-    def _region(self, params: dict[str, Any]) -> str:
-        host, named = params["host"], params.pop("region", None)
-        found = region_of(host)
-        if named and found and named != found:
-            raise ImproperlyConfigured(
-                f"DATABASES[{self.alias!r}] has OPTIONS['region'] {named!r} but HOST {host!r} "
-                f"is in {found!r}; remove the option or set it to {found!r}."
-            )
-        if not (named or found):
-            raise ImproperlyConfigured(
-                f"DATABASES[{self.alias!r}]['HOST'] is {host!r}, which names no Region; use "
-                f"<id>.dsql.<region>.on.aws or set OPTIONS['region']."
-            )
-        return str(named or found)
-
-    def _peer(self, params: dict[str, Any]) -> str | None:
-        peer = params.get("peer_host")
-        if not peer:
-            return None
-        option = f"DATABASES[{self.alias!r}]['OPTIONS']['peer_host']"
-        if region_of(peer) is None:
-            raise ImproperlyConfigured(
-                f"{option} is {peer!r}, which names no Region; set DSQL_PEER_ENDPOINT to "
-                f"the other Region's <id>.dsql.<region>.on.aws, or to nothing."
-            )
-        if peer == params["host"]:
-            raise ImproperlyConfigured(
-                f"{option} is {peer!r}, and so is HOST; set DSQL_PEER_ENDPOINT to the "
-                f"other Region's endpoint, or to nothing."
-            )
-        return str(peer)
+        params.update(
+            {name: options.seconds(name) for name in SECONDS},
+            region=options.region(),
+            peer_host=options.peer(),
+        )
+        return options.secured(params)
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Open one to the own endpoint, or to the peer's when that cannot be reached."""
+        require_time()
         params = dict(conn_params)
         self.endpoints = self.known_endpoints(params)
-
+        self.limits.statement = params.pop("statement_seconds")
+        self.limits.first_answer = params.pop("first_answer_seconds")
+        self.limits.request = params.pop("request_seconds")
         open_one = super().get_new_connection
 
         def dial(endpoint: Endpoint) -> Any:
-            token = TOKENS.issue(endpoint)
-            return open_one({**params, "host": endpoint.host, "password": token})
+            allowance = self.limits.for_connection()
+            # Where credentials come from, a program or a service, has its own pace.
+            issue = partial(TOKENS.issue, endpoint)
+            token = answer_within(Allowance(left()), issue)
+            connection = open_within(
+                allowance,
+                {**params, "host": endpoint.host, "password": token},
+                open_one,
+            )
+            connection.limits = self.limits
+            connection.on_silence = partial(self.endpoints.leave, endpoint)
+            return connection
 
         self._dial = dial
         started = monotonic()
@@ -172,7 +152,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         seconds = monotonic() - started
         at_peer = endpoint != self.endpoints.own
         self.peer_region = endpoint.region if at_peer else None
-        connected.send(
+        connected.send_robust(
             sender=type(self), host=endpoint.host, seconds=seconds, at_peer=at_peer
         )
         return connection
@@ -185,7 +165,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return endpoints(
             own,
             Endpoint(peer, region_of(peer) or "", user) if peer else None,
-            float(params.pop("return_seconds", RETURN_SECONDS)),
+            params.pop("return_seconds"),
         )
 
     def create_cursor(self, name: str | None = None) -> Any:
@@ -212,31 +192,82 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return ErrorWrapper(self)
 
     def connect(self) -> None:
-        self.undone = None
-        super().connect()
+        """Open a connection and set it up; one that cannot be set up is closed.
+
+        Raises ConnectionLost when it was lost on the way: nothing was done on it.
+        """
+        self.undone, self._unchecked, self._doubtful = None, False, False
+        try:
+            super().connect()
+        except BaseException as error:
+            if self.connection is None:
+                raise
+            lost = self.connection.closed
+            self.close()
+            if lost and isinstance(error, self.Database.Error | Error):
+                raise ConnectionLost(
+                    f"Connection lost while it was set up: {error}"
+                ) from error
+            raise
         # Wall clock: the monotonic clock stands still while Lambda is frozen.
         self._used_at = time.time()
         self._ends_at = self._used_at + random.uniform(*MAX_AGE_SECONDS)  # noqa: S311 - jitter
 
     def close_if_unusable_or_obsolete(self) -> None:
-        """Django calls this between requests: a busy connection costs no round trip."""
-        now = time.time()
+        """Django calls this between requests. Nothing is asked of the server here.
+
+        What has to be asked waits until a request needs the connection: not each does.
+        """
         if self.connection is not None:
+            now = time.time()
             idle, self._used_at = now - self._used_at, now
-            if (
-                now >= self._ends_at
-                or self._own_is_back()
-                or (idle > IDLE_SECONDS and not self.is_usable())
-            ):
+            if now >= self._ends_at:
                 self.close()
                 return
+            self._unchecked = True
+            self._doubtful |= idle > IDLE_SECONDS or self.errors_occurred
+            self.errors_occurred = False
         super().close_if_unusable_or_obsolete()
 
-    def _own_is_back(self) -> bool:
-        if self.peer_region is None:
-            return False
-        self.endpoints.probe_if_due(self._dial)
-        return not self.endpoints.away
+    def close_if_health_check_failed(self) -> None:
+        """Django calls this before a connection's use; a busy one costs no round trip."""
+        if self.connection is not None and self._unchecked and not self.in_atomic_block:
+            self._unchecked = False
+            if self._belongs_elsewhere() or (self._doubtful and not self.is_usable()):
+                self.close()
+                return
+            self._doubtful = False
+        super().close_if_health_check_failed()
+
+    def _belongs_elsewhere(self) -> bool:
+        """Whether a new connection would go to the other endpoint by now."""
+        at_peer = self.peer_region is not None
+        if at_peer:
+            self.endpoints.probe_if_due(self._dial)
+        return self.endpoints.away != at_peer
+
+    def is_usable(self) -> bool:
+        """Whether the server answers, which it does soon or not at all."""
+        with within(math.inf, step=self.limits.first_answer):
+            return bool(super().is_usable())
+
+    @contextmanager
+    def without_deadline(self) -> Iterator[None]:
+        """Inside, statements may take as long as they do: changes of the schema."""
+        self.limits.suspended += 1
+        try:
+            yield
+        finally:
+            self.limits.suspended -= 1
+
+    @property
+    def migrating(self) -> bool:
+        """Whether a migrate is under way: between pre_migrate and post_migrate."""
+        return self.limits.migrating
+
+    @migrating.setter
+    def migrating(self, migrating: bool) -> None:
+        self.limits.migrating = migrating
 
     # Inner blocks
 
@@ -272,12 +303,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def set_autocommit(self, autocommit, *args, **kwargs):
         if self.autocommit and not autocommit and not self.in_transaction():
             self.reconnect_if_closed()
-        undone, self.undone, self.changed = self.undone, None, False
-        handled = self.handled
-        self.handled = None if autocommit else sys.exc_info()[1]
+        before, began = self.handled, None if autocommit else sys.exc_info()[1]
         super().set_autocommit(autocommit, *args, **kwargs)
+        undone, self.undone, self.changed = self.undone, None, False
+        self.handled = began
         # An outermost block has ended; Django swallows what rollback() raises.
-        if undone is not None and sys.exc_info()[1] in (None, handled):
+        if undone is not None and sys.exc_info()[1] in (None, before):
             raise undone
 
     def in_transaction(self) -> bool:
@@ -315,24 +346,36 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return True
         return bool(pgconn.status != pq.ConnStatus.OK)
 
-    def raise_if_lost(self, error: BaseException, *, harmless: bool) -> None:
-        """Raise ConnectionLost or OutcomeUnknown if the connection ended with ``error``."""
-        if self.connection is not None and not self.connection.closed:
+    def judge(self, error: BaseException, *, harmless: bool) -> None:
+        """Raise what ``error`` means for the work under way, unless it means only itself.
+
+        ConnectionLost and ServerUnavailable: nothing was committed, and the work may be
+        done again. OutcomeUnknown: a change was under way outside of a transaction, where
+        nothing tells the statement from its COMMIT.
+        """
+        lost = self.connection is None or self.connection.closed
+        if not (lost or is_unavailable(error)):
             return
-        if not self.autocommit:
-            # Its block ends in ROLLBACK; only COMMIT leaves a doubt.
-            raise ConnectionLost(
-                f"Connection lost in a transaction: {error}"
-            ) from error
-        self.close()
-        if harmless:
-            raise ConnectionLost(f"Connection lost in a read: {error}") from error
-        raise OutcomeUnknown(f"Connection lost during a change: {error}") from error
+        if harmless or not self.autocommit:
+            # A block ends in ROLLBACK; only its COMMIT leaves a doubt.
+            kind = ConnectionLost if lost else ServerUnavailable
+            if lost and self.autocommit:
+                self.close()
+            raise kind(f"Nothing was committed: {error}") from error
+        if lost:
+            self.close()
+        raise OutcomeUnknown(f"A change was under way: {error}") from error
+
+    def commit_open(self) -> None:
+        """COMMIT inside an atomic block, which goes on in a transaction of its own."""
+        self._commit()
 
     def _commit(self):
+        require_time()
         try:
             super()._commit()
-        except (OperationalError, InterfaceError) as error:
-            if self.connection is not None and self.connection.closed:
-                raise OutcomeUnknown(f"Connection lost at COMMIT: {error}") from error
+        except Error as error:
+            closed = self.connection is not None and self.connection.closed
+            if closed or leaves_doubt(error):
+                raise OutcomeUnknown(f"COMMIT was under way: {error}") from error
             raise

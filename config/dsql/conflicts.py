@@ -1,4 +1,8 @@
-"""What an error says about the work it ended: run it again, once more, or never blindly."""
+"""What an error says about the work it ended: run it again, once more, or never blindly.
+
+The one place that judges it. SQLSTATE and text decide, not the exception's class: psycopg
+raises XX000 as InternalError, which is no OperationalError.
+"""
 
 from collections.abc import Iterator
 
@@ -7,10 +11,19 @@ from django.db import OperationalError
 # 40001: OC000 (another transaction changed the data) and OC001 (… the schema).
 # AWS user guide, "Concurrency control in Aurora DSQL".
 SERIALIZATION_FAILURE = "40001"
+# "Troubleshooting issues in Aurora DSQL": passes by, the connection stays usable.
+UNAVAILABLE, UNAVAILABLE_TEXT = "XX000", "server unavailable"
+# What COMMIT may end with after the change was made: XX000 as above, and by their names
+# in PostgreSQL's Appendix A transaction_resolution_unknown, statement_completion_unknown.
+DOUBTFUL = frozenset({UNAVAILABLE, "08007", "40003"})
 
 
 class ConnectionLost(OperationalError):
     """The connection ended and nothing was committed: the work may be done again."""
+
+
+class ServerUnavailable(OperationalError):
+    """The server refused for a while and nothing was committed: wait, and do it again."""
 
 
 class OutcomeUnknown(OperationalError):
@@ -48,6 +61,35 @@ def constraints(error: BaseException) -> set[str]:
     return {diag.constraint_name for diag in named if diag and diag.constraint_name}
 
 
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was raised from.
+
+    Not what was being handled when it was raised: a second attempt fails while the first
+    one's error is handled, and is judged by itself.
+    """
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__
+
+
+def _has(error: BaseException, sqlstates: frozenset[str], text: str = "") -> bool:
+    return any(
+        getattr(link, "sqlstate", None) in sqlstates and text in str(link)
+        for link in causes(error)
+    )
+
+
 def is_conflict(error: BaseException) -> bool:
-    """True when a 40001 stands anywhere in the exception chain."""
-    return SERIALIZATION_FAILURE in sqlstates(error)
+    """Whether the work lost against another transaction: nothing was committed."""
+    return _has(error, frozenset({SERIALIZATION_FAILURE}))
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether the server could not do it now; outside of COMMIT nothing was committed."""
+    return _has(error, frozenset({UNAVAILABLE}), UNAVAILABLE_TEXT)
+
+
+def leaves_doubt(error: BaseException) -> bool:
+    """Whether COMMIT may have been done although this is its answer."""
+    return _has(error, DOUBTFUL)

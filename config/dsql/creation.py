@@ -102,7 +102,8 @@ class DatabaseCreation(creation.DatabaseCreation):
 
     def _drop(self, cursor, schema):
         quoted = self.connection.ops.quote_name(schema)
-        repeat(lambda: cursor.execute(f"DROP SCHEMA IF EXISTS {quoted} CASCADE"))
+        with cursor.db.without_deadline():
+            repeat(lambda: cursor.execute(f"DROP SCHEMA IF EXISTS {quoted} CASCADE"))
 
     @staticmethod
     def _exists(cursor, schema):

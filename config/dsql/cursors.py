@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from django.db import InterfaceError, OperationalError
+from django.db import Error
 from django.db.backends import utils
 from django.db.backends.postgresql import base
 
+from config.dsql.deadlines import note_asked, require_time
 from config.dsql.retry import repeat
 
 READ = re.compile(r"[\s(]*(?:SELECT|SHOW)\b", re.IGNORECASE)
@@ -57,10 +58,12 @@ class CursorWrapper(utils.CursorWrapper):
             self.cursor = self.db.create_cursor()
 
     def _judged(self, execute: Callable[..., Any], sql: Any, params: Any) -> Any:
+        require_time()
+        note_asked(self.db.peer_region)
         try:
             return execute(sql, params)
-        except (OperationalError, InterfaceError) as error:
-            self.db.raise_if_lost(error, harmless=reads(sql))
+        except Error as error:
+            self.db.judge(error, harmless=reads(sql))
             raise
 
 

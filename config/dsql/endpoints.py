@@ -1,11 +1,15 @@
 """Which endpoint a new connection goes to, and for how long it is tried.
 
 Both endpoints of a multi-Region cluster are the same database. When the own one does
-not answer, new connections go to the peer's, until a probe in the background finds the
-own one well. An open connection, and so a transaction, never moves.
+not answer, new connections go to the peer's, until a probe finds the own one well. An
+open connection, and so a transaction, never moves.
+
+The probe runs inside a request that needs the database, in little time: a thread would
+freeze with Lambda between requests and end by a timeout that nobody was late for.
 """
 
 import logging
+import math
 import random
 import threading
 import time
@@ -17,9 +21,10 @@ from typing import Any
 
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import Error
 from django.dispatch import Signal
 
+from config.dsql.deadlines import asked, left, within
 from config.dsql.retry import Policy
 from config.dsql.tokens import Endpoint
 
@@ -42,6 +47,8 @@ class Trouble(Enum):
 BUSY_TEXTS = (
     "waking up cluster", "too many open connections", "rate exceeded",
     "server unavailable",
+    # PostgreSQL's own, 57P03 and 57P01: it starts, or it stops.
+    "the database system is", "terminating connection",
 )  # fmt: skip
 FINAL_TEXTS = ("FATAL", "certificate")
 # How long to go on, in rounds over the endpoints; with the connect timeouts of the last
@@ -51,7 +58,9 @@ PATIENCE = {
     Trouble.LOST: Policy(base_delay=0.1, max_delay=0.5, budget=1.0),
 }
 BUSY_BEFORE_PEER = 2.0  # seconds an endpoint may be busy before the peer is asked
-RETURN_SECONDS = 15.0  # mean time between two probes of a lost endpoint
+PROBE_SECONDS = 1.0  # of a request, for a look at the lost endpoint
+# A first look comes soon after silence: it may have been one slow statement.
+FIRST_PROBE_SECONDS = 2.0
 
 
 def trouble_of(error: BaseException) -> Trouble:
@@ -63,40 +72,39 @@ def trouble_of(error: BaseException) -> Trouble:
     return Trouble.LOST
 
 
-def in_background(work: Callable[[], None]) -> None:
-    threading.Thread(target=work, daemon=True, name="dsql-probe").start()
-
-
 class Endpoints:
     """What this process knows of the own endpoint and its peer; threads share it."""
 
     def __init__(
         self,
         own: Endpoint,
-        peer: Endpoint | None = None,
-        return_seconds: float = RETURN_SECONDS,
+        peer: Endpoint | None,
+        return_seconds: float,
         *,
         patience: Mapping[Trouble, Policy] = PATIENCE,
         # Wall clock: the monotonic clock stands still while Lambda is frozen.
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
-        spawn: Callable[[Callable[[], None]], None] = in_background,
     ) -> None:
         self.own, self.peer = own, peer
         self.away = False  # whether new connections go to the peer first
         self._return_seconds = return_seconds
         self._patience = patience
-        self._clock, self._sleep, self._spawn = clock, sleep, spawn
+        self._clock, self._sleep = clock, sleep
         self._probe_at = 0.0
-        self._probing = False
         self._lock = threading.Lock()
 
     def connect(self, dial: Dial) -> tuple[Endpoint, Any]:
         """The endpoint that answered and what ``dial`` made of it.
 
-        Raises the own endpoint's psycopg.OperationalError when patience ends.
+        Raises the own endpoint's psycopg.OperationalError when patience, or the time of
+        the request, ends.
         """
-        waits = {trouble: policy.delays() for trouble, policy in self._patience.items()}
+        self.probe_if_due(dial)
+        waits = {
+            trouble: policy.delays(since=policy.clock())
+            for trouble, policy in self._patience.items()
+        }
         started = self._clock()
         while True:
             patient = self._clock() - started < BUSY_BEFORE_PEER
@@ -114,7 +122,7 @@ class Endpoints:
             troubles = {trouble_of(error) for error in failures.values()}
             busy = Trouble.BUSY in troubles
             delay = next(waits[Trouble.BUSY if busy else Trouble.LOST], None)
-            if delay is None:
+            if delay is None or delay >= left():
                 raise self._summary(failures)
             self._sleep(delay)
 
@@ -149,55 +157,60 @@ class Endpoints:
         elif self.own in failures:
             self._switch(away=True, reason=" ".join(str(failures[self.own]).split()))
 
-    def _switch(self, *, away: bool, reason: str) -> None:
+    def leave(self, endpoint: Endpoint) -> None:
+        """A connection to the endpoint went silent: new ones go to the other."""
+        if self.peer is not None:
+            away = endpoint == self.own
+            self._switch(away=away, reason="a statement had no answer", soon=True)
+
+    def _switch(self, *, away: bool, reason: str, soon: bool = False) -> None:
         with self._lock:
             if self.away == away:
                 return
+            self._schedule(FIRST_PROBE_SECONDS if soon else self._return_seconds)
             self.away = away
-            self._schedule()
         endpoint = self._order()[0]
         log = logger.warning if away else logger.info
         log(
             "%s: new connections go to %s. Reason: %s",
             "Endpoint lost" if away else "Endpoint is back", endpoint.host, reason,
         )  # fmt: skip
-        switched.send(Endpoints, endpoint=endpoint, reason=reason)
+        switched.send_robust(Endpoints, endpoint=endpoint, reason=reason)
 
     @contextmanager
     def without_own(self) -> Iterator[None]:
         """Inside, connections go to the peer first: to check the way out."""
         if self.peer is None:
             raise ImproperlyConfigured("There is no peer endpoint to go to.")
-        self.away = True
+        before = self.away, self._probe_at
+        self.away, self._probe_at = True, math.inf
         try:
             yield
         finally:
-            self.away = False
+            self.away, self._probe_at = before
 
     def probe_if_due(self, dial: Dial) -> None:
-        """See in the background whether the own endpoint answers; one probe at a time."""
+        """See whether the own endpoint answers again, now and then and in little time."""
         with self._lock:
-            if not self.away or self._probing or self._clock() < self._probe_at:
+            if not self.away or self._clock() < self._probe_at:
                 return
-            self._probing = True
-        self._spawn(lambda: self._probe(dial))
-
-    def _probe(self, dial: Dial) -> None:
+            self._schedule(self._return_seconds)  # whoever comes now need not look too
         try:
-            dial(self.own).close()
-        except (psycopg.Error, ImproperlyConfigured) as error:
+            with within(PROBE_SECONDS):
+                connection = dial(self.own)
+                try:
+                    connection.execute("SELECT 1")  # a login alone proves too little
+                finally:
+                    connection.close()
+        except (psycopg.Error, Error, ImproperlyConfigured) as error:
             logger.info("%s still does not answer: %s", self.own.host, error)
         else:
             self._switch(away=False, reason="a probe was answered")
-        finally:
-            with self._lock:
-                self._probing = False
-                self._schedule()
 
-    def _schedule(self) -> None:
+    def _schedule(self, mean: float) -> None:
         """Jitter keeps the processes of a Region from coming back at once."""
         spread = 0.5 + random.random()  # noqa: S311 - jitter
-        self._probe_at = self._clock() + self._return_seconds * spread
+        self._probe_at = self._clock() + mean * spread
 
 
 @cache
@@ -206,6 +219,6 @@ def endpoints(own: Endpoint, peer: Endpoint | None, return_seconds: float) -> En
     return Endpoints(own, peer, return_seconds)
 
 
-def peer_region(using: str = "default") -> str | None:
-    """The peer's Region while this thread's connection goes there, else None."""
-    return getattr(connections[using], "peer_region", None)
+def peer_region() -> str | None:
+    """The peer's Region when the request's last statement went there, else None."""
+    return asked()

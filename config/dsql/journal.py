@@ -147,13 +147,14 @@ def begin(using: str = DEFAULT_DB_ALIAS, **kwargs: Any) -> None:
     # Called once for every app, with the same plan.
     if not hasattr(connection, "migrating") or connection.migration_plan is plan:
         return
-    connection.migration_plan = plan
-    connection.migrating = bool(plan) and not connection.in_atomic_block
-    connection.editor = None  # of a run that ended in an error
-    if connection.migrating and (found := _half_done(connection)) and found[0]:
+    connection.migrating = False  # of a run that ended in an error,
+    connection.editor = None  # as this
+    begins = bool(plan) and not connection.in_atomic_block
+    if begins and (found := _half_done(connection)) and found[0]:
         # Else they would be taken for steps of a later repetition.
         sql = f"DELETE FROM {TABLE} WHERE migration = ANY (%s)"
         _run(connection, sql, [sorted(found[0])])
+    connection.migration_plan, connection.migrating = plan, begins
 
 
 def end(using: str = DEFAULT_DB_ALIAS, **kwargs: Any) -> None:

@@ -113,6 +113,10 @@ class DatabaseOperations(operations.DatabaseOperations):
         """
         if not sql_list:
             return
+        with self.connection.without_deadline():
+            self._flush(sql_list)
+
+    def _flush(self, sql_list):
         try:
             self._run("; ".join(sql.rstrip(";") for sql in sql_list))
         except (IntegrityError, OperationalError) as error:

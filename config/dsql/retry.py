@@ -13,10 +13,12 @@ from django.db import Error, OperationalError, connections, transaction
 from config.dsql.conflicts import (
     ConnectionLost,
     OutcomeUnknown,
-    chain,
+    ServerUnavailable,
+    causes,
     is_conflict,
     sqlstates,
 )
+from config.dsql.deadlines import left
 from config.dsql.signals import conflict_retried
 
 Result = TypeVar("Result")
@@ -51,9 +53,13 @@ class Policy:
     random: Callable[[], float] = field(default=random.random)
     clock: Callable[[], float] = field(default=time.monotonic)
 
-    def delays(self) -> Iterator[float]:
-        """A delay before each repeat, until the budget cannot pay for the next."""
-        started, ceiling = self.clock(), self.base_delay
+    def delays(self, *, since: float | None = None) -> Iterator[float]:
+        """A delay before each repeat, until the budget cannot pay for the next.
+
+        The budget runs since the first one is asked for, or since then on ``clock``.
+        """
+        started = self.clock() if since is None else since
+        ceiling = self.base_delay
         while True:
             delay = ceiling * (0.5 + self.random() / 2)
             if self.clock() - started + delay > self.budget:
@@ -81,7 +87,7 @@ def run_transaction(
     sleep: Callable[[float], None] = time.sleep,
     on_retry: OnRetry | None = None,
 ) -> Result:
-    """Run ``work`` in an outermost atomic block; repeat the whole block on 40001.
+    """Run ``work`` in an outermost atomic block; repeat the whole block on a conflict.
 
     The conflict may surface at COMMIT, so the block is inside the repeat. Work must be
     safe to run again: no effect outside the database. Raises RuntimeError inside an
@@ -104,7 +110,7 @@ def run_statement(
     sleep: Callable[[float], None] = time.sleep,
     on_retry: OnRetry | None = None,
 ) -> Result:
-    """Run ``work``, one statement in autocommit: one round trip, repeated on 40001.
+    """Run ``work``, one statement in autocommit: one round trip, repeated on a conflict.
 
     Inside an open atomic block the statement runs once: only the block's owner can
     repeat it. Raises OutcomeUnknown when the connection was lost during a write.
@@ -123,9 +129,10 @@ def repeat(
 ) -> Result:
     """Call ``attempt``, a whole unit of work, until no conflict ends it.
 
-    When its connection was lost with nothing committed, it is called once more. Inside
-    another repeat it is called once. Raises ConflictRetriesExhausted when the policy's
-    budget is spent.
+    When its connection was lost with nothing committed, it is called once more; while the
+    server is unavailable, as after a conflict. Inside another repeat it is called once.
+    Raises ConflictRetriesExhausted or ServerUnavailable when the policy's budget, or the
+    time of the request, is spent.
     """
     if _repeating.get():
         return attempt()
@@ -142,39 +149,51 @@ def _repeat(
     sleep: Callable[[float], None],
     on_retry: OnRetry | None,
 ) -> Result:
-    delays, first, lost, number = policy.delays(), policy.schema_delays(), False, 1
-    column_delays = iter(COLUMN_DELAYS)
+    pauses, number = _Pauses(policy), 1
     while True:
         try:
             return attempt()
-        except OutcomeUnknown:
-            raise
         except Error as error:
-            if isinstance(error, ConnectionLost) and not lost:
-                lost, delay = True, 0.0
-            elif is_conflict(error):
-                soon = first if _schema_changed(error) else iter(())
-                delay = _next(itertools.chain(soon, delays), number, error)
-                conflict_retried.send(sender=repeat, attempt=number)
-            elif UNDEFINED_COLUMN in sqlstates(error) and (
-                wait := next(column_delays, None)
-            ):
-                delay = wait
-            else:
+            delay = pauses.after(error)
+            if delay is None or delay >= left():
+                if is_conflict(error):
+                    raise ConflictRetriesExhausted(
+                        f"Still conflicting with other transactions after {number} "
+                        f"attempts."
+                    ) from error
                 raise
+            if is_conflict(error):
+                conflict_retried.send_robust(sender=repeat, attempt=number)
             if on_retry is not None:
                 on_retry(number, delay, error)
         sleep(delay)
         number += 1
 
 
+class _Pauses:
+    """What is left to wait for between the attempts of one work."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._delays, self._first = policy.delays(), policy.schema_delays()
+        self._column_delays = iter(COLUMN_DELAYS)
+        self._lost = False
+
+    def after(self, error: Error) -> float | None:
+        """Seconds until the next attempt; None when there is to be none."""
+        if isinstance(error, OutcomeUnknown):
+            return None
+        if isinstance(error, ConnectionLost) and not self._lost:
+            self._lost = True
+            return 0.0
+        if isinstance(error, ServerUnavailable):
+            return next(self._delays, None)
+        if is_conflict(error):
+            soon = self._first if _schema_changed(error) else iter(())
+            return next(itertools.chain(soon, self._delays), None)
+        if UNDEFINED_COLUMN in sqlstates(error):
+            return next(self._column_delays, None)
+        return None
+
+
 def _schema_changed(error: Error) -> bool:
-    return any(SCHEMA_CHANGED in str(link) for link in chain(error))
-
-
-def _next(delays: Iterator[float], number: int, error: Error) -> float:
-    for delay in delays:
-        return delay
-    raise ConflictRetriesExhausted(
-        f"Still conflicting with other transactions after {number} attempts."
-    ) from error
+    return any(SCHEMA_CHANGED in str(link) for link in causes(error))

@@ -37,8 +37,7 @@ class Splitter:
 
     def commit(self) -> None:
         if self.connection.in_atomic_block:
-            with self.connection.wrap_database_errors:
-                self.connection.connection.commit()
+            self.connection.commit_open()
         self.open = 0
         if self.progress is not None:
             self.progress(self.total)

@@ -6,6 +6,7 @@ import psycopg
 from django.db import connection
 
 from config.dsql import base, tokens
+from config.dsql import options as settings
 from ops.sandbox.lifecycle import Status
 from tests.benchmarks.figures import Figure, alternate, compare
 
@@ -24,7 +25,7 @@ def measure(status: Status) -> list[Figure]:
     # The certificates a deployed process loads, and the sandbox's authority with them.
     shipped = status.root / "amazon-and-sandbox.pem"
     shipped.write_bytes(
-        base.AMAZON_ROOTS.read_bytes() + status.sslrootcert.read_bytes()
+        settings.AMAZON_ROOTS.read_bytes() + status.sslrootcert.read_bytes()
     )
     static = {
         "host": endpoint.host,

@@ -70,6 +70,7 @@ class Statements(schema.DatabaseSchemaEditor):
         if connection.migrating and not self.collect_sql and connection.editor is None:
             self._journal = Journal(connection)
             connection.editor = self
+        connection.limits.suspended += 1
         return super().__enter__()
 
     def __exit__(self, exc_type, exc_value, traceback):
@@ -78,10 +79,13 @@ class Statements(schema.DatabaseSchemaEditor):
         if self.connection.editor is self:
             self.connection.editor = None
             self.connection.migrating &= exc_type is None  # the run ends here
-        super().__exit__(exc_type, exc_value, traceback)
-        if exc_type is None:
-            for build in self._builds:
-                self._await_index(*build)
+        try:
+            super().__exit__(exc_type, exc_value, traceback)
+            if exc_type is None:
+                for build in self._builds:
+                    self._await_index(*build)
+        finally:
+            self.connection.limits.suspended -= 1
 
     def _execute(self, sql, params=None):
         if self.collect_sql:

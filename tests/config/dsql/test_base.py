@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import ProgrammingError, connections
 
-from config.dsql.base import AMAZON_ROOTS, DatabaseWrapper
+from config.dsql.base import DatabaseWrapper
+from config.dsql.options import AMAZON_ROOTS
 from ops.sandbox import lifecycle
 from tests.config.dsql.conftest import run
 from tests.wire import relay
@@ -106,12 +107,31 @@ def test_a_busy_connection_costs_no_round_trip_and_an_idle_one_one(
             clock.now += 60
             other.close_if_unusable_or_obsolete()
             other.close_if_unusable_or_obsolete()
-        assert wire.round_trips == 0
+            run(other, "SELECT 1")
+        assert wire.round_trips == 5
         clock.now += 61
         other.close_if_unusable_or_obsolete()
-        assert wire.round_trips == 1
         run(other, "SELECT 1")
-        assert (wire.round_trips, wire.connections) == (2, 1)
+        assert (wire.round_trips, wire.connections) == (7, 1)
+        other.close()
+
+
+def test_between_requests_the_server_is_asked_nothing(
+    other: DatabaseWrapper, clock: WallClock, sandbox: lifecycle.Status
+) -> None:
+    """A request that needs no database does not wait for one that is silent."""
+    with relay(sandbox.port) as wire:
+        run(other, "SELECT 1")
+        with pytest.raises(ProgrammingError):
+            run(other, "SELECT nothing_of_the_kind")
+        assert other.errors_occurred
+        wire.reset()
+        clock.now += 61
+        other.close_if_unusable_or_obsolete()
+        other.close_if_unusable_or_obsolete()
+        assert wire.round_trips == 0
+        run(other, "SELECT 1")
+        assert wire.round_trips == 2
         other.close()
 
 
@@ -120,10 +140,11 @@ def test_an_idle_connection_that_died_is_replaced(
 ) -> None:
     with relay(sandbox.port):
         run(other, "SELECT 1")
+    before = other.connection
     clock.now += 61
     other.close_if_unusable_or_obsolete()
-    assert other.connection is None
     assert run(other, "SELECT 1") == [(1,)]
+    assert other.connection is not before
 
 
 def test_ends_between_45_and_55_minutes_of_wall_clock(

@@ -1,6 +1,6 @@
 """Where new connections go, told by a clock that only sleeping moves."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from config.dsql.deadlines import NoAnswer, within
 from config.dsql.endpoints import Endpoints, Trouble, switched, trouble_of
 from config.dsql.retry import Policy
 from config.dsql.tokens import Endpoint
@@ -27,7 +28,7 @@ class World:
     own: list[str] = field(default_factory=list)
     peer: list[str] = field(default_factory=list)
     dialled: list[str] = field(default_factory=list)
-    background: list[Callable[[], None]] = field(default_factory=list)
+    silent: bool = False  # whether a login is answered and a statement is not
 
     def dial(self, endpoint: Endpoint) -> "World":
         self.dialled.append(endpoint.host)
@@ -35,6 +36,10 @@ class World:
         if failures:
             raise psycopg.OperationalError(failures.pop(0))
         return self
+
+    def execute(self, sql: str) -> None:
+        if self.silent:
+            raise NoAnswer(sql)
 
     def close(self) -> None:
         self.dialled.append("closed")
@@ -54,7 +59,6 @@ class World:
             },
             clock=lambda: self.now,
             sleep=self.sleep,
-            spawn=self.background.append,
         )
 
 
@@ -127,29 +131,85 @@ def test_a_lost_endpoint_gives_way_to_the_peer_without_waiting(
     assert (world.now, switches) == (1000, ["peer"])
 
 
-def test_a_probe_in_the_background_brings_connections_home(
+def test_a_due_probe_inside_a_request_brings_connections_home(
     switches: list[str],
 ) -> None:
     world = World(own=[REFUSED, REFUSED])
     endpoints = world.endpoints()
     endpoints.connect(world.dial)
     endpoints.probe_if_due(world.dial)
-    assert world.background == []
+    assert world.dialled == ["own", "peer"]
     world.now += 15  # the mean is 10, jitter adds at most half
     endpoints.probe_if_due(world.dial)
     endpoints.probe_if_due(world.dial)
-    assert len(world.background) == 1
-    world.background.pop()()
+    assert world.dialled == ["own", "peer", "own"]
     assert endpoints.away
-    endpoints.probe_if_due(world.dial)
-    assert world.background == []
     world.now += 15
     endpoints.probe_if_due(world.dial)
-    world.background.pop()()
     assert not endpoints.away
     assert world.dialled[-2:] == ["own", "closed"]
     assert endpoints.connect(world.dial)[0] == OWN
     assert switches == ["peer", "own"]
+
+
+def test_a_new_connection_looks_for_the_own_endpoint_when_that_is_due() -> None:
+    world = World(own=[REFUSED])
+    endpoints = world.endpoints()
+    assert endpoints.connect(world.dial)[0] == PEER
+    world.now += 15
+    assert endpoints.connect(world.dial)[0] == OWN
+
+
+def test_a_login_without_an_answered_statement_brings_nobody_home() -> None:
+    world = World(own=[REFUSED], silent=True)
+    endpoints = world.endpoints()
+    endpoints.connect(world.dial)
+    world.now += 15
+    endpoints.probe_if_due(world.dial)
+    assert endpoints.away
+    assert world.dialled[-2:] == ["own", "closed"]
+
+
+def test_an_endpoint_that_goes_silent_is_left_and_soon_looked_at(
+    switches: list[str],
+) -> None:
+    world = World()
+    endpoints = world.endpoints()
+    endpoints.leave(OWN)
+    assert endpoints.connect(world.dial)[0] == PEER
+    world.now += 3  # the mean is 2
+    assert endpoints.connect(world.dial)[0] == OWN
+    assert switches == ["peer", "own"]
+
+
+def test_a_silent_peer_is_left_too_and_without_one_nothing_changes() -> None:
+    world = World(own=[REFUSED])
+    endpoints = world.endpoints()
+    endpoints.connect(world.dial)
+    endpoints.leave(PEER)
+    assert endpoints.connect(world.dial)[0] == OWN
+    alone = world.endpoints(peer=None)
+    alone.leave(OWN)
+    assert not alone.away
+
+
+def test_a_request_that_is_nearly_over_waits_for_no_endpoint() -> None:
+    world = World(own=[WAKING] * 9)
+    with within(0.4), pytest.raises(psycopg.OperationalError, match="waking up"):
+        world.endpoints(peer=None).connect(world.dial)
+    assert world.now == 1000
+
+
+def test_a_listener_that_fails_stops_no_failover() -> None:
+    def fail(sender: Any, **_: Any) -> None:
+        raise RuntimeError
+
+    switched.connect(fail)
+    try:
+        world = World(own=[REFUSED])
+        assert world.endpoints().connect(world.dial)[0] == PEER
+    finally:
+        switched.disconnect(fail)
 
 
 def test_the_own_endpoint_serves_when_the_peer_is_lost_too() -> None:
@@ -183,6 +243,10 @@ def test_the_way_out_can_be_checked_while_all_is_well(switches: list[str]) -> No
         assert endpoints.connect(world.dial)[0] == PEER
     assert endpoints.connect(world.dial)[0] == OWN
     assert switches == []
+    endpoints.leave(OWN)
+    with endpoints.without_own():
+        assert endpoints.connect(world.dial)[0] == PEER
+    assert endpoints.away
     with (
         pytest.raises(ImproperlyConfigured, match="no peer endpoint"),
         world.endpoints(peer=None).without_own(),

@@ -3,16 +3,31 @@
 import json
 import uuid
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import close_old_connections, connection, transaction
+from django.db import (
+    DatabaseError,
+    InternalError,
+    OperationalError,
+    close_old_connections,
+    connection,
+    transaction,
+)
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
-from config.api.health import unapplied
-from config.dsql.conflicts import ConnectionLost, OutcomeUnknown
+from config.api.health import STATE, unapplied
+from config.dsql.conflicts import (
+    ConnectionLost,
+    OutcomeUnknown,
+    ServerUnavailable,
+    is_conflict,
+    is_unavailable,
+    leaves_doubt,
+)
 from config.dsql.endpoints import endpoints
 from config.dsql.retry import (
     ConflictRetriesExhausted,
@@ -20,6 +35,7 @@ from config.dsql.retry import (
     run_statement,
     run_transaction,
 )
+from config.dsql.split import split_transactions
 from ops.sandbox import lifecycle
 from ops.sandbox.faultline import Switch
 from tests.golden import replay
@@ -51,9 +67,12 @@ def count() -> int:
     return User.objects.count()
 
 
-def create(client: Client) -> Any:
+def create(client: Client, key: str = "") -> Any:
     body = {"name": "Ada", "email": f"{uuid.uuid4()}@example.com"}
-    return client.post("/users", json.dumps(body), content_type="application/json")
+    headers = {"idempotency-key": key} if key else {}
+    return client.post(
+        "/users", json.dumps(body), content_type="application/json", headers=headers
+    )
 
 
 def test_the_peer_serves_while_the_own_endpoint_is_lost(
@@ -68,7 +87,6 @@ def test_the_peer_serves_while_the_own_endpoint_is_lost(
     assert faults.connections()[SECONDARY] == 1
 
     state = connection.endpoints
-    state._spawn = lambda work: work()
     state._probe_at = 0.0
     close_old_connections()  # between requests; the test client leaves it out
     assert client.get("/users")["X-Database-Region"] == SECONDARY
@@ -178,6 +196,130 @@ def test_a_commit_of_unknown_outcome_is_never_repeated(
         run_transaction(work)
     assert len(calls) == 1
     assert count() == rows
+
+
+def test_an_unavailable_server_is_asked_again_where_nothing_can_have_happened(
+    client: Client, faults: Switch
+) -> None:
+    faults.add("unavailable-at-statement", times=3)
+    answer = client.get("/users")
+    assert (answer.status_code, faults.list()[0]["struck"]) == (200, 3)
+    assert not answer.has_header("X-Database-Region")
+    before = connection.connection
+    faults.clear()
+    faults.add("unavailable-at-statement", times=2)
+    calls = []
+
+    def work() -> None:
+        calls.append(new_user().save())
+        calls.append(new_user().save())
+
+    run_transaction(work, sleep=lambda _: None)
+    assert count() == 2
+    assert connection.connection is before
+
+
+@pytest.mark.parametrize("statement", [1, 2, 3])
+def test_a_transaction_is_repeated_whichever_statement_was_refused(
+    faults: Switch, statement: int
+) -> None:
+    connection.close()
+    faults.add("unavailable-at-statement", statement=statement, times=1)
+
+    def work() -> None:  # BEGIN and two changes
+        new_user().save()
+        new_user().save()
+
+    run_transaction(work, sleep=lambda _: None)
+    assert (count(), faults.list()[0]["struck"]) == (2, 1)
+
+
+def test_a_server_that_stays_unavailable_is_503_and_nothing_was_done(
+    client: Client, faults: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("config.dsql.retry.DEFAULT_POLICY", Policy(budget=0.2))
+    faults.add("unavailable-at-statement")
+    answer = client.get("/users")
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+    with pytest.raises(ServerUnavailable):
+        run_transaction(new_user().save)
+    STATE.clear()
+    health = client.get("/health")
+    assert (health.status_code, health.json()["database"]) == (503, "unreachable")
+    faults.clear()
+    assert count() == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows"),
+    [("unavailable-at-statement", 0), ("unavailable-at-commit", 0),
+     ("unavailable-after-commit", 1)],
+)  # fmt: skip
+def test_an_unavailable_server_leaves_the_outcome_of_a_single_write_unknown(
+    client: Client, faults: Switch, kind: str, rows: int
+) -> None:
+    """Nothing tells a refused statement from its COMMIT."""
+    faults.add(kind, times=1)
+    answer = create(client)
+    assert (answer.status_code, answer.json()["code"]) == (503, "outcome_unknown")
+    assert client.get("/users").json()["count"] == rows
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["unavailable-at-statement", "unavailable-at-commit", "unavailable-after-commit"],
+)
+def test_with_an_idempotency_key_an_unavailable_server_is_not_noticed(
+    client: Client, faults: Switch, kind: str
+) -> None:
+    faults.add(kind, times=1)
+    assert create(client, key=str(uuid.uuid4())).status_code == 201
+    assert client.get("/users").json()["count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows"), [("unavailable-at-commit", 0), ("unavailable-after-commit", 1)]
+)
+@pytest.mark.parametrize("split", [False, True], ids=["whole", "split"])
+def test_an_unavailable_server_leaves_the_outcome_of_a_commit_unknown(
+    faults: Switch, kind: str, rows: int, split: bool
+) -> None:
+    faults.add(kind, times=1)
+    calls = []
+
+    def work() -> None:
+        calls.append(1)
+        new_user().save()
+
+    with (
+        pytest.raises(OutcomeUnknown),
+        split_transactions(rows=1) if split else nullcontext(),
+    ):
+        run_transaction(work)
+    assert len(calls) == 1
+    assert count() == rows
+
+
+def test_other_internal_errors_are_not_taken_for_an_unavailable_server() -> None:
+    class Bug(Exception):
+        sqlstate = "XX000"
+
+    assert not is_unavailable(InternalError("cache lookup failed"))
+    bug = InternalError("cache lookup failed for type 7")
+    bug.__cause__ = Bug("cache lookup failed for type 7")
+    assert not is_unavailable(bug)
+    assert leaves_doubt(bug)
+
+
+def test_an_error_is_judged_by_its_own_cause_and_not_by_an_earlier_one() -> None:
+    class Conflict(Exception):
+        sqlstate = "40001"
+
+    first, second = OperationalError("first"), DatabaseError("second")
+    first.__cause__ = Conflict()
+    second.__context__ = first
+    assert is_conflict(first)
+    assert not is_conflict(second)
 
 
 def test_single_statements_survive_conflicts_without_a_runner(faults: Switch) -> None:

@@ -1,0 +1,130 @@
+"""psycopg whose waiting ends: what Django's backend uses in its place."""
+
+import math
+import os
+import socket
+import threading
+from collections.abc import Callable, Generator
+from contextvars import ContextVar
+from time import monotonic
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import *  # noqa: F403 - Django looks for the driver's errors here
+
+from config.dsql.deadlines import STEP, Allowance, Limits, NoAnswer, bounded
+
+Result = TypeVar("Result")
+# One for all addresses of the connection being opened, and how many are left to try.
+_opening: ContextVar["Opening | None"] = ContextVar("opening", default=None)
+UNLIMITED = Limits()
+
+
+class Opening:
+    """What is left of a connection's time; each of its addresses gets an equal share."""
+
+    def __init__(self, allowance: Allowance, addresses: int) -> None:
+        self.allowance, self.addresses = allowance, addresses
+
+    def share(self) -> Allowance:
+        left, parts = self.allowance.left, max(self.addresses, 1)
+        self.addresses -= 1
+        return Allowance(left / parts)
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    limits: Limits = UNLIMITED
+    on_silence: Callable[[], None] | None = None
+
+    @classmethod
+    def _connect_gen(cls, *args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        """One attempt at one address. psycopg's own timeout is whole seconds for each."""
+        attempt = super()._connect_gen(*args, **kwargs)
+        opening = _opening.get()
+        if opening is None:
+            return (yield from attempt)
+        share = opening.share()
+        try:
+            return (yield from bounded(attempt, share))
+        finally:
+            opening.allowance.spent += share.spent
+
+    def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
+        allowance = self.limits.for_statement()
+        if allowance is None:
+            return super().wait(gen, *args, **kwargs)
+        try:
+            return super().wait(bounded(gen, allowance), *args, **kwargs)
+        except NoAnswer:
+            self.close()
+            if self.on_silence is not None:
+                self.on_silence()
+            raise
+
+
+connect = BoundedConnection.connect  # what Django calls
+
+
+def open_within(
+    allowance: Allowance,
+    params: dict[str, Any],
+    opener: Callable[[dict[str, Any]], Any],
+) -> Any:
+    """Open a connection in so much time, names looked up and all addresses tried.
+
+    Raises NoAnswer, or psycopg.OperationalError of the last address.
+    """
+    addresses = params.get("hostaddr") or os.environ.get("PGHOSTADDR")
+    if not addresses:
+        found = _addresses(params["host"], allowance)
+        addresses = ",".join(found)
+        params = {**params, "host": ",".join([params["host"]] * len(found))}
+        params["hostaddr"] = addresses
+    opening = Opening(allowance, addresses.count(",") + 1)
+    mark = _opening.set(opening)
+    try:
+        return opener(params)
+    finally:
+        _opening.reset(mark)
+
+
+def _addresses(host: str, allowance: Allowance) -> list[str]:
+    """Every address of the name, in the system's order of preference."""
+    try:
+        found = answer_within(
+            allowance, lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        )
+    except OSError as error:
+        raise psycopg.OperationalError(
+            f"failed to resolve host {host!r}: {error}"
+        ) from error
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def answer_within(allowance: Allowance, work: Callable[[], Result]) -> Result:
+    """What ``work`` returns or raises, for calls that know no timeout of their own.
+
+    Raises NoAnswer when it takes longer; its thread is then left to itself.
+    """
+    if allowance.seconds == math.inf:
+        return work()
+    ended: list[Result] = []
+    failed: list[Exception] = []
+
+    def run() -> None:
+        try:
+            ended.append(work())
+        except Exception as error:  # noqa: BLE001 - raised below, in the caller's thread
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True, name="dsql-lookup")
+    thread.start()
+    while thread.is_alive() and allowance.left > 0:
+        before = monotonic()
+        thread.join(min(STEP, allowance.left))
+        allowance.spend(monotonic() - before)
+    if failed:
+        raise failed[0]
+    if not ended:
+        raise NoAnswer(f"No answer of the system in {allowance.seconds:.1f} s.")
+    return ended[0]

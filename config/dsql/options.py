@@ -1,0 +1,162 @@
+"""What DATABASES[…] may say: every setting is known, and none makes the token unsafe.
+
+The password is a token that lets its bearer in, so it is sent to nobody but the endpoint
+it names: TLS always, the certificate and its host name verified always.
+"""
+
+import math
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from config.dsql.tokens import region_of
+
+AMAZON_ROOTS = Path(__file__).with_name("amazon-roots.pem")
+# Set whatever the environment or a service file says. Encryption by GSSAPI would take
+# the place of TLS, and with it of the verification.
+SECURITY = {
+    "sslmode": "verify-full",
+    "gssencmode": "disable",
+    "sslsni": "1",
+    "ssl_min_protocol_version": "TLSv1.2",
+}
+STRICTER = {"ssl_min_protocol_version": ("TLSv1.3",)}
+# Defaults of libpq's parameters; OPTIONS may override each.
+DEFAULTS = {
+    "tcp_user_timeout": 10_000,  # milliseconds until a silent peer counts as gone
+    "keepalives_idle": 30,
+}
+# Seconds; None in OPTIONS is no limit. What is left of API Gateway's 29 s is the API's.
+SECONDS: dict[str, float] = {
+    "return_seconds": 15.0,  # mean time between two looks at a lost endpoint
+    "statement_seconds": 8.0,  # from sending a statement to the end of its answer
+    "first_answer_seconds": 3.0,  # until a new connection has logged in
+    "request_seconds": 25.0,  # for all of one request, the peer's turn included
+}
+OURS = {"region", "peer_host", "pool", *SECONDS}
+# Not assume_role: DSQL refuses SET ROLE.
+DJANGOS = {
+    "cursor_factory",
+    "isolation_level",
+    "prepare_threshold",
+    "server_side_binding",
+}
+LIBPQS = {
+    "application_name", "connect_timeout", "fallback_application_name", "hostaddr",
+    "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval",
+    "load_balance_hosts", "options", "port", "sslcrl", "sslcrldir",
+    "ssl_max_protocol_version", "sslnegotiation", "sslrootcert", "tcp_user_timeout",
+    *SECURITY,
+}  # fmt: skip
+KNOWN = OURS | DJANGOS | LIBPQS
+# One name: a path or "@" would be a Unix socket, where libpq uses no TLS.
+HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+
+class Options:
+    """The settings of one database. Every method raises ImproperlyConfigured."""
+
+    def __init__(self, alias: str, settings: dict[str, Any]) -> None:
+        self._name = f"DATABASES[{alias!r}]"
+        self._host = settings["HOST"]
+        self._options = settings["OPTIONS"]
+
+    def validate(self) -> None:
+        """Refuse what can be refused without the driver's parameters."""
+        if not self._host:
+            raise ImproperlyConfigured(
+                f"{self._name}['HOST'] is empty: set DSQL_ENDPOINT to the "
+                f"cluster's endpoint, or run `make run` or `manage.py sandbox up`."
+            )
+        self._require_host(f"{self._name}['HOST']", self._host)
+        if self._options.get("pool"):
+            raise ImproperlyConfigured(
+                f"{self._option('pool')} is set, but a pool cannot "
+                f"renew the token that is a connection's password; remove it and keep "
+                f"connections with CONN_MAX_AGE."
+            )
+        if unknown := sorted(set(self._options) - KNOWN):
+            raise ImproperlyConfigured(
+                f"{self._option(unknown[0])} is not known; remove it. Known are: "
+                f"{', '.join(sorted(KNOWN - {'pool'}))}."
+            )
+        for name in SECONDS:
+            self.seconds(name)
+        self._require_security()
+
+    def seconds(self, name: str) -> float:
+        """The value of one of SECONDS; infinite for None."""
+        value = self._options.get(name, SECONDS[name])
+        if value is None and name != "return_seconds":
+            return math.inf
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 < value < math.inf:
+            raise ImproperlyConfigured(
+                f"{self._option(name)} is {value!r}; set it to a number of seconds "
+                f"above 0; the default is {SECONDS[name]:g}."
+            )
+        return float(value)
+
+    def region(self) -> str:
+        named, found = self._options.get("region"), region_of(self._host)
+        if named and found and named != found:
+            raise ImproperlyConfigured(
+                f"{self._name} has OPTIONS['region'] {named!r} but HOST {self._host!r} "
+                f"is in {found!r}; remove the option or set it to {found!r}."
+            )
+        if not (named or found):
+            raise ImproperlyConfigured(
+                f"{self._name}['HOST'] is {self._host!r}, which names no Region; use "
+                f"<id>.dsql.<region>.on.aws or set OPTIONS['region']."
+            )
+        return str(named or found)
+
+    def peer(self) -> str | None:
+        peer = self._options.get("peer_host")
+        if not peer:
+            return None
+        option = self._option("peer_host")
+        self._require_host(option, peer)
+        if region_of(peer) is None:
+            raise ImproperlyConfigured(
+                f"{option} is {peer!r}, which names no Region; set DSQL_PEER_ENDPOINT to "
+                f"the other Region's <id>.dsql.<region>.on.aws, or to nothing."
+            )
+        if peer == self._host:
+            raise ImproperlyConfigured(
+                f"{option} is {peer!r}, and so is HOST; set DSQL_PEER_ENDPOINT to the "
+                f"other Region's endpoint, or to nothing."
+            )
+        return str(peer)
+
+    def secured(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The driver's parameters with what makes the token safe."""
+        chosen = {name: params.get(name) or value for name, value in SECURITY.items()}
+        found = {**DEFAULTS, **params, **chosen}
+        if "PGSSLROOTCERT" not in os.environ and not found.get("sslrootcert"):
+            found["sslrootcert"] = str(AMAZON_ROOTS)
+        return found
+
+    def _option(self, name: str) -> str:
+        return f"{self._name}['OPTIONS'][{name!r}]"
+
+    @staticmethod
+    def _require_host(setting: str, host: Any) -> None:
+        if not isinstance(host, str) or not HOST.fullmatch(host):
+            raise ImproperlyConfigured(
+                f"{setting} is {host!r}; set it to one host name, such as "
+                f"<id>.dsql.<region>.on.aws."
+            )
+
+    def _require_security(self) -> None:
+        for name, value in SECURITY.items():
+            allowed = (value, *STRICTER.get(name, ()))
+            if name in self._options and self._options[name] not in allowed:
+                raise ImproperlyConfigured(
+                    f"{self._option(name)} is {self._options[name]!r}; set it to "
+                    f"{value!r} or remove it. The password is a token that lets its "
+                    f"bearer in, so it is sent over verified TLS only."
+                )
