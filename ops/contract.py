@@ -191,7 +191,7 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
                      ref("schemas", "CreatedUser"),
                      "ETag", "Location", "Idempotency-Replayed")},
         (*BODY, "email_taken", "idempotency_conflict", "idempotency_key_reused",
-         *SAVING),
+         "gone", *SAVING),
         takes=("Idempotency-Key",), body=NEW,
     ),
     ("user", "GET"): operation(

@@ -10,6 +10,7 @@ from django.db import IntegrityError, connections
 from django.db.models import Field, Model, Q, sql
 from django.utils import timezone
 
+from config.api import idempotency
 from config.api.conditions import UNCONDITIONAL, Conditions
 from config.dsql.conflicts import constraints
 from config.dsql.retry import run_statement
@@ -62,10 +63,12 @@ def user_update(
 
 
 def user_delete(*, user_id: uuid.UUID, conditions: Conditions = UNCONDITIONAL) -> bool:
-    """True when the user existed. Raises NotAsExpected when a condition does not hold."""
-    rows = User.objects.filter(versions.precondition(conditions), pk=user_id)
-    # delete() wraps its one statement in BEGIN and COMMIT: two round trips more.
-    deleted = bool(run_statement(lambda: rows._raw_delete("default")))  # noqa: SLF001
+    """True when the user existed; what was stored about the creation is erased with it.
+
+    Raises NotAsExpected when a condition does not hold.
+    """
+    which = versions.precondition(conditions) & Q(pk=user_id)
+    deleted = run_statement(lambda: _delete(which, user_id))
     if not deleted:
         _refuse_if_there(user_id, conditions)
     return deleted
@@ -114,6 +117,20 @@ def _insertion(model: type[Model]) -> "tuple[str, tuple[Field[Any, Any], ...]]":
     compiler = query.get_compiler(connection=connections["default"])
     ((statement, _),) = compiler.as_sql()
     return statement, tuple(fields)
+
+
+def _delete(which: Q, user_id: uuid.UUID) -> bool:
+    """Two statements sent as one query: one transaction, one round trip."""
+    database = connections["default"]
+    query = User.objects.filter(which).query.chain(klass=sql.DeleteQuery)
+    try:
+        deletion, params = query.get_compiler(connection=database).as_sql()
+    except EmptyResultSet:  # the precondition can hold for no row
+        return False
+    erasure, more = idempotency.erasure(User, user_id)
+    with database.cursor() as cursor:
+        cursor.execute(f"{deletion}; {erasure}", [*params, *more])
+        return bool(cursor.rowcount)  # of the first statement
 
 
 def _update_returning(which: Q, values: dict[str, Any]) -> dict[str, Any] | None:

@@ -84,7 +84,7 @@ class Users(JSONView):
         else:
 
             def record(user: dict[str, Any]) -> StoredAnswer:
-                return attempt.record(created(request, user))
+                return attempt.record(created(request, user), user["id"])
 
             response = attempt.once(lambda: create(request, values, record))
         # Who repeats may be allowed less than who was first: the stored one is whole.

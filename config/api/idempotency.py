@@ -11,8 +11,11 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
+from typing import Any
 
-from django.db.models import QuerySet
+from django.db import connections
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet, sql
 from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.request import Request
@@ -24,6 +27,7 @@ from config.dsql.retry import ConflictRetriesExhausted, run_statement
 
 KEPT = timedelta(hours=24)
 DELETED_ROWS = 1000  # per transaction, which takes 3,000
+GONE = 410  # the status of an answer that was erased
 KEY = re.compile(r"[!-~]{1,255}")
 UNIQUE_VIOLATION = "23505"
 PRIMARY_KEY = f"{StoredAnswer._meta.db_table}_pkey"  # noqa: SLF001 - Django's documented Meta API
@@ -38,8 +42,8 @@ class Attempt:
     mount: str  # where the caller sees the API: a stage, a base path
     path: str  # inside of it
 
-    def record(self, answer: HttpResponse) -> StoredAnswer:
-        """The row to insert together with what the answer tells of."""
+    def record(self, answer: HttpResponse, resource: uuid.UUID) -> StoredAnswer:
+        """The row to insert together with the resource that the answer tells of."""
         return StoredAnswer(
             id=self.id,
             fingerprint=self.fingerprint,
@@ -47,6 +51,7 @@ class Attempt:
             headers=json.dumps(dict(answer.headers)),
             body=answer.content.decode(),
             created_at=timezone.now(),
+            resource=resource,
         )
 
     def once(self, work: Callable[[], HttpResponse]) -> HttpResponse:
@@ -87,6 +92,12 @@ class Attempt:
         return self._first_or_replay(work)
 
     def _replay(self, stored: StoredAnswer) -> HttpResponse:
+        if stored.status == GONE:
+            raise Problem(
+                "gone",
+                "This Idempotency-Key's request was done, and what it created has been "
+                "deleted since.",
+            )
         if stored.fingerprint != self.fingerprint:
             raise Problem(
                 "idempotency_key_reused",
@@ -127,6 +138,31 @@ def delete_expired() -> int:
     while batch := run_statement(lambda: list(ids.all())):
         deleted += _delete(StoredAnswer.objects.filter(pk__in=batch))
     return deleted
+
+
+def erasure(model: type[Model], key: uuid.UUID) -> tuple[str, list[Any]]:
+    """The statement that erases the answer about that row if there is no such row.
+
+    To be sent after the row's deletion, as one query with it, which is one transaction: no
+    replay in any Region shows what the row held once the deletion is committed. The answer
+    itself stays, or a late repeat would create the row again.
+    """
+    statement, params = _erasure(model)
+    return statement, [*params, key]
+
+
+@cache
+def _erasure(model: type[Model]) -> tuple[str, list[Any]]:
+    """Composed once; the key is the only parameter that changes, and the last."""
+    query = sql.UpdateQuery(StoredAnswer)
+    query.add_update_values(
+        {"status": GONE, "fingerprint": "", "headers": "{}", "body": ""}
+    )
+    row = model._default_manager.filter(pk=OuterRef("resource"))  # noqa: SLF001 - Django's documented API
+    query.add_q(~Exists(row) & Q(resource=uuid.UUID(int=0)))
+    compiler = query.get_compiler(connection=connections["default"])
+    statement, params = compiler.as_sql()
+    return statement, list(params[:-1])
 
 
 def _delete(rows: QuerySet[StoredAnswer]) -> int:

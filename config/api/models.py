@@ -14,9 +14,14 @@ class StoredAnswer(models.Model):
     headers = models.TextField()
     body = models.TextField()
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # What the request created, whose deletion erases the answer.
+    resource = models.UUIDField(null=True, editable=False)
 
     class Meta:
-        indexes = [models.Index(fields=["created_at"], name="api_storedanswer_age")]
+        indexes = [
+            models.Index(fields=["created_at"], name="api_storedanswer_age"),
+            models.Index(fields=["resource"], name="api_storedanswer_resource"),
+        ]
 
     def __str__(self) -> str:
         return str(self.id)

@@ -24,6 +24,7 @@ TITLES = {
     404: "Not Found",
     405: "Method Not Allowed",
     409: "Conflict",
+    410: "Gone",
     412: "Precondition Failed",
     413: "Content Too Large",
     415: "Unsupported Media Type",
@@ -88,6 +89,12 @@ KINDS = {
         409,
         "A request with the same Idempotency-Key is under way.",
         "Repeat the same request after Retry-After seconds.",
+    ),
+    "gone": Kind(
+        410,
+        "The request with this Idempotency-Key was done, and what it created has been "
+        "deleted since.",
+        "Use a new key to create it anew.",
     ),
     "precondition_failed": Kind(
         412,

@@ -44,11 +44,126 @@ def test_a_repeat_in_the_other_region_gets_the_same_answer() -> None:
     assert User.objects.count() == 1
 
 
-def test_a_replay_outlives_the_user_and_later_changes(client: Client) -> None:
+def test_a_replay_outlives_later_changes(client: Client) -> None:
     first = post()
-    client.delete(first["Location"])
+    send(client, "PATCH", first["Location"], {"name": "Grace"})
     assert post().content == first.content
+
+
+def test_after_a_deletion_no_replay_in_any_region_names_anyone() -> None:
+    with both_regions() as regions:
+        for number, (creating, deleting) in enumerate([(0, 0), (0, 1), (1, 0)]):
+            key = f"k{number}"
+            path = regions.serve(creating, lambda k=key: post(key=k))["Location"]
+            gone = regions.serve(deleting, lambda p=path: Client().delete(p))
+            assert gone.status_code == 204
+            for region in (0, 1):
+                answer = regions.serve(region, lambda k=key: post(key=k))
+                assert (answer.status_code, answer.json()["code"]) == (410, "gone")
+                assert "Ada" not in f"{answer.content!r} {answer.headers}"
+                assert "Idempotency-Replayed" not in answer
+            assert User.objects.count() == 0
+    for stored in StoredAnswer.objects.values("fingerprint", "headers", "body"):
+        assert stored == {"fingerprint": "", "headers": "{}", "body": ""}
+
+
+def test_an_erased_key_is_gone_for_other_bodies_and_new_after_its_time() -> None:
+    Client().delete(post()["Location"])
+    assert post({**ADA, "name": "Grace"}).status_code == 410
+    day_ago = timezone.now() - idempotency.KEPT - timedelta(seconds=1)
+    StoredAnswer.objects.update(created_at=day_ago)
+    assert post().status_code == 201
+
+
+def test_a_deletion_that_is_refused_erases_nothing() -> None:
+    first = post()
+    for header in ({"HTTP_IF_MATCH": '"1"'}, {"HTTP_IF_NONE_MATCH": "*"}):
+        assert Client().delete(first["Location"], **header).status_code == 412
+    other = Client().delete("/users/6f1c0a3e-3f7e-4d57-9a53-0f3d8a3a1b11")
+    assert other.status_code == 404
+    assert post().content == first.content
+
+
+def test_a_deletion_erases_the_answer_about_its_own_user_only() -> None:
+    first, second = post(), post({**ADA, "email": "b@example.com"}, key="k2")
+    Client().delete(first["Location"])
+    assert post({**ADA, "email": "b@example.com"}, key="k2").content == second.content
+
+
+def test_a_deletion_repeated_erases_what_a_release_before_left() -> None:
+    first = post()
+    User.objects.all().delete()
+    assert post().content == first.content
+    assert Client().delete(first["Location"]).status_code == 404
+    assert post().status_code == 410
+
+
+def test_a_deletion_and_its_erasure_are_one_round_trip(
+    sandbox: lifecycle.Status,
+) -> None:
+    connection.close()
+    try:
+        with relay(sandbox.port) as wire:
+            paths = [
+                post({**ADA, "email": f"{n}@example.com"}, key=f"k{n}")["Location"]
+                for n in range(2)
+            ]
+            Client().delete(paths[0])
+            wire.reset()
+            assert Client().delete(paths[1]).status_code == 204
+            assert wire.round_trips == 1
+    finally:
+        connection.close()
+
+
+def test_replays_during_a_deletion_are_before_or_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retry, "DEFAULT_POLICY", retry.Policy(base_delay=0.001))
+    with both_regions() as regions:
+        for number in range(50):
+            body, key = {**ADA, "email": f"u{number}@example.com"}, f"k{number}"
+            first = post(body, key)
+            gone, replay = regions.at_once(
+                lambda p=first["Location"]: Client().delete(p),
+                lambda b=body, k=key: post(b, k),
+            )
+            assert gone.status_code == 204
+            assert replay.status_code in {201, 410}
+            if replay.status_code == 201:
+                assert replay.content == first.content
+            assert [regions.serve(r, lambda b=body, k=key: post(b, k)).status_code
+                    for r in (0, 1)] == [410, 410]  # fmt: skip
     assert User.objects.count() == 0
+
+
+def test_a_user_and_the_answer_about_it_go_together_whatever_is_cut(
+    faults: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "DEFAULT_POLICY", retry.Policy(base_delay=0.001))
+    with both_regions() as regions:
+        users = [
+            regions.serve(1, lambda n=n: post({**ADA, "email": f"{n}@a.com"}, f"k{n}"))
+            for n in range(100)
+        ]
+        rates = {"cut-before-statement": 0.2, "cut-after-commit": 0.3, "conflict": 0.2}
+        for seed, (kind, rate) in enumerate(rates.items()):
+            faults.add(kind, region=PRIMARY, rate=rate, seed=seed)
+        seen: Counter[int] = Counter()
+        for user in users:
+            path = user["Location"]
+            client = Client(raise_request_exception=False)
+            answer = regions.serve(0, lambda c=client, p=path: c.delete(p))
+            seen[answer.status_code] += 1
+        faults.clear()
+        for number, user in enumerate(users):
+            there = User.objects.filter(pk=user.json()["id"]).exists()
+            body = {**ADA, "email": f"{number}@a.com"}
+            replay = regions.serve(1, lambda b=body, n=number: post(b, f"k{n}"))
+            assert replay.status_code == (201 if there else 410)
+    assert set(seen) <= {204, 404, 503}
+    assert seen[503] > 5
+    assert seen[204] > 25
 
 
 def test_a_replay_leads_to_where_its_own_caller_sees_the_api() -> None:
