@@ -31,7 +31,13 @@ JSON, MERGE_PATCH, NDJSON, HTML = (
     "text/html",
 )
 MOMENT = {"type": "string", "format": "date-time"}
-ALWAYS = ("host_not_allowed", "method_not_allowed", "internal_error")
+ALWAYS = (
+    "malformed",
+    "invalid_parameter",
+    "host_not_allowed",
+    "method_not_allowed",
+    "internal_error",
+)
 GUARDED = (
     "unauthenticated",
     "insufficient_scope",
@@ -40,7 +46,7 @@ GUARDED = (
 )
 DATABASE = ("database_unavailable", "schema_behind", "write_conflict")
 SAVING = (*DATABASE, "outcome_unknown")
-BODY = ("malformed", "invalid", "too_large", "unsupported_media_type")
+BODY = ("invalid", "length_required", "too_large", "unsupported_media_type")
 CHANGE = (
     *BODY,
     "not_found",
@@ -63,15 +69,16 @@ def header(name: str, pattern: str, description: str) -> Schema:
     return {"name": name, "in": "header", "schema": schema, "description": description}
 
 
+RFC3339 = "Exactly as RFC 3339 writes it, with an offset; + is written %2B."
 LIST_TAGS = r'^(\*|(W/)?"[!#-~]*"(, (W/)?"[!#-~]*")*)$'
 PARAMETERS = {
     "cursor": query("cursor", {"type": "string"}, "A place in the list, as next and previous give it."),
     "email": query("email", {"type": "string", "minLength": 1, "maxLength": 254}, "The user with this address; letter case does not count."),
-    "name_prefix": query("name_prefix", {"type": "string", "minLength": 1, "maxLength": 100}, "Users whose name begins so, whatever the letter case, in the order of their names. Not with created_from or created_to."),
-    "created_from": query("created_from", MOMENT, "Created then or later."),
-    "created_to": query("created_to", MOMENT, "Created before."),
+    "name_prefix": query("name_prefix", {"type": "string", "minLength": 1, "maxLength": 100}, "Users whose name begins so, in the order of their names. A to Z match in either case, every other character only as it is stored (no normalization). Not with created_from or created_to."),
+    "created_from": query("created_from", MOMENT, f"Created then or later. {RFC3339}"),
+    "created_to": query("created_to", MOMENT, f"Created before. {RFC3339}"),
     "user_id": {"name": "user_id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
-    "If-Match": header("If-Match", LIST_TAGS, "Only if this is the version, else 412 (RFC 9110): ETag as last read, or *."),
+    "If-Match": header("If-Match", LIST_TAGS, "Only if this is the version, else 412 (RFC 9110): ETag as last read, or *. A weak tag never matches."),
     "If-None-Match": header("If-None-Match", LIST_TAGS, "Only if this is no longer the version, else 304, or 412 for a change."),
     "Idempotency-Key": header("Idempotency-Key", f"^{KEY.pattern}$", "New for each request, the same for its repeats, in either Region, for 24 hours. Each caller has its own; where nobody is asked who calls, all callers share them: use a UUID."),
 }  # fmt: skip
@@ -88,22 +95,18 @@ HEADERS = {
     "WWW-Authenticate": ("What to send (RFC 6750).", "string"),
     "Allow": ("The methods this path knows.", "string"),
     "Accept": ("The media types of bodies that are read here.", "string"),
+    "Accept-Encoding": ("identity: the coding of bodies that are read here.", "string"),
 }  # fmt: skip
 CARRIED = {
-    "unauthenticated": "WWW-Authenticate",
-    "insufficient_scope": "WWW-Authenticate",
-    "method_not_allowed": "Allow",
-    "unsupported_media_type": "Accept",
-    **dict.fromkeys(
-        (
-            "idempotency_conflict",
-            "rate_limited",
-            "issuer_unavailable",
-            "database_unavailable",
-            "write_conflict",
-        ),
-        "Retry-After",
-    ),
+    "unauthenticated": ["WWW-Authenticate"],
+    "insufficient_scope": ["WWW-Authenticate"],
+    "method_not_allowed": ["Allow"],
+    "unsupported_media_type": ["Accept", "Accept-Encoding"],
+    "idempotency_conflict": ["Retry-After"],
+    "rate_limited": ["Retry-After"],
+    "issuer_unavailable": ["Retry-After"],
+    "database_unavailable": ["Retry-After"],
+    "write_conflict": ["Retry-After"],
 }
 # Where API_RATE_LIMIT is set: with what was done, and with the refusal of more.
 RATE = {name: ref("headers", name) for name in ("RateLimit", "RateLimit-Policy")}
@@ -150,7 +153,6 @@ CHANGED = {
     200: answer("The user as it is now; the same version if nothing changed.", USER, "ETag"),
     204: answer("It was changed, for callers without users:read.", None, "ETag"),
 }  # fmt: skip
-PAGE_PROBLEMS = ("invalid_parameter", *DATABASE)
 IMPORTED = {
     "line": 1,
     "status": "created | exists | invalid | failed",
@@ -183,7 +185,7 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
     ("users", "GET"): operation(
         "A page of users, newest first.",
         {200: answer("The page.", ref("schemas", "UserPage"), "Link")},
-        PAGE_PROBLEMS, takes=("limit", "cursor", *FILTERS),
+        DATABASE, takes=("limit", "cursor", *FILTERS),
     ),
     ("users", "POST"): operation(
         "Create a user.",
@@ -198,7 +200,7 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
         "A user.",
         {200: answer("The user.", USER, "ETag"),
          304: answer("Still the version that If-None-Match names.", None, "ETag")},
-        ("malformed", "not_found", "precondition_failed", *DATABASE),
+        ("not_found", "precondition_failed", *DATABASE),
         takes=CONDITIONS,
     ),
     ("user", "PUT"): operation(
@@ -211,7 +213,7 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
     ),
     ("user", "DELETE"): operation(
         "Delete a user.", {204: answer("It is gone.")},
-        ("malformed", "not_found", "precondition_failed", "precondition_required",
+        ("not_found", "precondition_failed", "precondition_required",
          "too_large", *SAVING),
         takes=CONDITIONS,
     ),
@@ -223,14 +225,14 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
         f"{READ_ONLY} and the last line, next.",
         {200: ndjson("A result for each line, then their summary. An invalid line has its first "
                      "errors, as many as the response has room for.", IMPORTED)},
-        ("malformed", "too_large", "unsupported_media_type", *SAVING),
+        ("length_required", "too_large", "unsupported_media_type", *SAVING),
         body={NDJSON: {"type": "string", "minLength": 1}},
     ),
     ("users-export", "GET"): operation(
         "Many users, one a line; the last line is {\"next\": …}, null at the end. An answer "
         "that would be too long ends early; one that fails has {\"error\": …} beside next.",
         {200: ndjson("The users.", {"next": "…"})},
-        PAGE_PROBLEMS, takes=("export_limit", "cursor", *FILTERS),
+        DATABASE, takes=("export_limit", "cursor", *FILTERS),
     ),
 }  # fmt: skip
 
@@ -307,7 +309,7 @@ def finished(described: Schema, name: str, scope: str | None) -> Schema:
 
 
 def problem_answer(codes: list[str]) -> Schema:
-    extra = dict.fromkeys(CARRIED[code] for code in codes if code in CARRIED)
+    extra = dict.fromkeys(name for code in codes for name in CARRIED.get(code, ()))
     text = " ".join(f"{code}: {KINDS[code].meaning}" for code in codes)
     return answer(text, ref("schemas", "Problem"), *extra, media=MEDIA_TYPE)
 

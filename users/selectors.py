@@ -21,7 +21,8 @@ from users.models import User
 FIELDS = ("id", "name", "email", "created_at", "updated_at")
 Rows = QuerySet[User, dict[str, Any]]
 SIGNER_SALT = "users.cursor"
-LAST_CHARACTER = "\U0010ffff"
+# No name goes on behind its beginning with anything greater.
+LAST_ENDING = "\U0010ffff" * 100
 
 
 class BadCursor(ValueError):
@@ -113,7 +114,7 @@ class Filters:
             prefix = Lower(Value(self.name_prefix))
             rows = rows.filter(
                 GreaterThanOrEqual(Lower("name"), prefix),
-                LessThan(Lower("name"), Concat(prefix, Value(LAST_CHARACTER))),
+                LessThan(Lower("name"), Concat(prefix, Value(LAST_ENDING))),
             )
         if self.created_from is not None:
             rows = rows.filter(created_at__gte=self.created_from)

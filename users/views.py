@@ -18,6 +18,7 @@ from config.api.answers import answer, empty, strip_body
 from config.api.conditions import ANY, Conditions, conditions_of
 from config.api.idempotency import attempt_of
 from config.api.models import StoredAnswer
+from config.api.parameters import bad_parameter, parse
 from config.api.problems import Problem, body, of_database
 from config.api.views import (
     JSONView,
@@ -44,18 +45,17 @@ def email_taken() -> Problem:
     return Problem("email_taken", "Another user has this e-mail.", errors=[pointer])
 
 
-def not_as_expected() -> Problem:
-    return Problem(
-        "precondition_failed",
-        "The user has changed since. Read it again and decide anew.",
-    )
+def precondition_failed(conditions: Conditions) -> Problem:
+    return Problem("precondition_failed", conditions.why_not())
 
 
 class Users(JSONView):
     scopes = {"GET": READ, "POST": WRITE}
+    query = {"GET": parameters.PARAMETERS}
+    key_methods = ("POST",)
 
     def get(self, request: Request) -> HttpResponse:
-        values = parameters.parse(request.query_params)
+        values = parse(request.query_params, parameters.PARAMETERS)
         with refusing_cursors():
             page = selectors.user_list(
                 limit=values.get("limit", parameters.DEFAULT_LIMIT),
@@ -113,12 +113,6 @@ class UsersImport(JSONView):
     max_body_bytes = 4_400_000
 
     def post(self, request: Request) -> StreamingHttpResponse:
-        if "HTTP_IDEMPOTENCY_KEY" in request.META:
-            raise Problem(
-                "malformed",
-                "An import takes no Idempotency-Key: repeat it without, users that are there "
-                "are left alone.",
-            )
         lines = cast(list[bytes], request.data)
         count = sum(1 for line in lines if line.strip())
         if not count:
@@ -138,9 +132,10 @@ class UsersImport(JSONView):
 
 class UsersExport(JSONView):
     scopes = {"GET": ADMIN}
+    query = {"GET": parameters.EXPORT_PARAMETERS}
 
     def get(self, request: Request) -> StreamingHttpResponse:
-        values = parameters.parse(request.query_params, parameters.EXPORT_PARAMETERS)
+        values = parse(request.query_params, parameters.EXPORT_PARAMETERS)
         with refusing_cursors():
             pages = bulk.users_export(
                 limit=values.get("limit", parameters.MAX_EXPORT),
@@ -172,12 +167,13 @@ class UsersExport(JSONView):
 class UserDetail(JSONView):
     scopes = {"GET": READ, "PUT": WRITE, "PATCH": WRITE, "DELETE": WRITE}
     parser_classes = [StrictJSONParser, MergePatchParser]
+    conditional_methods = tuple(scopes)
 
     def get(self, request: Request, user_id: uuid.UUID) -> HttpResponse:
         conditions = conditions_of(request)
         user = found(selectors.user_get(user_id=user_id))
         if conditions.match is not None and not conditions.match & {ANY, tag(user)}:
-            raise not_as_expected()
+            raise precondition_failed(conditions)
         headers = {"ETag": etag(user)}
         if conditions.not_modified(tag(user)):
             return empty(304, headers)
@@ -195,7 +191,7 @@ class UserDetail(JSONView):
         try:
             deleted = services.user_delete(user_id=user_id, conditions=conditions)
         except services.NotAsExpected:
-            raise not_as_expected() from None
+            raise precondition_failed(conditions) from None
         if not deleted:
             raise not_found()
         return empty(204)
@@ -227,7 +223,7 @@ def change(request: Request, user_id: uuid.UUID, *, partial: bool) -> HttpRespon
     except services.EmailTaken:
         raise email_taken() from None
     except services.NotAsExpected:
-        raise not_as_expected() from None
+        raise precondition_failed(conditions) from None
     user = found(changed)
     headers = {"ETag": etag(user)}
     return answer(user, headers=headers) if may(request, READ) else empty(204, headers)
@@ -238,7 +234,7 @@ def refusing_cursors() -> Iterator[None]:
     try:
         yield
     except selectors.BadCursor:
-        parameters.bad_parameter("cursor", "Made for a list of another order.")
+        raise bad_parameter("cursor", "Made for a list of another order.") from None
 
 
 def page_url(request: Request, cursor: selectors.Cursor | None) -> str | None:

@@ -10,6 +10,7 @@ from config.api.problems import Problem
 # A list's member with its comma; an empty one counts for nothing (RFC 9110, sections 5.6.1
 # and 8.8.3).
 MEMBER = re.compile(r'[ \t]*(?:(W/)?"([!\x23-\x7e\x80-\xff]*)"[ \t]*)?(?:,|\Z)')
+MAX_TAGS = 100
 ANY = '"*"'  # with its quotes no opaque tag can be it: "*" is one, * is not
 Tags = frozenset[str] | None  # None: the header was not sent; {ANY}: any resource
 
@@ -20,6 +21,7 @@ class Conditions:
 
     match: Tags = None
     none_match: Tags = None
+    weak: bool = False  # whether If-Match held a tag that cannot match
 
     def __bool__(self) -> bool:
         return self.match is not None or self.none_match is not None
@@ -27,6 +29,27 @@ class Conditions:
     def not_modified(self, tag: str) -> bool:
         """Whether a GET is answered 304: the client holds this very state."""
         return self.none_match is not None and bool(self.none_match & {ANY, tag})
+
+    def why_not(self) -> str:
+        """What is wrong when a condition does not hold and the resource exists."""
+        if self.weak:
+            return (
+                "If-Match has a weak tag (W/), which never matches: send the ETag as it was "
+                "given."
+            )
+        if self.match is not None and self.none_match is None:
+            return (
+                "This is not the version that If-Match names: it has changed since, or the "
+                "tag is another's. Read it again and decide anew."
+            )
+        if self.match is None and self.none_match == frozenset({ANY}):
+            return (
+                "If-None-Match: * holds only where nothing exists, and this exists: send "
+                "If-Match to change it."
+            )
+        if self.match is None:
+            return "This is a version that If-None-Match names."
+        return "This is not the version that If-Match and If-None-Match ask for."
 
 
 UNCONDITIONAL = Conditions()
@@ -38,25 +61,31 @@ def conditions_of(request: HttpRequest) -> Conditions:
     none_match = request.META.get("HTTP_IF_NONE_MATCH")
     if match is None and none_match is None:
         return UNCONDITIONAL
-    return Conditions(
-        _tags("If-Match", match, strong=True),
-        _tags("If-None-Match", none_match, strong=False),
-    )
+    excluded, _ = _tags("If-None-Match", none_match)
+    strong, weak = _tags("If-Match", match)
+    if strong is not None and weak:  # it compares strongly
+        strong -= weak
+    return Conditions(strong, excluded, weak=bool(weak))
 
 
-def _tags(header: str, value: str | None, *, strong: bool) -> Tags:
-    """If-Match compares strongly: a weak tag never matches."""
+def _tags(header: str, value: str | None) -> tuple[Tags, frozenset[str]]:
+    """All tags, and those that came as weak ones only."""
     if value is None:
-        return None
+        return None, frozenset()
     if value.strip() == "*":
-        return frozenset({ANY})
+        return frozenset({ANY}), frozenset()
     members = _members(value)
     if not members:
         raise Problem(
             "malformed",
             f'{header} must be * or entity tags such as "5f3a", as ETag gave them.',
         )
-    return frozenset(tag for weak, tag in members if not (strong and weak))
+    if len(members) > MAX_TAGS:  # each is a parameter of the statement
+        raise Problem(
+            "malformed", f"{header} must have at most {MAX_TAGS} entity tags."
+        )
+    every = frozenset(tag for _, tag in members)
+    return every, every - {tag for weak, tag in members if not weak}
 
 
 def _members(value: str) -> list[tuple[bool, str]]:

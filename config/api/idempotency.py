@@ -28,7 +28,8 @@ from config.dsql.retry import ConflictRetriesExhausted, run_statement
 KEPT = timedelta(hours=24)
 DELETED_ROWS = 1000  # per transaction, which takes 3,000
 GONE = 410  # the status of an answer that was erased
-KEY = re.compile(r"[!-~]{1,255}")
+# No comma: it joins the values of a header that was sent more than once.
+KEY = re.compile(r"[!-+\--~]{1,255}")
 UNIQUE_VIOLATION = "23505"
 PRIMARY_KEY = f"{StoredAnswer._meta.db_table}_pkey"  # noqa: SLF001 - Django's documented Meta API
 
@@ -119,7 +120,8 @@ def attempt_of(request: Request, caller: str) -> Attempt | None:
     if not KEY.fullmatch(key):
         raise Problem(
             "malformed",
-            "Idempotency-Key must be 1 to 255 visible ASCII characters, such as a UUID.",
+            "Idempotency-Key must be sent once: 1 to 255 visible ASCII characters without a "
+            "comma, such as a UUID.",
         )
     asked = {"method": request.method, "path": request.path_info, "body": request.data}
     return Attempt(

@@ -1,18 +1,16 @@
 """What every answer carries, and what every request must respect."""
 
 import logging
-import re
 from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from config.api import hosts, problems
+from config.api import hosts, inputs, problems
 from config.api.views import region
 from config.dsql.endpoints import peer_region
 
 logger = logging.getLogger(__name__)
-DIGITS = re.compile(r"[0-9]{1,10}")
 HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -54,17 +52,12 @@ class APIMiddleware:
     def process_view(
         self, request: HttpRequest, view: Any, args: Any, kwargs: Any
     ) -> HttpResponse | None:
-        """Refuse a body that is larger than the view takes, before it is read."""
-        most = getattr(getattr(view, "cls", None), "max_body_bytes", None)
-        if most is None:
-            return None  # a view that reads no body
-        length = request.META.get("CONTENT_LENGTH") or "0"
-        # What else str.isdigit() takes, int() may not; so many digits are too many.
-        if DIGITS.fullmatch(length) and int(length) <= most:
-            return None
-        return problems.respond(
-            problems.Problem("too_large", f"The body is larger than {most} bytes.")
-        )
+        """Refuse a body that the view does not take, before it is read."""
+        try:
+            inputs.check_body(request, getattr(view, "cls", None))
+        except problems.Problem as problem:
+            return problems.respond(problem)
+        return None
 
     def process_exception(
         self, request: HttpRequest, error: Exception

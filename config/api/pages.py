@@ -7,6 +7,7 @@ page is first asked for, never at start-up.
 import hashlib
 import re
 from base64 import b64encode
+from contextlib import suppress
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -17,20 +18,20 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from config.api.answers import answer
-from config.api.problems import KINDS, TITLES
+from config.api.problems import KINDS, TITLES, Problem
 from config.api.views import peer_origin, region, safe
 
 FOLDER = Path(__file__).parent
 CONTRACT = FOLDER / "openapi.json"
 LINKS = ("users", "health", "live", "openapi", "problems")
+MAX_ACCEPT = 1000
 CACHED = {"Cache-Control": "public, max-age=300"}
 
 
 @safe
 def index(request: HttpRequest) -> HttpResponse:
     """JSON, or a page for those who prefer HTML."""
-    kinds = ["application/json", "text/html"]
-    if request.get_preferred_type(kinds) == "text/html":
+    if _prefers_html(request):
         return _page(
             "index.html",
             {"region": region(), "peer": settings.PEER_URL},
@@ -39,6 +40,17 @@ def index(request: HttpRequest) -> HttpResponse:
     links = {name: reverse(name) for name in LINKS}
     content = {"service": "users", "region": region(), "links": links}
     return answer(content, headers={"Vary": "Accept"})
+
+
+def _prefers_html(request: HttpRequest) -> bool:
+    """Raises Problem. Django takes the square of the header's length to read it."""
+    if len(request.META.get("HTTP_ACCEPT", "")) <= MAX_ACCEPT:
+        with suppress(ValueError):  # a parameter in an unknown charset
+            kinds = ["application/json", "text/html"]
+            return request.get_preferred_type(kinds) == "text/html"
+    raise Problem(
+        "malformed", f"Accept must be media types, at most {MAX_ACCEPT} characters."
+    )
 
 
 @safe

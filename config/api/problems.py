@@ -25,6 +25,7 @@ TITLES = {
     405: "Method Not Allowed",
     409: "Conflict",
     410: "Gone",
+    411: "Length Required",
     412: "Precondition Failed",
     413: "Content Too Large",
     415: "Unsupported Media Type",
@@ -101,10 +102,15 @@ KINDS = {
         "The user is not in the state that If-Match or If-None-Match names.",
         "Read the user again and decide anew.",
     ),
+    "length_required": Kind(
+        411,
+        "The body came in chunks, which are not read here.",
+        "Send the body with Content-Length.",
+    ),
     "too_large": Kind(413, "The body is too large.", "Send less at once."),
     "unsupported_media_type": Kind(
         415,
-        "The body is of a type that is not read here.",
+        "The body is of a type, charset or coding that is not read here.",
         "Send application/json, or for PATCH application/merge-patch+json.",
     ),
     "idempotency_key_reused": Kind(

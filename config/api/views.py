@@ -3,21 +3,23 @@
 import codecs
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from typing import IO, Any, ClassVar, NoReturn
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from rest_framework import exceptions
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from config.api import access, limits, problems
+from config.api import access, inputs, limits, problems
 from config.api.answers import answer, empty
+from config.api.inputs import WITH_BODY
+from config.api.parameters import Parser
 
 
 def region() -> str:
@@ -64,7 +66,20 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 # json.loads() would make one for every body, which takes as long as to read it.
 DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_distinct)
-WITH_BODY = ("POST", "PUT", "PATCH")
+
+
+def read_body(stream: IO[bytes], context: Any) -> bytes:
+    """All that Content-Length announces. Raises ParseError when less comes."""
+    announced = int(context["request"].META["CONTENT_LENGTH"])
+    try:
+        content = stream.read()
+    except UnreadablePostError:
+        content = b""
+    if len(content) < announced:
+        raise exceptions.ParseError(
+            f"Content-Length announces {announced} bytes; fewer came."
+        )
+    return content
 
 
 class StrictJSONParser(BaseParser):
@@ -73,7 +88,7 @@ class StrictJSONParser(BaseParser):
     def parse(
         self, stream: IO[Any], media_type: Any = None, parser_context: Any = None
     ) -> dict[str, Any]:
-        return load_object(stream.read())
+        return load_object(read_body(stream, parser_context))
 
 
 class NDJSONParser(BaseParser):
@@ -84,7 +99,7 @@ class NDJSONParser(BaseParser):
     def parse(
         self, stream: IO[Any], media_type: Any = None, parser_context: Any = None
     ) -> Any:
-        return stream.read().split(b"\n")
+        return read_body(stream, parser_context).split(b"\n")
 
 
 class MergePatchParser(StrictJSONParser):
@@ -98,12 +113,25 @@ class ByContentType(BaseContentNegotiation):
     """The parser is the body's; answers are JSON whatever is asked."""
 
     def select_parser(self, request: Request, parsers: Any) -> BaseParser | None:
-        offered = (request.content_type or "").partition(";")[0].strip().lower()
+        media_type, _, rest = (request.content_type or "").partition(";")
+        offered = media_type.strip().lower()
+        if rest and not _is_utf8(rest):
+            raise exceptions.UnsupportedMediaType(
+                media_type, detail="The charset is not honoured: send UTF-8."
+            )
         for parser in parsers:
             methods = getattr(parser, "methods", (request.method,))
             if parser.media_type == offered and request.method in methods:
                 return parser  # type: ignore[no-any-return]  # parsers is Any
         return None
+
+
+def _is_utf8(parameters: str) -> bool:
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            return value.strip().strip('"').lower() in {"utf-8", "us-ascii"}
+    return True
 
 
 class JSONView(APIView):
@@ -115,6 +143,10 @@ class JSONView(APIView):
     authentication_classes = [access.Bearer]
     permission_classes = [access.HasScope]
     max_body_bytes = 64 * 1024
+    # What each method honours; anything else that a request carries is refused:
+    query: ClassVar[Mapping[str, Mapping[str, Parser]]] = {}
+    key_methods: ClassVar[tuple[str, ...]] = ()  # Idempotency-Key
+    conditional_methods: ClassVar[tuple[str, ...]] = ()  # If-Match, If-None-Match
     taken: limits.Taken | None = None
 
     def perform_authentication(self, request: Request) -> None:
@@ -143,17 +175,30 @@ class JSONView(APIView):
             )
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Who, how often, may they; no versions, and no choice of renderers."""
-        if request.method == "OPTIONS":
-            return  # what may be asked here is no secret
+        """Who, how often, may they, what; no versions, and no choice of renderers."""
+        if request.method == "OPTIONS":  # what may be asked here is no secret
+            names = {name for taken in self.query.values() for name in taken}
+            self._check_honoured(request, names, takes_key=True, takes_conditions=True)
+            return
         self.perform_authentication(request)
         self.check_throttles(request)
         self.check_permissions(request)
-        takes_body = request.method in WITH_BODY and hasattr(
-            self, request.method.lower()
+        method = "GET" if request.method == "HEAD" else str(request.method)
+        if method not in self.scopes:
+            return  # it will be answered 405
+        self._check_honoured(
+            request,
+            self.query.get(method, ()),
+            takes_key=method in self.key_methods,
+            takes_conditions=method in self.conditional_methods,
         )
-        if takes_body and not self.body_sent(request):
+        if method in WITH_BODY and not self.body_sent(request):
             raise exceptions.ParseError("The body is empty; send what the change is.")
+
+    def _check_honoured(
+        self, request: Request, query: Collection[str], **takes: bool
+    ) -> None:
+        inputs.check_honoured(request._request, query, **takes)  # noqa: SLF001 - DRF's name for Django's request
 
     @staticmethod
     def body_sent(request: Request) -> bool:
@@ -204,7 +249,11 @@ def safe(view: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpRespo
     @wraps(view)
     def guarded(request: HttpRequest) -> HttpResponse:
         if request.method in {"GET", "HEAD"}:
-            return view(request)
+            try:
+                inputs.check_honoured(request, ())
+                return view(request)
+            except problems.Problem as problem:
+                return problems.respond(problem)
         return problems.respond(
             problems.Problem(
                 "method_not_allowed",

@@ -7,7 +7,9 @@ from urllib.parse import quote
 import pytest
 from django.test import Client
 
+from ops import contract
 from tests.users.test_api import create
+from users.models import User
 
 pytestmark = pytest.mark.django_db
 
@@ -114,3 +116,43 @@ def test_a_cursor_of_another_order_is_refused(client: Client) -> None:
     answer = client.get(f"/users?name_prefix=a&cursor={cursor}")
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["parameter"] == "cursor"
+
+
+def test_a_prefix_finds_every_name_that_begins_so(client: Client) -> None:
+    """Also those that were stored before their characters were judged."""
+    last = "\U0010ffff"
+    stored = ["ad", "Ad\uffff", "AD\U0001f600", f"ad{last}", f"ad{last * 98}", "ad\x7f"]
+    others = ["a", "ac" + last, "ae", "\u00e4d", "a d"]
+    for number, name in enumerate(stored + others):
+        User.objects.create(name=name, email=f"u{number}@example.com")
+    found = names(walk(client, "/users?name_prefix=aD&limit=2"))
+    assert sorted(found) == sorted(stored)
+    assert names(walk(client, f"/users?name_prefix={quote('ad' + last)}")) == [
+        f"ad{last}", f"ad{last * 98}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "matches"),
+    [("\u00c1da", "\u00c1D", True), ("\u00c1da", "\u00e1d", False), ("Stra\u00dfe", "STRA\u00df", True),
+     ("Stra\u00dfe", "strass", False), ("e\u0301a", "\u00e9", False), ("\u0130an", "i", False)],
+)  # fmt: skip
+def test_letters_beyond_a_to_z_match_only_as_they_are_stored(
+    client: Client, name: str, prefix: str, matches: bool
+) -> None:
+    create(client, name=name)
+    found = client.get("/users", {"name_prefix": prefix}).json()["users"]
+    assert names(found) == ([name] if matches else [])
+    parameter = contract.PARAMETERS["name_prefix"]
+    assert "A to Z match in either case" in parameter["description"]
+
+
+@pytest.mark.parametrize("email", ["ada+x@example.com", "a+b+c@example.com"])
+def test_a_plus_that_became_a_space_gets_a_hint(client: Client, email: str) -> None:
+    create(client, email=email)
+    refused = client.get(f"/users?email={email}")
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_parameter")
+    assert "%2B" in refused.json()["errors"][0]["reason"]
+    assert client.get(f"/users?email={email.replace('+', '%2B')}").json()["count"] == 1
+    created = client.get("/users?created_from=2026-11-24T09:30:00+00:00")
+    assert "%2B" in created.json()["errors"][0]["reason"]
