@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from config.api.conditions import MAX_TAGS
 from config.dsql import retry
 from tests.regions import both_regions
 from tests.users.test_api import ADA, create, send
@@ -213,3 +214,43 @@ def test_of_two_regions_with_one_tag_exactly_one_wins(
             assert (winner[0], loser[0]) == (200, 412), number
             tag = winner[1]
     assert User.objects.get().name == winner[2]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+def test_a_condition_that_fails_says_what_is_wrong(client: Client, method: str) -> None:
+    path, tag = path_and_tag(client)
+    cases = [
+        ({"HTTP_IF_MATCH": f"W/{tag}"}, "weak"),
+        ({"HTTP_IF_MATCH": f"{STALE}, W/{tag}"}, "weak"),
+        ({"HTTP_IF_MATCH": STALE}, "changed since"),
+        ({"HTTP_IF_MATCH": STALE, "HTTP_IF_NONE_MATCH": '"x"'}, "If-Match and If-None"),
+    ]
+    if method != "GET":  # which is 304
+        cases += [
+            ({"HTTP_IF_NONE_MATCH": "*"}, "If-None-Match: *"),
+            ({"HTTP_IF_NONE_MATCH": tag}, "a version that If-None-Match names"),
+            ({"HTTP_IF_MATCH": tag, "HTTP_IF_NONE_MATCH": tag}, "If-Match and If-None"),
+        ]
+    for headers, reason in cases:
+        answer = send(client, method, path, ADA, **headers)
+        assert (answer.status_code, answer.json()["code"]) == (
+            412,
+            "precondition_failed",
+        )
+        assert reason in answer.json()["detail"], headers
+        assert ("changed since" in answer.json()["detail"]) == (
+            reason == "changed since"
+        )
+    strong_too = {"HTTP_IF_MATCH": f"W/{tag}, {tag}"}
+    assert send(client, method, path, ADA, **strong_too).status_code in {200, 204}
+
+
+@pytest.mark.parametrize("header", ["HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"])
+def test_the_tags_of_a_condition_are_counted_before_the_database_sees_them(
+    client: Client, header: str
+) -> None:
+    path, tag = path_and_tag(client)
+    tags = [f'"{number:x}"' for number in range(MAX_TAGS - 1)] + [tag]
+    assert client.get(path, **{header: ", ".join(tags)}).status_code in {200, 304}
+    refused = client.get(path, **{header: ", ".join([*tags, '"x"'])})
+    assert (refused.status_code, refused.json()["code"]) == (400, "malformed")
