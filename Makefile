@@ -50,6 +50,8 @@ check: $(READY) ## Format, lint, types, import contracts, deployment checks, mis
 	$(PRODUCTION) $(BIN)/python manage.py openapi --check
 	@# No database is needed to compare models with migrations: port 1 refuses at once.
 	$(PRODUCTION) $(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	@# Each statement that is sent to DSQL has evidence that DSQL runs it.
+	$(BIN)/python -m tests.conformance check
 
 format: $(READY) ## Format the code and apply the safe lint fixes
 	$(BIN)/ruff check --fix .

@@ -1,6 +1,7 @@
 """Commands as an operator types them: in a fresh clone, in processes of their own."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -8,6 +9,8 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from ops.paths import PROJECT
 
 TARGETS = ("AWS_", "DJANGO_", "DSQL_", "PG", "PYTHON", "ALLOWED_HOSTS")
 SECONDS = 90  # until a command that hangs fails its test
@@ -63,6 +66,16 @@ class Checkout:
             running.stop(signal.SIGKILL)
         done = self.manage("sandbox", "reset", "--yes")
         assert done.returncode == 0, done.stderr
+
+
+def copied(root: Path) -> Checkout:
+    """The project's files in a new folder, and nothing that a command made."""
+    root.mkdir()
+    shutil.copy(PROJECT / "manage.py", root)
+    for package in ("config", "ops", "users"):
+        unwanted = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECT / package, root / package, ignore=unwanted)
+    return Checkout(root)
 
 
 class Running:

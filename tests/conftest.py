@@ -1,7 +1,6 @@
 """One sandbox for the whole test session; product code sees only an endpoint and a CA file."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from django.conf import settings
 from django.urls import clear_script_prefix
 
 from ops import aws
-from ops.paths import PROJECT
 from ops.sandbox import lifecycle
 from ops.sandbox.faultline import Switch
 from ops.sandbox.postgres import Postgres
-from tests.checkout import Checkout
+from tests.checkout import Checkout, copied
 
 JOB_DELAY = 0.01  # seconds: jobs of the tests need not look slow
 
@@ -93,13 +91,7 @@ def superuser(sandbox: lifecycle.Status) -> Iterator[psycopg.Connection[Any]]:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Checkout]:
     """A fresh clone: the project's files, and nothing that a command made."""
-    root = tmp_path / "checkout"
-    root.mkdir()
-    shutil.copy(PROJECT / "manage.py", root)
-    for package in ("config", "ops", "users"):
-        unwanted = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(PROJECT / package, root / package, ignore=unwanted)
-    found = Checkout(root)
+    found = copied(tmp_path / "checkout")
     yield found
     found.end()
 

@@ -148,7 +148,9 @@ async def _run(
     """Serve until told to stop. Raises what ended a part of it."""
     parts = (server.serve(), _live(server), *others, stop.wait())
     tasks = {asyncio.ensure_future(part) for part in parts}
-    switchboard = Switchboard(server.faults, server.enforce, server.connections)
+    switchboard = Switchboard(
+        server.faults, server.enforce, server.connections, server.collector
+    )
     try:
         async with switchboard.listening(socket_path(root)):
             write_private(root / "ready", str(os.getpid()))

@@ -1,6 +1,7 @@
-"""The running sandbox's ear for faults: one JSON line in, one out, over a Unix socket.
+"""Control of the running sandbox: one JSON line in, one out, over a Unix socket.
 
-A fault is in force when its request is answered. Faults live as long as the process.
+A fault is in force when its request is answered. Faults live as long as the process. The
+same socket starts and reads the collection of statement shapes.
 """
 
 import asyncio
@@ -9,11 +10,12 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from ops.sandbox.collector import Collector
 from ops.sandbox.faults import Fault, FaultError, Faults
 
 ANSWER_SECONDS = 10.0
@@ -37,8 +39,10 @@ class Switchboard:
         faults: Faults,
         enforce: Callable[[Fault], None],
         connections: Callable[[], Mapping[str, int]],
+        collector: Collector,
     ) -> None:
         self._faults = faults
+        self._collector = collector
         self._enforce = enforce
         self._connections = connections
 
@@ -79,6 +83,11 @@ class Switchboard:
                     "faults": self._faults.as_json(),
                     "connections": dict(self._connections()),
                 }
+            case "collect":
+                self._collector.start()
+                return {}
+            case "shapes":
+                return {"shapes": self._collector.found()}
         raise FaultError(f"Unknown request {request['do']!r}.")
 
 
@@ -102,6 +111,14 @@ class Switch:
     def connections(self) -> dict[str, int]:
         """Open client connections by Region."""
         return dict(self._ask({"do": "list"})["connections"])
+
+    def collect(self) -> None:
+        """Collect the shapes of what clients send from now on."""
+        self._ask({"do": "collect"})
+
+    def shapes(self) -> Sequence[str]:
+        """The shapes collected so far, in order."""
+        return tuple(self._ask({"do": "shapes"})["shapes"])
 
     def _ask(self, request: Json) -> Json:
         try:

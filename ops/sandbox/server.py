@@ -22,6 +22,7 @@ import psycopg
 
 from ops.sandbox import messages, tokens
 from ops.sandbox.clusters import REGIONS, region_of
+from ops.sandbox.collector import Collector
 from ops.sandbox.conflicts import Peers
 from ops.sandbox.control import Control
 from ops.sandbox.control_server import ControlServer
@@ -79,6 +80,7 @@ class Server:
         self.backend = backend
         self.listener = listener
         self.faults = Faults()
+        self.collector = Collector()
         self.clients: set[Client] = set()
         self._submitted = asyncio.Event()
         self.peers = Peers(self._submitted.set)
@@ -379,7 +381,11 @@ class Client(asyncio.Protocol):
             return
         loop = asyncio.get_running_loop()
         session = Session(
-            time.monotonic, self.server.peers, self.faults, wake=self.flush
+            time.monotonic,
+            self.server.peers,
+            self.faults,
+            wake=self.flush,
+            observe=self.server.collector.add,
         )
         try:
             await self._authenticate(role, token)

@@ -42,9 +42,13 @@ UNTIL_COMPLETE = EVERYTHING - {COMPLETE, ERROR}
 
 @dataclass(slots=True, eq=False)
 class Session(Extended):
-    """``wake`` is called when there are data to send that no received data caused."""
+    """``wake`` is called when there are data to send that no received data caused.
+
+    ``observe`` is told every query string that the client sends.
+    """
 
     wake: Callable[[], None] = lambda: None
+    observe: Callable[[str], None] = lambda _: None
     closed: bool = False
     silent: bool = False  # by a fault: nothing is taken or sent any more
     _executing: bool = False
@@ -117,7 +121,9 @@ class Session(Extended):
             if kind == b"X"[0]:
                 self.closed = True
             elif kind == b"Q"[0]:
-                self._execute_unless_cut(self._simple(messages.cstring(whole, 5)[0]))
+                sql = messages.cstring(whole, 5)[0]
+                self.observe(sql)
+                self._execute_unless_cut(self._simple(sql))
             elif kind in b"SH":
                 batch, self._batch = self._batch, []
                 task = self._extended(batch, whole)
@@ -126,6 +132,9 @@ class Session(Extended):
                 else:
                     self._start(task)
             elif kind in b"PBDEC":
+                if kind == b"P"[0]:
+                    _, at = messages.cstring(whole, 5)
+                    self.observe(messages.cstring(whole, at)[0])
                 self._batch.append(whole)
             else:
                 refusal = Refusal("0A000", "unsupported protocol message")
