@@ -9,6 +9,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 from dotenv import load_dotenv
 
+from config.dsql.tokens import CredentialsUnavailable
+
 
 def main() -> None:
     # Variables that are already set win: a deployment never depends on .env.
@@ -16,7 +18,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings_ops")
     try:
         execute_from_command_line(sys.argv)
-    except ImproperlyConfigured as error:
+    except (CredentialsUnavailable, ImproperlyConfigured) as error:
         if "--traceback" in sys.argv:
             raise
         sys.exit(f"manage.py: {error}")

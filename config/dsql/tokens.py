@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError
 
 LIFETIME = 900  # seconds; DSQL checks a token only when a connection opens
 RENEW_BEFORE = 300  # seconds left at which a kept token is no longer handed out
+MAX_CAUSE = 300  # characters of a source's error
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +48,32 @@ def _session() -> Any:
     return Session()
 
 
+class CredentialsUnavailable(OperationalError):
+    """No token can be signed: one sentence that says why, and what to do."""
+
+
 def session_credentials() -> Any:
     """The process's frozen AWS credentials, refreshed by botocore when due.
 
-    Raises ImproperlyConfigured when no credential source answers.
+    Raises CredentialsUnavailable, whatever the source failed with.
     """
-    credentials = _session().get_credentials()
-    if credentials is None:
-        raise ImproperlyConfigured(
+    try:
+        credentials = _session().get_credentials()
+        frozen = None if credentials is None else credentials.get_frozen_credentials()
+    # Each source raises what it meets: BotoCoreError, ClientError of STS, OSError of a
+    # token's file, ValueError of a program's output, RuntimeError of an expired refresh.
+    except Exception as error:
+        cause = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise CredentialsUnavailable(
+            f"The AWS credentials to sign a DSQL token with cannot be had: "
+            f"{cause[:MAX_CAUSE]}; sign in again (`aws sso login`) or correct their source."
+        ) from error
+    if frozen is None or not (frozen.access_key and frozen.secret_key):
+        raise CredentialsUnavailable(
             "No AWS credentials to sign a DSQL token with: set AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or run with an IAM role."
         )
-    return credentials.get_frozen_credentials()
+    return frozen
 
 
 def sign(endpoint: Endpoint, credentials: Any, lifetime: int = LIFETIME) -> str:

@@ -1,10 +1,15 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 
-from config.dsql.tokens import Endpoint, region_of, session_credentials, sign
+from config.dsql.tokens import (
+    CredentialsUnavailable,
+    Endpoint,
+    region_of,
+    session_credentials,
+    sign,
+)
 from ops.clusters import inventory
 from ops.clusters.command import ClusterCommand, seconds
 from ops.clusters.plan import AGAIN
@@ -44,7 +49,7 @@ class Command(ClusterCommand):
             )
         try:
             credentials = session_credentials()
-        except ImproperlyConfigured as error:
+        except CredentialsUnavailable as error:
             raise CommandError(str(error)) from error
         self.stdout.write(sign(Endpoint(host, region, user), credentials, int(expires)))
 
