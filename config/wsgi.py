@@ -33,4 +33,7 @@ class Handler(WSGIHandler):
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup(set_prefix=False)
-application = Handler()
+
+from config.api.guard import guarded  # noqa: E402 - the settings come first
+
+application = guarded(Handler())

@@ -6,18 +6,10 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from config.api import hosts, inputs, problems
-from config.api.views import region
-from config.dsql.endpoints import peer_region
+from config.api import guard, hosts, inputs, problems
+from config.dsql.tokens import CredentialsUnavailable
 
 logger = logging.getLogger(__name__)
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
@@ -39,11 +31,7 @@ class APIMiddleware:
             response = self.get_response(request)
         else:
             response = problems.respond(_host_refused())
-        response["X-Served-By-Region"] = region()
-        if elsewhere := peer_region():
-            response["X-Database-Region"] = elsewhere
-        for name, value in HEADERS.items():
-            response.setdefault(name, value)
+        guard.dress(response)
         # To a preflight django-cors-headers answers with HTML of no length.
         if request.method == "OPTIONS" and response.get("Content-Length") == "0":
             del response["Content-Type"]
@@ -65,5 +53,7 @@ class APIMiddleware:
         """A database that cannot be reached is the service's state, not a bug."""
         if not problems.is_known(error):
             return None
-        logger.error("The database cannot serve", exc_info=error)
+        # Of missing credentials the sentence says all; the rest is botocore's.
+        shown = None if isinstance(error, CredentialsUnavailable) else error
+        logger.error("The database cannot serve: %s", error, exc_info=shown)
         return problems.respond(problems.of_database(error))

@@ -12,6 +12,7 @@ from rest_framework import exceptions
 from config.api.answers import answer
 from config.dsql.conflicts import OutcomeUnknown, sqlstates
 from config.dsql.retry import ConflictRetriesExhausted
+from config.dsql.tokens import CredentialsUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
@@ -36,6 +37,18 @@ TITLES = {
     502: "Bad Gateway",
     503: "Service Unavailable",
     504: "Gateway Timeout",
+}
+
+
+# What DRF's own errors are called here, by status.
+CODES = {
+    401: "unauthenticated",
+    403: "insufficient_scope",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+    429: "rate_limited",
 }
 
 
@@ -276,6 +289,11 @@ def of_database(error: BaseException) -> Problem:
     if isinstance(error, ConflictRetriesExhausted):
         code = "write_conflict"
         detail = "Other requests keep changing the same data. Repeat the request."
+    elif isinstance(error, CredentialsUnavailable):
+        code = "database_unavailable"
+        detail = (
+            "The API's credentials for the database cannot be had. Nothing was done."
+        )
     else:
         code = "database_unavailable"
         detail = "The database cannot be reached. Repeat the request."
@@ -297,6 +315,7 @@ def _of_api_exception(
         headers["Accept"] = view.accepted(method)  # RFC 9110, section 15.5.16
         if method == "PATCH":
             headers["Accept-Patch"] = headers["Accept"]
-    codes = {400: "malformed", 404: "not_found", 405: "method_not_allowed"}
-    code = codes.get(error.status_code, "unsupported_media_type")
+    code = CODES.get(error.status_code)
+    if code is None:
+        code = "malformed" if error.status_code < 500 else "internal_error"
     return Problem(code, str(error.detail), headers=headers)

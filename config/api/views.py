@@ -3,6 +3,7 @@
 import codecs
 import json
 import os
+import sys
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from typing import IO, Any, ClassVar, NoReturn
@@ -279,4 +280,10 @@ def problem_view(code: str, detail: str) -> Any:
 
 bad_request = problem_view("malformed", "The request is malformed.")
 not_found = problem_view("not_found", "Nothing is served at this path.")
-server_error = problem_view("internal_error", "The request failed; it was logged.")
+forbidden = problem_view("insufficient_scope", "The request is not allowed.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django calls this while it handles the error, which may be the database's state."""
+    error = sys.exc_info()[1] or Exception()
+    return problems.respond(problems.of_database(error))

@@ -11,16 +11,20 @@ from django.db import Error, connection
 from django.urls import get_resolver
 from zappa.handler import lambda_handler
 
+from config.dsql.deadlines import within
+
 __all__ = ["lambda_handler"]
 
 logger = logging.getLogger(__name__)
+START_SECONDS = 4.0  # Lambda allows ten for all of the start
 
 
 def prepare() -> None:
     """Import every view and open the connection; a database that is away can wait."""
     get_resolver().url_patterns  # noqa: B018 - the property imports the views
     try:
-        connection.ensure_connection()
+        with within(START_SECONDS):
+            connection.ensure_connection()
     except Error as error:
         logger.warning("No connection at start-up; the next request retries: %s", error)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from config.api.guard import guarded
 from config.api.hosts import GATEWAY_NAME
 from config.wsgi import application as django
 
@@ -12,6 +13,7 @@ CALLER = "apigateway.caller"
 StartResponse = Callable[..., Any]
 
 
+@guarded
 def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Correct what Zappa says of the request, by API Gateway's own event."""
     event = environ["lambda.event"]
@@ -26,7 +28,8 @@ def application(environ: Environ, start_response: StartResponse) -> Iterable[byt
     # "This should be the same as the incoming Host header": API Gateway developer guide,
     # "Variables for data models, authorizers, mapping templates".
     environ[GATEWAY_NAME] = str(context.get("domainName") or "").lower()
-    return django(environ, start_response)
+    response: Iterable[bytes] = django(environ, start_response)
+    return response
 
 
 def caller_of(context: Mapping[str, Any]) -> str:

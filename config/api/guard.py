@@ -1,0 +1,52 @@
+"""A problem document for what fails where Django's own handling does not reach.
+
+That is before its middleware and after it: a receiver of ``request_started``, an environ
+that makes no request, a handler of errors that has one itself.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.http import HttpResponseBase
+
+from config.api import problems
+from config.api.views import region
+from config.dsql.endpoints import peer_region
+
+logger = logging.getLogger(__name__)
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
+
+
+def dress(response: HttpResponseBase) -> None:
+    """What every response carries: the Regions that served it, and security headers."""
+    response["X-Served-By-Region"] = region()
+    if elsewhere := peer_region():
+        response["X-Database-Region"] = elsewhere
+    for name, value in HEADERS.items():
+        response.setdefault(name, value)
+
+
+def guarded(application: Application) -> Application:
+    @wraps(application)
+    def respond(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        try:
+            return application(environ, start_response)
+        except Exception as error:
+            logger.exception("A request failed outside of its handling")
+            response = problems.respond(problems.of_database(error))
+            dress(response)
+            status = f"{response.status_code} {response.reason_phrase}"
+            start_response(status, list(response.items()), sys.exc_info())
+            return response
+
+    return respond
