@@ -71,7 +71,8 @@ class Checkout:
 def copied(root: Path) -> Checkout:
     """The project's files in a new folder, and nothing that a command made."""
     root.mkdir()
-    shutil.copy(PROJECT / "manage.py", root)
+    for name in ("manage.py", "zappa_settings.json"):
+        shutil.copy(PROJECT / name, root)
     for package in ("config", "ops", "users"):
         unwanted = shutil.ignore_patterns("__pycache__")
         shutil.copytree(PROJECT / package, root / package, ignore=unwanted)

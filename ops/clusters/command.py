@@ -64,6 +64,28 @@ def seconds(text: str) -> float:
     return value
 
 
+def keys_by_role(topology: Topology, texts: list[str]) -> dict[str, str]:
+    """The KMS key of each role. Raises CommandError naming what is wrong."""
+    keys: dict[str, str] = {}
+    for text in texts:
+        role, _, key = text.rpartition("=")
+        roles = [role] if role else list(topology.regions)
+        if role and role not in topology.regions:
+            raise CommandError(
+                f"--kms-key {text}: {role!r} is not one of {', '.join(topology.regions)}."
+            )
+        if key.startswith("arn:"):
+            region = key.split(":")[3] if key.count(":") >= 5 else ""
+            roles = [name for name in roles if topology.regions[name] == region]
+            if not roles:
+                raise CommandError(
+                    f"--kms-key {text}: the key must be in the Region of its cluster "
+                    f"({', '.join(topology.regions.values())})."
+                )
+        keys.update(dict.fromkeys(roles, key))
+    return keys
+
+
 def table(members: dict[str, Cluster]) -> list[str]:
     """One line for each cluster."""
     return [

@@ -52,6 +52,19 @@ class Plan:
     changes: tuple[Change, ...]
 
 
+def parameters(
+    topology: Topology, stage: str, arns: Mapping[str, str], *, in_vpc: bool
+) -> dict[str, str]:
+    """What the template's role depends on."""
+    return {
+        "Prefix": topology.prefix,
+        "Stage": stage,
+        "ClusterArn": arns[stage],
+        "PeerClusterArn": arns.get(topology.peer_of(stage), arns[stage]),
+        "InVpc": "yes" if in_vpc else "no",
+    }
+
+
 class RuntimeStack:
     """One stage's stack, read from and applied to its Region."""
 
@@ -172,14 +185,9 @@ class RuntimeStack:
         return status is None
 
     def _parameters(self, arns: Mapping[str, str], in_vpc: bool) -> dict[str, str]:
-        peer = self.topology.peer_of(self.stage)
         return {
-            "Prefix": self.topology.prefix,
-            "Stage": self.stage,
-            "ClusterArn": arns[self.stage],
-            "PeerClusterArn": arns[peer],
+            **parameters(self.topology, self.stage, arns, in_vpc=in_vpc),
             "SecretRegion": self.topology.regions[SECONDARY],
-            "InVpc": "yes" if in_vpc else "no",
             "SetsAccountRole": "yes" if self._may_set_account_role() else "no",
         }
 

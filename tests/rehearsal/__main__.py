@@ -133,6 +133,7 @@ def deploy(on: Rehearsal) -> None:
         on.type(f"{MANAGE} stack deploy --stage {stage}")
         again = on.type(f"{MANAGE} stack deploy --stage {stage}")
         on.check("a second stack deploy changes nothing", "as it should be" in again)
+    on.check("the functions' roles have the boundary", lambda: checks.bounded(on.world))
     on.type(f"{MANAGE} dsql_database")
     on.type(f"{ZAPPA} deploy {primary}")
     # A continuous integration's variable must not split the deployment over two Regions.

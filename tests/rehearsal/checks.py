@@ -19,6 +19,7 @@ from moto.logs.models import logs_backends
 from moto.s3.models import s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
+from ops.policies import PURPOSES, Scope
 from ops.sandbox.control_store import CLUSTERS, load
 from tests.rehearsal.gateway import ACCOUNT, MAX_BODY, SOURCE_IP, proxy_event
 from tests.rehearsal.lambda_service import Function
@@ -384,6 +385,8 @@ def warm(world: World, calls: int) -> tuple[list[float], int]:
 def left(world: World) -> list[str]:
     """Whatever of the deployment is still there."""
     found = [f"role {name}" for name in iam_backends[ACCOUNT]["aws"].roles]
+    policies = iam_backends[ACCOUNT]["aws"].managed_policies
+    found += [f"policy {arn}" for arn in policies if f":{ACCOUNT}:" in arn]
     found += [f"bucket {name}" for name in s3_backends[ACCOUNT]["aws"].buckets]
     for region in world.topology.regions.values():
         functions = lambda_backends[ACCOUNT][region].list_functions()
@@ -403,6 +406,20 @@ def left(world: World) -> list[str]:
         for cluster in kept
         if cluster.deleted is None
     ]
+
+
+def bounded(world: World) -> bool:
+    """Every function's role has the boundary, which is the printed one."""
+    iam = iam_backends[ACCOUNT]["aws"]
+    prefix = world.topology.prefix
+    policy = iam.managed_policies[f"arn:aws:iam::{ACCOUNT}:policy/{prefix}-boundary"]
+    printed = PURPOSES["boundary"](Scope(world.topology, ACCOUNT, {}))
+    (version,) = policy.versions
+    assert json.loads(version.document) == printed
+    for stage in world.topology.regions:
+        role = iam.get_role(f"{function_name(world, stage)}-runtime")
+        assert role.permissions_boundary_arn == policy.arn, role.name
+    return True
 
 
 def _secrets(world: World) -> list[Any]:

@@ -7,7 +7,14 @@ from django.core.management.base import CommandError
 from ops.aws import AwsError
 from ops.clusters import inventory, plan
 from ops.clusters.apply import Applier, ApplyError, Say
-from ops.clusters.command import ClusterCommand, as_json, seconds, table, target
+from ops.clusters.command import (
+    ClusterCommand,
+    as_json,
+    keys_by_role,
+    seconds,
+    table,
+    target,
+)
 from ops.clusters.inventory import READY, Cluster
 from ops.clusters.plan import Plan, Wishes
 from ops.paths import ENV_FILE
@@ -52,7 +59,7 @@ class Command(ClusterCommand):
         **_: Any,
     ) -> None:
         say = self.teller(format)
-        wishes = Wishes(key_by_role(topology, kms_key), statement_statistics)
+        wishes = Wishes(keys_by_role(topology, kms_key), statement_statistics)
         say(target())
         found = inventory.take(topology)
         members = found.members()
@@ -128,25 +135,3 @@ def _account(applier: Applier, wanted: Plan) -> list[str]:
         *(f"Not done: {step}" for step in left),
         *(["All steps are done, but a cluster is not ready."] if not left else []),
     ]
-
-
-def key_by_role(topology: Topology, texts: list[str]) -> dict[str, str]:
-    """The KMS key of each role. Raises CommandError naming what is wrong."""
-    keys: dict[str, str] = {}
-    for text in texts:
-        role, _, key = text.rpartition("=")
-        roles = [role] if role else list(topology.regions)
-        if role and role not in topology.regions:
-            raise CommandError(
-                f"--kms-key {text}: {role!r} is not one of {', '.join(topology.regions)}."
-            )
-        if key.startswith("arn:"):
-            region = key.split(":")[3] if key.count(":") >= 5 else ""
-            roles = [name for name in roles if topology.regions[name] == region]
-            if not roles:
-                raise CommandError(
-                    f"--kms-key {text}: the key must be in the Region of its cluster "
-                    f"({', '.join(topology.regions.values())})."
-                )
-        keys.update(dict.fromkeys(roles, key))
-    return keys

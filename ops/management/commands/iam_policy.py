@@ -6,8 +6,12 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ops.aws import AwsError
 from ops.clusters import inventory
-from ops.policies import PURPOSES, Scope
-from ops.topology import Topology
+from ops.clusters.command import keys_by_role
+from ops.clusters.inventory import Cluster
+from ops.deploy.options import in_vpc
+from ops.policies import NOTES, PURPOSES, Scope
+from ops.policies.document import MAX_MANAGED, in_parts, size
+from ops.topology import PRIMARY, ROLES, Topology
 
 
 def account_id(text: str) -> str:
@@ -17,7 +21,10 @@ def account_id(text: str) -> str:
 
 
 class Command(BaseCommand):
-    help = "Print the IAM policy that a kind of work needs, as JSON."
+    help = (
+        "Print the IAM policy that a kind of work needs, as JSON; on standard error, what its "
+        "holder can do with it."
+    )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -28,6 +35,18 @@ class Command(BaseCommand):
         )  # fmt: skip
         parser.add_argument("--partition", default="aws")
         parser.add_argument("--single-region", action="store_true")
+        parser.add_argument(
+            "--stage", choices=ROLES, default=PRIMARY,
+            help="whose function's role, for runtime and trust",
+        )  # fmt: skip
+        parser.add_argument(
+            "--kms-key", action="append", default=[], metavar="[ROLE=]KEY",
+            help="as for dsql_provision; default: the keys that the clusters have",
+        )  # fmt: skip
+        parser.add_argument(
+            "--part", type=int, metavar="N",
+            help=f"only the N-th part: a managed policy holds {MAX_MANAGED:,} characters",
+        )  # fmt: skip
 
     def handle(
         self,
@@ -36,22 +55,44 @@ class Command(BaseCommand):
         account: str | None,
         partition: str,
         single_region: bool,
+        stage: str,
+        kms_key: list[str],
+        part: int | None,
         **options: Any,
     ) -> None:
         topology = Topology.from_environment(single_region=single_region)
-        arns: dict[str, str] = {}
-        if account is None:
-            try:
-                members = inventory.take(topology).members()
-            except AwsError as error:
-                raise CommandError(
-                    f"{error}\nOr name the account: --account ID"
-                ) from error
-            if not members:
-                raise CommandError(
-                    "There is no cluster yet: name the account, --account ID."
-                )
-            account = next(iter(members.values())).account
-            arns = {role: cluster.arn for role, cluster in members.items()}
-        scope = Scope(topology, account, arns, partition)
-        self.stdout.write(json.dumps(PURPOSES[purpose](scope), indent=2))
+        members = {} if account else self._members(topology)
+        keys = {role: c.kms_key for role, c in members.items() if c.kms_key}
+        scope = Scope(
+            topology,
+            account or next(iter(members.values())).account,
+            {role: cluster.arn for role, cluster in members.items()},
+            partition,
+            {**keys, **keys_by_role(topology, kms_key)},
+            stage,
+            in_vpc(stage),
+        )
+        document = PURPOSES[purpose](scope)
+        parts = in_parts(document)
+        if part is not None and not 1 <= part <= len(parts):
+            raise CommandError(f"--part {part}: {purpose} has {len(parts)} part(s).")
+        self.stdout.write(
+            json.dumps(document if part is None else parts[part - 1], indent=2)
+        )
+        self.stderr.write(NOTES[purpose].format(prefix=topology.prefix))
+        if part is None and len(parts) > 1:
+            self.stderr.write(
+                f"It has {size(document):,} characters, and a managed policy holds "
+                f"{MAX_MANAGED:,}: make {len(parts)} of it, --part 1 to {len(parts)}."
+            )
+
+    def _members(self, topology: Topology) -> dict[str, Cluster]:
+        try:
+            members = inventory.take(topology).members()
+        except AwsError as error:
+            raise CommandError(f"{error}\nOr name the account: --account ID") from error
+        if not members:
+            raise CommandError(
+                "There is no cluster yet: name the account, --account ID."
+            )
+        return members

@@ -8,6 +8,7 @@ from ops.aws import AwsError
 from ops.deploy import rotation
 from ops.deploy.found import NotReady, clusters
 from ops.deploy.options import in_vpc
+from ops.stacks.boundary import Boundary
 from ops.stacks.runtime import Plan, RuntimeStack, StackError
 from ops.stacks.secret import SecretMissing
 from ops.topology import ROLES, Topology
@@ -53,12 +54,15 @@ class Command(BaseCommand):
     def plan(self, stack: RuntimeStack, **_: Any) -> None:
         plan = self._plan(stack)
         stack.discard(plan)
-        self._show(stack, plan)
+        self._show(stack, plan, Boundary(stack.topology).pending())
 
     def deploy(self, stack: RuntimeStack, **_: Any) -> None:
+        boundary = Boundary(stack.topology)
+        pending = boundary.pending()
         plan = self._plan(stack)
         if not self.as_json:
-            self._show(stack, plan)
+            self._show(stack, plan, pending)
+        boundary.apply(self._say)
         stack.apply(plan, self._say)
         self.status(stack)
 
@@ -68,6 +72,9 @@ class Command(BaseCommand):
             if input("Type its name to go on: ") != stack.name:
                 raise CommandError("Nothing was deleted.")
         deleted = stack.delete(self._say)
+        stages = stack.topology.regions
+        if all(RuntimeStack(stack.topology, s).status() is None for s in stages):
+            Boundary(stack.topology).delete(self._say)
         if self.as_json:
             self._write({"stack": stack.name, "deleted": deleted})
         else:
@@ -96,15 +103,15 @@ class Command(BaseCommand):
         arns = {role: found.arn for role, found in clusters(stack.topology).items()}
         return stack.plan(arns, in_vpc=in_vpc(stack.stage), say=self._say)
 
-    def _show(self, stack: RuntimeStack, plan: Plan) -> None:
+    def _show(self, stack: RuntimeStack, plan: Plan, boundary: str | None) -> None:
+        lines = [*([boundary] if boundary else []), *map(str, plan.changes)]
         if self.as_json:
-            lines = [str(change) for change in plan.changes]
             self._write({"stack": plan.stack, "changes": lines})
             return
-        if not plan.changes:
+        if not lines:
             self._say(f"{stack.region}: {plan.stack} is as it should be.")
-        for change in plan.changes:
-            self._say(f"{stack.region}: {change}")
+        for line in lines:
+            self._say(f"{stack.region}: {line}")
 
     def _say(self, text: str) -> None:
         if not self.as_json:

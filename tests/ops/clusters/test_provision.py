@@ -474,7 +474,9 @@ def test_status_shows_what_is_and_what_differs(world: World) -> None:
 
 def test_least_actions_suffice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the printed policy allows is enough for provisioning and destroying."""
-    policy = json.loads(run("iam_policy", "provision", "--account", "123456789012"))
+    out = io.StringIO()
+    call_command("iam_policy", "provision", "--account", "123456789012", stdout=out)
+    policy = json.loads(out.getvalue())
     actions = {
         action.removeprefix("dsql:")
         for statement in policy["Statement"]

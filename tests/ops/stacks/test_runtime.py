@@ -1,10 +1,13 @@
 from typing import Any
 
+import boto3
 import pytest
 from cfnlint.api import lint_file
 from cfnlint.decode.cfn_yaml import load
+from moto import mock_aws
 
-from ops.stacks.runtime import TEMPLATE
+from ops.stacks.runtime import TEMPLATE, parameters
+from ops.topology import Topology
 
 # AWS offers no narrower resource for these: the service authorization reference.
 UNNAMED = {
@@ -84,3 +87,27 @@ def test_logs_end(resources: dict[str, Any]) -> None:
     for name in ("FunctionLogs", "AccessLogs"):
         properties = resources[name]["Properties"]
         assert properties["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+# moto has no bucket policies in CloudFormation; the stack is made without it.
+@pytest.mark.filterwarnings("ignore:Tried to parse AWS..S3..BucketPolicy")
+@mock_aws
+def test_the_role_that_a_stack_makes_has_the_boundary() -> None:
+    session = boto3.Session("test", "test", region_name="us-east-2")
+    arns = dict.fromkeys(("primary", "secondary"), "arn:aws:dsql:us-east-2:1:cluster/a")
+    topology = Topology.from_environment({})
+    values = parameters(topology, "secondary", arns, in_vpc=False)
+    session.client("cloudformation").create_stack(
+        StackName="runtime",
+        TemplateBody=TEMPLATE.read_text(),
+        Parameters=[
+            {"ParameterKey": name, "ParameterValue": value}
+            for name, value in {**values, "SecretRegion": "us-east-2"}.items()
+        ],
+    )
+    made = session.client("iam").get_role(RoleName="multi-region-app-secondary-runtime")
+    assert made["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == (
+        "arn:aws:iam::123456789012:policy/multi-region-app-boundary"
+    )
+    (bucket,) = session.client("s3").list_buckets()["Buckets"]
+    assert bucket["Name"] == "multi-region-app-123456789012-us-east-2"

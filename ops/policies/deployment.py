@@ -1,0 +1,83 @@
+"""For `manage.py stack`, `zappa` and what they find out before. Pure.
+
+No role can be made or given rights beyond the permissions boundary, and only our roles
+can be passed on, to the services that take them. Everything is named exactly, but for
+the APIs, whose names AWS makes up: their tags are told.
+"""
+
+from collections.abc import Iterator
+
+from ops.policies import stacks
+from ops.policies.clusters import find_clusters
+from ops.policies.document import (
+    EVERYTHING,
+    GATEWAY,
+    Document,
+    Scope,
+    Statement,
+    allow,
+    document,
+)
+
+
+def deploy(scope: Scope) -> Document:
+    return document(
+        *find_clusters(scope),
+        scope.connect_as_admin("CheckTheSchema"),
+        *stacks.statements(scope),
+        _functions(scope),
+        *_apis(scope),
+        allow(
+            # These know no resource: the service authorization reference.
+            "ReadUnscopedResources", EVERYTHING,
+            "cloudformation:ValidateTemplate", "cloudwatch:GetMetricStatistics",
+            "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs",
+            "events:ListRuleNamesByTarget", "logs:DescribeLogGroups",
+            "secretsmanager:GetRandomPassword", "secretsmanager:ListSecrets",
+            "sts:GetCallerIdentity", "tag:GetResources",
+        ),
+    )  # fmt: skip
+
+
+def _functions(scope: Scope) -> Statement:
+    return allow(
+        "ManageFunctions", scope.named("lambda", "function:{}", "function:{}:*"),
+        "lambda:CreateAlias", "lambda:CreateFunction", "lambda:DeleteFunction",
+        "lambda:DeleteFunctionConcurrency", "lambda:DeleteFunctionUrlConfig",
+        "lambda:DeleteProvisionedConcurrencyConfig", "lambda:GetAlias",
+        "lambda:GetFunction", "lambda:GetFunctionConfiguration", "lambda:GetPolicy",
+        "lambda:GetProvisionedConcurrencyConfig", "lambda:InvokeFunction",
+        "lambda:ListFunctionUrlConfigs", "lambda:ListTags",
+        "lambda:ListVersionsByFunction", "lambda:PublishVersion",
+        "lambda:PutFunctionConcurrency", "lambda:PutProvisionedConcurrencyConfig",
+        "lambda:TagResource", "lambda:UntagResource", "lambda:UpdateAlias",
+        "lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration",
+    )  # fmt: skip
+
+
+def _apis(scope: Scope) -> Iterator[Statement]:
+    # The one logging role of each Region, which is set where nobody else has set it.
+    yield allow(
+        "SetTheLogRole", scope.apis("account"), "apigateway:GET", "apigateway:PATCH"
+    )
+    yield allow(
+        "CreateApis", scope.apis("restapis"), "apigateway:GET", "apigateway:POST"
+    )
+    yield allow(
+        "ManageApis", scope.apis("restapis/*"),
+        "apigateway:DELETE", "apigateway:GET", "apigateway:PATCH", "apigateway:POST",
+        "apigateway:PUT",
+        condition=scope.ours,
+    )  # fmt: skip
+    yield allow(
+        # Of REST APIs and their stages: the path is the encoded ARN.
+        "TagApis", scope.apis("tags/arn*restapis*"), "apigateway:PUT",
+        condition={"StringEqualsIfExists": scope.tags("aws:RequestTag")},
+    )  # fmt: skip
+    # API Gateway makes it with an account's first API.
+    yield allow(
+        "CreateServiceLinkedRole",
+        scope.iam("role", f"aws-service-role/ops.{GATEWAY}/*"),
+        "iam:CreateServiceLinkedRole",
+        condition={"StringEquals": {"iam:AWSServiceName": f"ops.{GATEWAY}"}},
+    )
