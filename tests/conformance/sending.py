@@ -32,7 +32,8 @@ def sent(checkout: Checkout) -> dict[str, list[str]]:
     """The shapes by command; the order is that of a deployment's life."""
     _run(checkout.manage("sandbox", "up"))
     switch = Switch(checkout.root / ".sandbox")
-    found = {}
+    # A conflict, which comes or does not, ends a transaction so.
+    found = {"any command": ["ROLLBACK"]}
     for name, work in _commands(checkout).items():
         switch.collect()
         work()
