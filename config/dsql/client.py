@@ -1,7 +1,9 @@
-"""``manage.py dbshell``: psql with a fresh token."""
+"""``manage.py dbshell``: psql with a fresh token, which it sends over verified TLS only."""
 
 from django.db.backends.postgresql import client
+from psycopg.conninfo import make_conninfo
 
+from config.dsql.options import SECURITY
 from config.dsql.tokens import TOKENS, Endpoint
 
 
@@ -13,6 +15,12 @@ class DatabaseClient(client.DatabaseClient):
             env = {**(env or {}), "PGOPTIONS": options}
         return args, env
 
+    @staticmethod
+    def _conninfo(params):
+        """The database, and what the environment or a service file must not change."""
+        secure = {name: params[name] for name in SECURITY}
+        return make_conninfo(dbname=params["dbname"], **secure)
+
     def runshell(self, parameters):
         params = self.connection.get_connection_params()
         endpoint = Endpoint(params["host"], params["region"], params["user"])
@@ -20,7 +28,7 @@ class DatabaseClient(client.DatabaseClient):
             "HOST": params["host"],
             "PORT": params.get("port", ""),
             "USER": params["user"],
-            "NAME": params["dbname"],
+            "NAME": self._conninfo(params),
             "PASSWORD": TOKENS.issue(endpoint),
             "OPTIONS": {
                 key: params[key]

@@ -1,6 +1,9 @@
-"""The sandbox's own certificate authority and one server certificate per Region."""
+"""The sandbox's own certificate authority, and a server certificate for its clusters.
 
-import ipaddress
+It names them and nothing else: a client with the endpoint of another cluster, in AWS or in
+another sandbox, ends at the verification and sends no token.
+"""
+
 import os
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -13,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LIFETIME = timedelta(days=397)  # what clients accept at most of a server certificate
 RENEW_BEFORE = timedelta(days=30)
+NOBODY = "none.invalid"  # the name in the certificate while there is no cluster
 
 
 class Authority:
@@ -26,11 +30,11 @@ class Authority:
         if not self._current(self.root_certificate):
             self._make_root()
 
-    def context(self, region: str) -> ssl.SSLContext:
-        """A TLS context for ``*.dsql.<region>.on.aws``, direct TLS (ALPN) included."""
-        certificate = self._folder / f"{region}.pem"
-        if not self._current(certificate):
-            self._issue(region, certificate)
+    def context(self, hosts: tuple[str, ...]) -> ssl.SSLContext:
+        """A TLS context for exactly these endpoints, direct TLS (ALPN) included."""
+        certificate = self._folder / "server.pem"
+        if not (self._current(certificate) and _names(certificate) == {*hosts}):
+            self._issue(hosts or (NOBODY,), certificate)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(certificate)
@@ -61,18 +65,14 @@ class Authority:
         _write(self._root_key, _pem(key))
         _write(self.root_certificate, certificate.public_bytes(PEM))
 
-    def _issue(self, region: str, path: Path) -> None:
+    def _issue(self, hosts: tuple[str, ...], path: Path) -> None:
         root = x509.load_pem_x509_certificate(self.root_certificate.read_bytes())
         root_key = serialization.load_pem_private_key(self._root_key.read_bytes(), None)
         assert isinstance(root_key, ec.EllipticCurvePrivateKey)  # noqa: S101 - made here
         key = ec.generate_private_key(ec.SECP256R1())
-        names: list[x509.GeneralName] = [
-            x509.DNSName(f"*.dsql.{region}.on.aws"),
-            x509.DNSName("localhost"),
-            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-        ]
+        names = [x509.DNSName(host) for host in hosts]
         certificate = (
-            _builder(_name(f"DSQL sandbox {region}"), root.subject, key.public_key())
+            _builder(_name("DSQL sandbox"), root.subject, key.public_key())
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
             .add_extension(_usage(signs=False), critical=True)
@@ -91,6 +91,12 @@ class Authority:
 
 
 PEM = serialization.Encoding.PEM
+
+
+def _names(path: Path) -> set[str]:
+    found = x509.load_pem_x509_certificate(path.read_bytes())
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return set(names.value.get_values_for_type(x509.DNSName))
 
 
 def _name(common: str) -> x509.Name:

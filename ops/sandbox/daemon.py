@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Coroutine
 from contextlib import closing, suppress
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -131,7 +131,7 @@ def _server(
         fault=lambda action, region: api_fault(server.faults, action, region),
     )
     backend = Backend(
-        cache(Authority(root / "tls").context),
+        lru_cache(maxsize=1)(Authority(root / "tls").context),
         control,
         ControlServer(control, state.find_key),
         state.find_key,

@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 import psycopg
 
 from ops.sandbox import messages, tokens
-from ops.sandbox.clusters import REGIONS, region_of
+from ops.sandbox.clusters import region_of
 from ops.sandbox.collector import Collector
 from ops.sandbox.conflicts import Peers
 from ops.sandbox.control import Control
@@ -41,7 +41,6 @@ LONGEST_SLEEP = 0.1  # seconds until a changed delay of jobs is seen
 LONGEST_SILENCE = 1.0  # seconds until a job that nobody announced is seen
 HANDSHAKE_RECORD = 0x16  # the first byte of a TLS ClientHello
 HTTP_METHODS = (b"G", b"P", b"D")  # the first byte of GET, POST, PUT and DELETE
-FALLBACK_REGION = min(REGIONS)
 DENIED = "unable to accept connection, access denied"
 NO_SNI = "unable to accept connection, sni was not received"
 CONNECTION_FAILURE = "08006"  # what a cluster refuses logins with
@@ -57,7 +56,7 @@ PASSED_PARAMETERS = {
 class Backend:
     """What the listener needs to know: the clusters, the keys and PostgreSQL."""
 
-    context: Callable[[str], ssl.SSLContext]  # the certificate of a Region
+    context: Callable[[tuple[str, ...]], ssl.SSLContext]  # of these endpoints
     clusters: Control
     api: ControlServer
     find_key: Callable[[str], Key | None]
@@ -188,12 +187,8 @@ class Server:
 
         def route(tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
             self.names[tls] = name
-            # Without a known name any certificate serves to deliver the refusal.
-            hosts = (name or "", *self.backend.clusters.hosts())
-            regions = (region_of(host) for host in hosts)
-            tls.context = self.backend.context(
-                next(filter(None, regions), FALLBACK_REGION)
-            )
+            hosts = self.backend.clusters.hosts()
+            tls.context = self.backend.context(tuple(sorted(hosts)))
 
         context.sni_callback = route
         return context

@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from django.core.management import call_command
+from psycopg.conninfo import conninfo_to_dict
 
 from config.dsql.base import DatabaseWrapper
 
@@ -29,9 +30,9 @@ def test_dbshell_hands_psql_a_token_that_no_process_list_shows(
     assert other.settings_dict == before
     called = json.loads((tmp_path / "record.json").read_text())
     host = before["HOST"]
-    assert called["argv"] == [
-        "-U", "admin", "-h", host, "-c", "SELECT 1", "postgres",
-    ]  # fmt: skip
+    *words, database = called["argv"]
+    assert words == ["-U", "admin", "-h", host, "-c", "SELECT 1"]
+    assert conninfo_to_dict(database)["dbname"] == "postgres"
     assert called["env"]["PGSSLMODE"] == "verify-full"
     assert called["env"]["PGOPTIONS"] == "-c search_path=archive"
     token = called["env"]["PGPASSWORD"]
