@@ -12,6 +12,7 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
 
 INSTALLED_APPS = ["corsheaders", "config.api", "users"]
 MIDDLEWARE = [
+    "config.dsql.deadlines.RequestDeadline",
     "config.telemetry.TelemetryMiddleware",
     "config.api.middleware.APIMiddleware",
 ]

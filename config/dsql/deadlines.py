@@ -10,7 +10,7 @@ and only COUNTED seconds of such a step are counted.
 """
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -18,8 +18,9 @@ from time import monotonic
 from typing import Any, TypeVar
 
 import psycopg
-from django.core.signals import request_finished, request_started
+from django.core.signals import request_finished
 from django.db import OperationalError
+from django.http import HttpRequest, HttpResponseBase
 
 Result = TypeVar("Result")
 STEP = 0.1  # seconds after which whoever waits looks up, as psycopg does
@@ -59,17 +60,29 @@ class Work:
 _current: ContextVar[Work | None] = ContextVar("work", default=None)
 
 
-def begin_request(**_: Any) -> None:
-    _current.set(Work())
+class RequestDeadline:
+    """Middleware: each request has ``request_seconds`` of OPTIONS; the outermost one."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        mark = _current.set(Work())
+        streaming = False
+        try:
+            response = self.get_response(request)
+            streaming = response.streaming
+        finally:
+            if not streaming:  # else the database is asked until it is closed
+                _current.reset(mark)
+        return response
 
 
-def end_request(**_: Any) -> None:
-    """Not when the response is made: one that is streamed asks the database until here."""
+def _end_request(**_: Any) -> None:
     _current.set(None)
 
 
-request_started.connect(begin_request, dispatch_uid="config.dsql.deadlines")
-request_finished.connect(end_request, dispatch_uid="config.dsql.deadlines")
+request_finished.connect(_end_request, dispatch_uid="config.dsql.deadlines")
 
 
 @contextmanager

@@ -8,9 +8,14 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.core.signals import request_finished, request_started
 from django.db import OperationalError, connection, transaction
-from django.test import Client
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    StreamingHttpResponse,
+)
+from django.test import Client, RequestFactory
 
 from config.api.health import STATE
 from config.dsql import deadlines, driver
@@ -21,6 +26,7 @@ from config.dsql.deadlines import (
     Limits,
     NoAnswer,
     OutOfTime,
+    RequestDeadline,
     bounded,
     within,
 )
@@ -121,21 +127,39 @@ def test_works_inside_works_end_with_the_first(clock: list[float]) -> None:
     deadlines.require_time()
 
 
-def test_a_request_has_its_own_time_until_its_response_is_closed(
-    clock: list[float],
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_request_has_its_own_time_until_its_response_is_ready_or_closed(
+    clock: list[float], streaming: bool
 ) -> None:
     limits = Limits(statement=8, first_answer=3, request=25)
-    request_started.send(sender=None)
-    try:
+    seen: list[float] = []
+
+    def look() -> Iterator[bytes]:
         clock[0] += 20
         allowance = limits.for_statement()
         assert allowance is not None
-        assert allowance.seconds == 5
-        assert limits.for_connection().seconds == 3
-    finally:
-        request_finished.send(sender=None)
+        seen.extend((allowance.seconds, limits.for_connection().seconds))
+        yield b""
+
+    def view(request: HttpRequest) -> HttpResponseBase:
+        return StreamingHttpResponse(look()) if streaming else HttpResponse(look())
+
+    response = RequestDeadline(view)(RequestFactory().get("/"))
+    if streaming:
+        list(response)
+        assert deadlines.left() == 5
+        response.close()
+    assert seen == [5, 3]
     assert deadlines.left() == math.inf
-    assert limits.for_connection().seconds == 3
+
+
+def test_a_request_that_fails_leaves_no_time_behind() -> None:
+    def view(request: HttpRequest) -> HttpResponseBase:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        RequestDeadline(view)(RequestFactory().get("/"))
+    assert deadlines._current.get() is None
 
 
 def test_changes_of_the_schema_have_no_limit(clock: list[float]) -> None:
