@@ -12,8 +12,8 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
 
 INSTALLED_APPS = ["corsheaders", "config.api", "users"]
 MIDDLEWARE = [
-    "config.dsql.deadlines.RequestDeadline",
     "config.telemetry.TelemetryMiddleware",
+    "config.dsql.deadlines.RequestDeadline",
     "config.api.middleware.APIMiddleware",
 ]
 ROOT_URLCONF = "config.urls"

@@ -61,7 +61,7 @@ _current: ContextVar[Work | None] = ContextVar("work", default=None)
 
 
 class RequestDeadline:
-    """Middleware: each request has ``request_seconds`` of OPTIONS; the outermost one."""
+    """Middleware: each request has ``request_seconds`` of OPTIONS for the database."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
