@@ -73,7 +73,6 @@ def test_from_nothing_to_nothing(checkout: Checkout) -> None:
     assert "Nothing is left." in manage("dsql_destroy", "--yes", "--target", "shop-eu")
     assert "There is no cluster of 'shop-eu'" in manage("dsql_status")
     manage("dsql_provision")
-    assert (
-        "Not applied: api.0001_initial, users.0001_initial, users.0002"
-        in checkout.manage("dsql_verify", "--only", "migrations", **REGIONS).stdout
-    )
+    said = checkout.manage("dsql_verify", "--only", "migrations", **REGIONS).stdout
+    assert "Not applied: api.0001_initial, " in said
+    assert "users.0001_initial, users.0002" in said
