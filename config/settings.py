@@ -91,14 +91,17 @@ LOGGING = {
         },
         "json": {"()": "config.telemetry.JSONFormatter"},
     },
+    "filters": {"frameworks": {"()": "config.telemetry.FrameworkLines"}},
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
+            "filters": ["frameworks"],
             "formatter": env.one_of("LOG_FORMAT", ("line", "json"), "line"),
         }
     },
     "loggers": {
         "django": {"handlers": []},  # to root, not to absent administrators
+        "django.server": {"handlers": [], "propagate": True},
         "botocore": {"level": "WARNING"},  # names its credential source at INFO
         "zappa": {"level": "WARNING"},  # its access log has addresses and queries
     },

@@ -22,6 +22,12 @@ from config.dsql.signals import conflict_retried, connected
 from config.tracing import traced
 
 logger = logging.getLogger(__name__)
+# RFC 9110, section 9, and RFC 5789; any other is a text of the client's.
+METHODS = {
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT",
+}  # fmt: skip
+# Their lines have paths and methods as the client sent them, and come without an id.
+FRAMEWORKS = ("django.request", "django.security", "django.server", "waitress")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # W3C Trace Context, "traceparent Header": version, trace id, parent id, flags.
 TRACEPARENT = re.compile(
@@ -130,10 +136,11 @@ def _trace_ids(request: HttpRequest) -> tuple[str, str]:
 def _log(request: HttpRequest, status: int, measures: Measures) -> None:
     match = request.resolver_match
     latency = (time.perf_counter() - measures.started) * 1000
+    method = request.method if request.method in METHODS else "other"
     fields: dict[str, Any] = {
         "Region": os.environ.get("AWS_REGION", ""),
         "Route": f"/{match.route}" if match else "unmatched",
-        "method": request.method,
+        "method": method,
         "status": status,
         "Requests": 1,
         "Latency": round(latency, 2),
@@ -144,9 +151,7 @@ def _log(request: HttpRequest, status: int, measures: Measures) -> None:
     }
     if settings.METRICS_NAMESPACE:
         fields["_aws"] = _emf(settings.METRICS_NAMESPACE, fields)
-    logger.info(
-        "%s %s %s", request.method, fields["Route"], status, extra={"fields": fields}
-    )
+    logger.info("%s %s %s", method, fields["Route"], status, extra={"fields": fields})
 
 
 def _emf(namespace: str, fields: dict[str, Any]) -> dict[str, Any]:
@@ -185,8 +190,27 @@ connected.connect(_on_connected)
 conflict_retried.connect(_on_conflict)
 
 
+class FrameworkLines(logging.Filter):
+    """Of what frameworks say of a request, its error is new; the rest has its line above.
+
+    A handler's filter: a logger's own would not see its children's records.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(FRAMEWORKS):
+            return True
+        if not record.exc_info:
+            return record.name.startswith("waitress")  # of the server, not of a request
+        record.msg, record.args = "The request failed", ()
+        return True
+
+
 class LineFormatter(logging.Formatter):
     """A line for people at a terminal, without people in it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging names it
+        request = request_id()
+        return super().formatMessage(record) + (f" [{request}]" if request else "")
 
     def format(self, record: logging.LogRecord) -> str:
         return masked(super().format(record))

@@ -46,7 +46,7 @@ class Bearer(BaseAuthentication):
         except tokens.NoKeys as error:
             raise Problem(
                 "issuer_unavailable",
-                "The issuer's keys cannot be read. Repeat the request.",
+                "The issuer's keys cannot be read; nothing was done. Repeat the request.",
                 headers={"Retry-After": str(tokens.FLOOR_SECONDS)},
             ) from error
 

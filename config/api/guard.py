@@ -42,8 +42,11 @@ def guarded(application: Application) -> Application:
         try:
             return application(environ, start_response)
         except Exception as error:
-            logger.exception("A request failed outside of its handling")
-            response = problems.respond(problems.of_database(error))
+            if problems.is_known(error):
+                response = problems.unavailable(error)
+            else:
+                logger.exception("A request failed outside of its handling")
+                response = problems.respond(problems.of_database(error))
             dress(response)
             status = f"{response.status_code} {response.reason_phrase}"
             start_response(status, list(response.items()), sys.exc_info())

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
 from config.api.answers import answer
+from config.api.failures import FAILURES
 from config.api.views import peer_origin, region, safe
 from config.dsql.conflicts import sqlstates
 from config.dsql.deadlines import within
@@ -62,7 +63,8 @@ def probe() -> State:
     try:
         with within(HEALTH_SECONDS, step=STEP_SECONDS):
             behind = unapplied()
-    except Error:
+    except Error as error:
+        FAILURES.write("health", error)
         return State("unreachable", "unknown")
     return State("ok", "behind" if behind else "current")
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet, sql
 from django.http import HttpResponse
 from django.utils import timezone
@@ -64,14 +64,25 @@ class Attempt:
             try:
                 return self._first_or_replay(work)
             except OutcomeUnknown:
-                # Lost while it was saved: a repeat finds out, by the key, what became of it.
-                return self._first_or_replay(work)
+                return self._look(work)
         except ConflictRetriesExhausted as error:
             raise Problem(
                 "idempotency_conflict",
                 "Another request with this Idempotency-Key is under way. Repeat it.",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             ) from error
+
+    def _look(self, work: Callable[[], HttpResponse]) -> HttpResponse:
+        """Lost while it was saved: a repeat finds out, by the key, what became of it.
+
+        Raises OutcomeUnknown when the repeat fails too, whatever became of that.
+        """
+        try:
+            return self._first_or_replay(work)
+        except ConflictRetriesExhausted:
+            raise
+        except (OperationalError, InterfaceError) as error:
+            raise OutcomeUnknown(f"It could not be looked up: {error}") from error
 
     def _first_or_replay(self, work: Callable[[], HttpResponse]) -> HttpResponse:
         try:

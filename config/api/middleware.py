@@ -1,15 +1,12 @@
 """What every answer carries, and what every request must respect."""
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from config.api import guard, hosts, inputs, problems
-from config.dsql.tokens import CredentialsUnavailable
 
-logger = logging.getLogger(__name__)
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
@@ -53,7 +50,4 @@ class APIMiddleware:
         """A database that cannot be reached is the service's state, not a bug."""
         if not problems.is_known(error):
             return None
-        # Of missing credentials the sentence says all; the rest is botocore's.
-        shown = None if isinstance(error, CredentialsUnavailable) else error
-        logger.error("The database cannot serve: %s", error, exc_info=shown)
-        return problems.respond(problems.of_database(error))
+        return problems.unavailable(error)

@@ -10,6 +10,7 @@ from django.urls import reverse
 from rest_framework import exceptions
 
 from config.api.answers import answer
+from config.api.failures import FAILURES
 from config.dsql.conflicts import OutcomeUnknown, sqlstates
 from config.dsql.retry import ConflictRetriesExhausted
 from config.dsql.tokens import CredentialsUnavailable
@@ -146,21 +147,25 @@ KINDS = {
     ),
     "unavailable": Kind(
         502,
-        "API Gateway got no answer of the API that it could pass on.",
-        "Repeat the request, in the other Region if it stays so.",
+        "API Gateway got no response from the API that it could pass on; whether the "
+        "request was done is unknown.",
+        "Read before you repeat a change; with its Idempotency-Key, repeat it anywhere.",
     ),
     "timeout": Kind(
         504,
-        "The API did not answer API Gateway in time; nobody knows whether it did its work.",
-        "Read, then decide; with an Idempotency-Key simply repeat.",
+        "The API did not respond to API Gateway in time; whether the request was done is "
+        "unknown.",
+        "Read before you repeat a change; with its Idempotency-Key, repeat it anywhere.",
     ),
     "internal_error": Kind(
-        500, "The request failed; it was logged.", "Report it with the time and path."
+        500,
+        "The request failed, which was logged; whether it was done is unknown.",
+        "Report it with its X-Request-Id.",
     ),
     "database_unavailable": Kind(
         503,
-        "The database cannot be reached; the request may or may not have been done.",
-        "Repeat it here or in the other Region; a POST with its Idempotency-Key.",
+        "The database cannot be reached; nothing was done.",
+        "Repeat the request after Retry-After seconds, or at once in the other Region.",
     ),
     "schema_behind": Kind(
         503,
@@ -175,13 +180,13 @@ KINDS = {
     ),
     "outcome_unknown": Kind(
         503,
-        "The connection to the database was lost while the change was saved: it was "
-        "made, or it was not.",
+        "The connection to the database was lost while the change was saved: whether it "
+        "was done is unknown.",
         "Read before you repeat the request; with its Idempotency-Key, repeat it anywhere.",
     ),
     "issuer_unavailable": Kind(
         503,
-        "The keys of the access tokens' issuer cannot be read.",
+        "The keys of the access tokens' issuer cannot be read; nothing was done.",
         "Repeat it after Retry-After seconds.",
     ),
 }
@@ -244,14 +249,23 @@ def _pointer(name: str) -> str:
 def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
     """DRF's exception handler; None lets Django answer its own 500."""
     if isinstance(error, Problem):
+        if error.status_code == 503:
+            FAILURES.write(error.code, error)
         return respond(error)
     if isinstance(error, exceptions.ValidationError):
         return respond(of_validation(error.detail))
     if isinstance(error, exceptions.APIException):
         return respond(_of_api_exception(error, context))
     if isinstance(error, ConflictRetriesExhausted | OutcomeUnknown):
-        return respond(of_database(error))
+        return unavailable(error)
     return None
+
+
+def unavailable(error: BaseException) -> HttpResponse:
+    """503 for a database that could not do it, with its line in the log."""
+    problem = of_database(error)
+    FAILURES.write(problem.code, error)
+    return respond(problem)
 
 
 def schema_is_behind(error: BaseException) -> bool:
@@ -283,20 +297,23 @@ def of_database(error: BaseException) -> Problem:
         # No Retry-After: a program must not repeat this by itself.
         return Problem(
             "outcome_unknown",
-            "The connection to the database was lost while the change was saved: it was "
-            "made, or it was not. Read before you repeat the request.",
+            "The connection to the database was lost while the change was saved: whether "
+            "it was done is unknown. Read before you repeat the request.",
         )
     if isinstance(error, ConflictRetriesExhausted):
         code = "write_conflict"
-        detail = "Other requests keep changing the same data. Repeat the request."
+        detail = (
+            "Other requests keep changing the same data; nothing was done. Repeat the "
+            "request."
+        )
     elif isinstance(error, CredentialsUnavailable):
         code = "database_unavailable"
         detail = (
-            "The API's credentials for the database cannot be had. Nothing was done."
+            "The API's credentials for the database cannot be had; nothing was done."
         )
     else:
         code = "database_unavailable"
-        detail = "The database cannot be reached. Repeat the request."
+        detail = "The database cannot be reached; nothing was done. Repeat the request."
     return Problem(
         code,
         detail,

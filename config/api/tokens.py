@@ -108,7 +108,7 @@ class Keys:
         if not known or not self._younger_than(LIFETIME_SECONDS):
             self._await_read(KNOWN_KEY_WAIT if known else UNKNOWN_KEY_WAIT)
         if not self._younger_than(STALE_SECONDS):
-            raise NoKeys
+            raise NoKeys("no key of the issuer is known")
         return self._keys.match(key_id, algorithm)
 
     def _younger_than(self, seconds: float) -> bool:

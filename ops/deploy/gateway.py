@@ -40,6 +40,9 @@ ERRORS = {
     "DEFAULT_4XX": (None, "refused", "Request Refused"),
     "DEFAULT_5XX": (None, "unavailable", "Service Unavailable"),
 }
+DOUBTFUL = {"INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT", "DEFAULT_5XX"}
+IN_DOUBT = "The API's response did not come; whether the request was done is unknown."
+NOT_DONE = "API Gateway refused the request; it did not reach the API."
 RETRIED = {"THROTTLED", "INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT", "DEFAULT_5XX"}
 
 
@@ -165,7 +168,7 @@ def error_response(kind: str, origins: Sequence[str]) -> dict[str, Any]:
         "type": f"/$context.stage/problems#{code.replace('_', '-')}",
         "title": title,
         "code": code,
-        "detail": "API Gateway answered; the request did not reach the application.",
+        "detail": IN_DOUBT if kind in DOUBTFUL else NOT_DONE,
         "request_id": "$context.requestId",
     }
     headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}

@@ -1,9 +1,12 @@
+import io
 import json
 import logging
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.exceptions import SuspiciousOperation
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
@@ -185,3 +188,68 @@ def test_lines_for_a_terminal_are_masked_too() -> None:
 
 def test_masking_leaves_other_text_alone() -> None:
     assert masked("GET /users 200 in 1.5 ms") == "GET /users 200 in 1.5 ms"
+
+
+ID = "6f1c0a3e-3f7e-4d57-9a53-0f3d8a3a1b11"
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    """What the configured handler writes, all loggers together."""
+    handlers = logging.getLogger().handlers
+    (console,) = [each for each in handlers if type(each) is logging.StreamHandler]
+    found = io.StringIO()
+    before = console.setStream(found)
+    yield found
+    console.setStream(before)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", f"/users/{ID}", 404), ("DELETE", f"/users/{ID}", 404), ("GET", f"/x/{ID}", 404),
+     ("PATCH", f"/users/{ID}", 400), ("PURGE", f"/users/{ID}?name=Ada", 405),
+     ("POST", f"/health?{ID}", 405), ("GET", f"/users?email={ID}", 200),
+     ("A\nFAKE LINE", f"/users/{ID}", 405)],
+)  # fmt: skip
+def test_a_request_is_one_line_with_its_id_and_without_what_it_asked(
+    written: io.StringIO, method: str, path: str, status: int
+) -> None:
+    answer = Client().generic(method, path, b"{}", content_type="application/json")
+    assert answer.status_code == status
+    (line,) = written.getvalue().splitlines()
+    assert line.endswith(f" {status} [{answer['X-Request-Id']}]")
+    for private in (ID, "Ada", "PURGE", "FAKE"):
+        assert private not in line
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("error", [ValueError("a bug"), SuspiciousOperation("odd")])
+def test_an_error_nothing_handles_is_told_with_its_id_and_without_its_path(
+    written: io.StringIO, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("users.selectors.run_statement", broken)
+    client = Client(raise_request_exception=False)
+    answer = client.get(f"/users/{ID}")
+    assert answer.status_code == (500 if isinstance(error, ValueError) else 400)
+    text = written.getvalue()
+    assert ID not in text
+    told = [line for line in text.splitlines() if answer["X-Request-Id"] in line]
+    assert len(told) == 2
+    assert "Traceback" in text
+    assert str(error) in text
+
+
+@pytest.mark.parametrize("name", ["django.server", "django.security.X", "waitress"])
+def test_a_servers_line_about_a_request_does_not_name_it(
+    written: io.StringIO, name: str
+) -> None:
+    if name != "waitress":  # whose other lines are about the server
+        logging.getLogger(name).error('"GET /users/%s HTTP/1.1" 500 -', ID)
+    error = ValueError("broken")
+    logging.getLogger(name).error("Serving /users/%s", ID, exc_info=error)
+    assert ID not in written.getvalue()
+    assert "The request failed" in written.getvalue()

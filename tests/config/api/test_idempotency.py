@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 
 from config.api import idempotency
 from config.api.models import StoredAnswer
 from config.dsql import retry
+from config.dsql.conflicts import OutcomeUnknown
 from ops.sandbox import lifecycle
 from ops.sandbox.faultline import Switch
 from tests.regions import both_regions
@@ -306,6 +307,21 @@ def test_an_answer_lost_after_commit_is_replayed_in_the_other_region(
     assert second["Idempotency-Replayed"] == "true"
     user = User.objects.get(email=ADA["email"])
     assert second.json()["id"] == str(user.id)
+
+
+def test_what_cannot_be_looked_up_stays_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first attempt may have been committed: that nothing was done would be a lie."""
+    outcomes = [OutcomeUnknown("lost"), OperationalError("no connection")]
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise outcomes.pop(0)
+
+    monkeypatch.setattr("users.services.run_statement", fail)
+    answer = post()
+    assert (answer.status_code, answer.json()["code"]) == (503, "outcome_unknown")
+    assert outcomes == []
 
 
 def test_every_round_makes_one_user_whatever_is_cut(
