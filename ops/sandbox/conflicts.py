@@ -16,20 +16,29 @@ statement. The difference is bridged so:
 * COMMIT writes the changed rows of the shadows to the tables, still under the snapshot;
   whatever PostgreSQL has against that is a conflict (OC000). Who is in the way of a
   commit, or of a statement outside a transaction block, steps aside itself.
-* ``FOR UPDATE`` is followed by an update of the locked rows that changes nothing: a trace
-  that conflicts with writes after the lock is gone. ``FOR KEY SHARE`` is kept as a list
-  of keys, looked at by later commits that deleted one of them.
+* The keys of rows locked by ``FOR UPDATE`` or ``FOR KEY SHARE`` are remembered, as from
+  just before its COMMIT is sent: later commits of concurrent transactions that changed,
+  or deleted, one of them fail. Rows of a table without a key are updated to what they
+  are instead: a trace that conflicts with writes after the lock is gone.
+* A key that others deleted or changed since the snapshot is still taken under it, which
+  PostgreSQL overlooks: a statement that made a second visible row of one key is undone
+  and run again in shadows.
 * Every change of the catalog is counted; a session that ran statements under an older
   count fails once (OC001), its open transaction with it.
+
+Generated SQL qualifies every column whose table has an alias, and needs no name in the
+client's schemas: a user may have any name.
 
 Limits. A view or a function of a transaction that stepped aside shows its snapshot without
 its own changes. A portal that was not fetched to its end is gone then. A role that may not
 read a table it writes conflicts at once. A table that steps aside is copied, so that a
-conflict on 200,000 rows costs a second or two. A shared key is not remembered when other
+conflict on 200,000 rows costs a second or two. Two tables of one name in two schemas can
+not both step aside: that is a conflict at once. A shared key is not remembered when other
 open transactions share it too.
 """
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -48,7 +57,13 @@ RENEW = f"RELEASE SAVEPOINT {STATEMENT}; SAVEPOINT {STATEMENT}"
 # What is written lies between two positions, with what others wrote meanwhile.
 WAL_POSITION = "pg_current_wal_insert_lsn()"
 MEASURE = "SBX01"  # so much lies between them that rows must be measured
-KEPT_KEYS = 10_000  # FOR KEY SHARE of committed transactions that are remembered
+FOR_UPDATE = "FOR UPDATE"
+KEPT_KEYS = 10_000  # that committed transactions had locked and are remembered
+Key = list[str]  # table, key as JSON, who wrote the row, strength of the lock
+
+
+class LockedByBothError(Exception):
+    """Two concurrent transactions locked one row FOR UPDATE."""
 
 
 class Peer(Protocol):
@@ -67,6 +82,14 @@ class Peer(Protocol):
         """Take the newest change of the catalog for its own."""
 
 
+@dataclass(slots=True, eq=False)
+class Announcement:
+    """A transaction that is about to commit, or has."""
+
+    number: int
+    keys: list[Key]  # that it had locked
+
+
 @dataclass(slots=True)
 class Peers:
     """The sessions of one cluster and what they must know of each other.
@@ -77,8 +100,11 @@ class Peers:
     submitted: Callable[[], None] = lambda: None
     sessions: set[Peer] = field(default_factory=set)
     catalog: int = 0  # how often it changed
-    commits: int = 0  # of transactions that shared keys
-    _shared: list[tuple[int, list[str]]] = field(default_factory=list)
+    commits: int = 0  # of transactions that changed or locked something
+    # Whether a foreign key changes rows by itself, and under which ``catalog``.
+    cascades: tuple[int, bool] = (-1, False)
+    _announced: deque[Announcement] = field(default_factory=deque)  # with keys
+    _keys: int = 0  # in these
     # Jobs under way, with the sessions that started them.
     _jobs: dict[str, Peer | None] = field(default_factory=dict)
     _waiting: dict[str, set[Peer]] = field(default_factory=dict)
@@ -92,14 +118,32 @@ class Peers:
         for session in [s for s in self.sessions if s is not asker]:
             session.give_way(tables=tables)
 
-    def share(self, keys: Iterable[list[str]]) -> None:
-        """Remember the keys that a committed transaction had locked FOR KEY SHARE."""
+    def announce(self, keys: list[Key]) -> Announcement:
+        """A COMMIT is about to be sent: whoever waits for its locks must know its keys."""
         self.commits += 1
-        self._shared += [(self.commits, key) for key in keys]
-        del self._shared[:-KEPT_KEYS]
+        made = Announcement(self.commits, keys)
+        if keys:
+            self._announced.append(made)
+            self._keys += len(keys)
+        while self._keys > KEPT_KEYS and len(self._announced) > 1:
+            self._keys -= len(self._announced.popleft().keys)
+        return made
 
-    def shared_since(self, commit: int) -> list[list[str]]:
-        return [key for number, key in self._shared if number > commit]
+    def confirm(self, made: Announcement) -> None:
+        """It has committed: to all that began before now."""
+        self.commits += 1
+        made.number = self.commits
+
+    def withdraw(self, made: Announcement) -> None:
+        """It has not."""
+        if made in self._announced:
+            self._announced.remove(made)
+            self._keys -= len(made.keys)
+
+    def locked_since(self, commit: int) -> list[Key]:
+        return [
+            key for made in self._announced if made.number > commit for key in made.keys
+        ]
 
     def submit(self, jobs: Iterable[str], owner: Peer | None) -> None:
         self._jobs |= dict.fromkeys(jobs, owner)
@@ -130,7 +174,8 @@ class Footprint:
     since: int = 0  # Peers.commits when it began
     constraints: Sequence[str] = ()  # its SET CONSTRAINTS, which hold for shadows too
     texts: list[str] = field(default_factory=list)  # statements that wrote or locked
-    keys: list[list[str]] = field(default_factory=list)  # [table, key] it shares
+    keys: list[Key] = field(default_factory=list)  # that it has locked
+    announced: Announcement | None = None  # when its COMMIT is under way
     saved: bool = False  # both savepoints stand
     position: str = ""  # in the write-ahead log at its first write
     aside: bool = False  # it goes on in shadows
@@ -195,12 +240,34 @@ def _set_constraints(footprint: Footprint) -> Task:
 
 
 def note_locks(footprint: Footprint, locks: str, names: frozenset[str]) -> Task:
-    """Leave a trace of the rows that the last statement locked."""
-    if locks == "FOR UPDATE":
+    """Remember the rows that the last statement locked."""
+    answer = yield from _call("locked", _array(names))
+    footprint.keys += [[*key, locks] for key in rows(answer)]
+    if locks == FOR_UPDATE:
         yield from _call("touch", _array(names))
-    else:
-        answer = yield from _call("key_shared", _array(names))
-        footprint.keys += rows(answer)
+
+
+def second_of_a_key(names: frozenset[str]) -> Steps[bool]:
+    """Whether the last statement overlooked a key that was taken under the snapshot."""
+    ((found,),) = rows((yield from _call("twice", _array(names))))
+    return found == "t"
+
+
+def find_cascades(peers: Peers) -> Steps[bool]:
+    """Whether any foreign key of the cluster changes other rows than a statement says."""
+    catalog, found = peers.cascades
+    if catalog != peers.catalog:
+        catalog = peers.catalog
+        ((answer,),) = rows((yield from ask("SELECT sandbox.cascades()")))
+        found = answer == "t"
+        peers.cascades = catalog, found
+    return found
+
+
+def written_rows() -> Steps[int]:
+    """How many rows this transaction wrote, by whatever statement or constraint."""
+    ((count,),) = rows((yield from ask("SELECT sandbox.written_rows()")))
+    return int(count)
 
 
 def check_own(footprint: Footprint) -> Task:
@@ -214,27 +281,48 @@ def before_commit(footprint: Footprint, peers: Peers, *, commit: bool) -> Task:
     With ``commit`` it is sent in the same breath if nothing has to be looked at first.
     Raises UpstreamError.
     """
-    theirs = peers.shared_since(footprint.since)
-    if not footprint.aside and not theirs:
+    if not footprint.aside and not peers.locked_since(footprint.since):
         size = f"SELECT sandbox.check_written('{footprint.position}')"
         end = "; COMMIT" if commit else ""
+        announce(footprint, peers)
         try:
             yield from ask(f"{RENEW}; SET CONSTRAINTS ALL IMMEDIATE; {size}{end}")
         except UpstreamError as error:
+            withdraw(footprint, peers)
             if error.sqlstate != MEASURE:
                 raise
             yield from take_back()
         else:
             return
     yield from ask(RENEW)
-    if theirs:
-        yield from _call("miss_keys", _json(theirs), _names(footprint))
     if footprint.aside:
         yield from ask("SET CONSTRAINTS ALL DEFERRED")
         yield from _call("apply_shadows")
-        yield from _call("share_keys", _json(footprint.keys))
+        yield from _call("lock_keys", _json(footprint.keys))
     yield from ask("SET CONSTRAINTS ALL IMMEDIATE")
     yield from _call("check_size", _names(footprint))
+    # Last: whoever was waited for has announced itself by now.
+    if theirs := peers.locked_since(footprint.since):
+        yield from _look_for(theirs, footprint)
+    announce(footprint, peers)
+
+
+def _look_for(theirs: list[Key], footprint: Footprint) -> Task:
+    """Raise a conflict with the keys that concurrent transactions had locked."""
+    mine = {(key[0], key[1]) for key in footprint.keys if key[-1] == FOR_UPDATE}
+    if any((k[0], k[1]) in mine and k[-1] == FOR_UPDATE for k in theirs):
+        raise LockedByBothError
+    yield from _call("miss_keys", _json(theirs), _names(footprint))
+
+
+def announce(footprint: Footprint, peers: Peers) -> None:
+    footprint.announced = peers.announce(footprint.keys)
+
+
+def withdraw(footprint: Footprint, peers: Peers) -> None:
+    if footprint.announced is not None:
+        peers.withdraw(footprint.announced)
+        footprint.announced = None
 
 
 def _call(function: str, *arguments: str) -> Steps[list[bytes]]:
@@ -262,8 +350,8 @@ def _array(names: Iterable[str]) -> str:
     return "ARRAY[" + ", ".join(f"'{_text(n)}'" for n in sorted(names)) + "]::text[]"
 
 
-def _json(keys: list[list[str]]) -> str:
-    parts = [[name, json.loads(key)] for name, key in keys]
+def _json(keys: list[Key]) -> str:
+    parts = [[name, json.loads(key), *rest] for name, key, *rest in keys]
     return f"'{_text(json.dumps(parts))}'::jsonb"
 
 

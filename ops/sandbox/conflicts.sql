@@ -26,16 +26,27 @@ CREATE FUNCTION sandbox.key(rel oid) RETURNS text[] LANGUAGE sql STABLE AS $$
   SELECT array_agg(quote_ident(attname) ORDER BY attnum) FROM pg_index
   JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY ((indkey::int2[])[0:indnkeyatts - 1])
   WHERE indrelid = rel AND indisprimary $$;
--- The key of a row as one value. A table without a primary key has no such value.
+-- The key of a row as one value, and the condition for the row with the key $1. A table
+-- without a primary key has neither.
 CREATE FUNCTION sandbox.key_value(rel oid) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT format('jsonb_build_array(%s)', array_to_string(sandbox.key(rel), ', ')) $$;
+CREATE FUNCTION sandbox.has_key(rel oid) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT string_agg(format('%s = ($1->>%s)::%s', quote_ident(attname), n - 1,
+      format_type(atttypid, atttypmod)), ' AND ')
+  FROM unnest(sandbox.key(rel)) WITH ORDINALITY AS k (name, n)
+  JOIN pg_attribute ON attrelid = rel AND quote_ident(attname) = name $$;
 
+-- The shadows of this transaction. A comment says of which table, and by which id the rows
+-- were filled in: a table of that knowledge would need a name that a user's may have.
 CREATE FUNCTION sandbox.shadows() RETURNS TABLE (base oid, shadow oid, fill text)
-LANGUAGE plpgsql STABLE AS $$
+LANGUAGE sql STABLE AS $$
+  SELECT split_part(description, ' ', 1)::oid, c.oid, split_part(description, ' ', 2)
+  FROM pg_class c JOIN pg_description ON classoid = 'pg_class'::regclass AND objoid = c.oid
+  WHERE relnamespace = pg_my_temp_schema() AND objsubid = 0 AND relkind = 'r' $$;
+CREATE FUNCTION sandbox.note_shadow(base oid, shadow regclass, fill text) RETURNS void
+LANGUAGE plpgsql AS $$
 BEGIN
-  IF to_regclass('pg_temp.sandbox_shadow') IS NOT NULL THEN
-    RETURN QUERY EXECUTE 'SELECT * FROM pg_temp.sandbox_shadow';
-  END IF;
+  EXECUTE format('COMMENT ON TABLE %s IS %L', shadow, concat(base, ' ', fill));
 END $$;
 
 -- The tables that a write to the named ones may read or change through foreign keys:
@@ -58,15 +69,15 @@ LANGUAGE sql STABLE AS $$
     AND rel NOT IN (SELECT base FROM shadowed)
   ORDER BY rel $$;
 
--- An empty shadow with the checks, keys and unique indexes of the table.
+-- An empty shadow with the keys and unique indexes of the table.
 CREATE FUNCTION sandbox.make_shadow(base regclass) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   name text := (SELECT relname FROM pg_class WHERE oid = base);
   shadow text := format('pg_temp.%I', name);
   part record;
 BEGIN
-  EXECUTE format('CREATE TEMP TABLE %I (LIKE %s INCLUDING DEFAULTS INCLUDING GENERATED '
-    'INCLUDING CONSTRAINTS) ON COMMIT DROP', name, sandbox.qualified(base));
+  EXECUTE format('CREATE TEMP TABLE %I (LIKE %s INCLUDING DEFAULTS INCLUDING GENERATED) '
+    'ON COMMIT DROP', name, sandbox.qualified(base));
   FOR part IN SELECT attname, pg_get_serial_sequence(sandbox.qualified(base), attname) AS seq
     FROM pg_attribute WHERE attrelid = base AND attidentity <> '' LOOP
     EXECUTE format('ALTER TABLE %s ALTER %I SET DEFAULT nextval(%L)',
@@ -76,17 +87,13 @@ BEGIN
       pg_get_indexdef(indexrelid) AS build
     FROM pg_index JOIN pg_class c ON c.oid = indexrelid
     LEFT JOIN pg_constraint k ON conindid = indexrelid AND contype IN ('p', 'u')
-    WHERE indrelid = base AND indisunique LOOP
+    WHERE indrelid = base AND indisunique AND indisvalid LOOP
     EXECUTE coalesce(
       format('ALTER TABLE %s ADD CONSTRAINT %I ', shadow, part.relname) || part.definition,
       replace(part.build, format(' ON %s USING', sandbox.qualified(base)),
         format(' ON %s USING', shadow)));
   END LOOP;
-  IF to_regclass('pg_temp.sandbox_shadow') IS NULL THEN
-    CREATE TEMP TABLE sandbox_shadow (base oid, shadow oid, fill text) ON COMMIT DROP;
-  END IF;
-  EXECUTE 'INSERT INTO pg_temp.sandbox_shadow VALUES ($1, $2)'
-    USING base, shadow::regclass;
+  PERFORM sandbox.note_shadow(base, shadow::regclass, '');
 END $$;
 
 -- Remember by which id the rows of new shadows were filled in: all others were written.
@@ -95,27 +102,36 @@ DECLARE
   part record;
   fill text;
 BEGIN
-  FOR part IN SELECT * FROM sandbox.shadows() s WHERE s.fill IS NULL LOOP
+  FOR part IN SELECT * FROM sandbox.shadows() s WHERE s.fill = '' LOOP
     EXECUTE format('SELECT xmin::text FROM %s LIMIT 1', part.shadow::regclass) INTO fill;
-    EXECUTE 'UPDATE pg_temp.sandbox_shadow SET fill = $1 WHERE base = $2'
-      USING coalesce(fill, ''), part.base;
+    PERFORM sandbox.note_shadow(part.base, part.shadow, coalesce(fill, 'none'));
   END LOOP;
 END $$;
 
--- Foreign keys between shadows; their rows are known to be right.
+-- Checks, with the rows that broke them before they were made; foreign keys between
+-- shadows, whose rows are known to be right.
 CREATE FUNCTION sandbox.link_shadows() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE part record;
 BEGIN
+  FOR part IN SELECT s.shadow, conname, pg_get_constraintdef(k.oid) AS definition,
+      CASE WHEN convalidated THEN ' NOT VALID' ELSE '' END AS unchecked
+    FROM pg_constraint k JOIN sandbox.shadows() s ON s.base = conrelid
+    WHERE contype = 'c' AND NOT EXISTS (SELECT FROM pg_constraint d
+      WHERE d.conrelid = s.shadow AND d.conname = k.conname) LOOP
+    EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I ', part.shadow::regclass, part.conname)
+      || part.definition || part.unchecked;
+  END LOOP;
   FOR part IN SELECT conname, c.shadow, pg_get_constraintdef(k.oid) AS definition,
+      CASE WHEN convalidated THEN ' NOT VALID' ELSE '' END AS unchecked,
       sandbox.qualified(confrelid) AS parent, sandbox.qualified(p.shadow) AS instead
     FROM pg_constraint k JOIN sandbox.shadows() c ON c.base = conrelid
     JOIN sandbox.shadows() p ON p.base = confrelid
     WHERE contype = 'f' AND NOT EXISTS (SELECT FROM pg_constraint d
       WHERE d.conrelid = c.shadow AND d.conname = k.conname) LOOP
     EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I ', part.shadow::regclass, part.conname)
-      || replace(replace(part.definition, ' NOT VALID', ''),
+      || replace(part.definition,
         format(' REFERENCES %s(', part.parent), format(' REFERENCES %s(', part.instead))
-      || ' NOT VALID';
+      || part.unchecked;
   END LOOP;
 END $$;
 
@@ -179,6 +195,7 @@ CREATE FUNCTION sandbox.apply_keyed(
   action text, base text, shadow regclass, key text[], columns text[]) RETURNS text
 LANGUAGE plpgsql STABLE STRICT AS $$
 DECLARE
+  -- An alias is found before a column of its name only where something is qualified by it.
   same text := (SELECT string_agg(format('b.%1$s = s.%1$s', k), ' AND ') FROM unnest(key) k);
   identities text[] := (SELECT array_agg(quote_ident(attname)) FROM pg_attribute
     WHERE attrelid = base::regclass AND attidentity = 'a');
@@ -186,8 +203,9 @@ DECLARE
     WHERE c <> ALL (coalesce(identities, '{}')) AND (c <> ALL (key) OR columns <@ key));
 BEGIN
   RETURN CASE action
-    WHEN 'U' THEN format('UPDATE %s b SET %s FROM %s s WHERE %s AND s.xmin::text <> $1',
-      base, changes, shadow, same)
+    WHEN 'U' THEN CASE WHEN changes IS NULL THEN 'SELECT' ELSE
+      format('UPDATE %s b SET %s FROM %s s WHERE %s AND s.xmin::text <> $1',
+        base, changes, shadow, same) END
     WHEN 'D' THEN format('DELETE FROM %s b WHERE NOT EXISTS (SELECT FROM %s s WHERE %s)',
       base, shadow, same)
     ELSE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %2$s FROM %3$s s '
@@ -200,70 +218,118 @@ CREATE FUNCTION sandbox.apply_unkeyed(
   action text, base text, shadow regclass, columns text[]) RETURNS text
 LANGUAGE sql STABLE AS $$
   SELECT CASE action
-    WHEN 'D' THEN format('DELETE FROM %1$s WHERE ctid IN (SELECT at FROM (SELECT b.ctid AS at, '
-      'b::text AS content, row_number() OVER (PARTITION BY b::text) AS n FROM %1$s b) old '
-      'WHERE (content, n) NOT IN (SELECT s::text, row_number() OVER (PARTITION BY s::text) '
-      'FROM %2$s s WHERE s.xmin::text = $1))', base, shadow)
+    WHEN 'D' THEN format('DELETE FROM %1$s WHERE ctid IN (SELECT o.at FROM ('
+      'SELECT b.ctid AS at, (b.*)::text AS content, row_number() OVER (PARTITION BY (b.*)::text) '
+      'AS n FROM %1$s b) o WHERE (o.content, o.n) NOT IN (SELECT (s.*)::text, '
+      'row_number() OVER (PARTITION BY (s.*)::text) FROM %2$s s WHERE s.xmin::text = $1))',
+      base, shadow)
     WHEN 'I' THEN format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %2$s FROM %3$s s '
       'WHERE s.xmin::text <> $1', base, array_to_string(columns, ', '), shadow) END $$;
 
--- A row locked FOR UPDATE conflicts as a written one does, also after the lock is gone.
+-- The keys of the rows which the last statement locked, and by whom they were written.
+CREATE FUNCTION sandbox.locked(names text[]) RETURNS TABLE (name text, key text, writer text)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE part record;
+BEGIN
+  FOR part IN SELECT DISTINCT to_regclass(n) AS rel, s.base FROM unnest(names) n
+    LEFT JOIN sandbox.shadows() s ON s.shadow = to_regclass(n) LOOP
+    IF sandbox.key(part.rel) IS NOT NULL THEN
+      RETURN QUERY EXECUTE format('SELECT %L, %s::text, %s FROM %s WHERE xmax::text = '
+        '(SELECT sandbox.newest())',
+        sandbox.qualified(coalesce(part.base, part.rel)), sandbox.key_value(part.rel),
+        CASE WHEN part.base IS NULL THEN 'xmin::text' ELSE quote_literal('') END, part.rel);
+    END IF;
+  END LOOP;
+END $$;
+
+-- A row without a key that is locked FOR UPDATE conflicts as a written one does, also after
+-- the lock is gone. A row that may not be written as it stands leaves no trace.
 CREATE FUNCTION sandbox.touch(names text[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE rel regclass;
 BEGIN
   FOR rel IN SELECT DISTINCT to_regclass(n) FROM unnest(names) n LOOP
-    IF (SELECT relkind FROM pg_class WHERE oid = rel) = 'r' THEN
+    IF (SELECT relkind FROM pg_class WHERE oid = rel) = 'r' AND sandbox.key(rel) IS NULL THEN
       EXECUTE format('UPDATE %s SET %s = %2$s WHERE xmax::text = (SELECT sandbox.newest())',
-        rel, (coalesce(sandbox.key(rel), sandbox.columns(rel)))[1]);
+        rel, (SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = rel AND attnum > 0
+          AND NOT attisdropped AND attgenerated = '' ORDER BY attidentity = 'a', attnum LIMIT 1));
     END IF;
   END LOOP;
+EXCEPTION
+  WHEN check_violation OR generated_always THEN NULL;
 END $$;
 
--- The keys of the rows which the last statement locked FOR KEY SHARE.
-CREATE FUNCTION sandbox.key_shared(names text[]) RETURNS TABLE (name text, key text)
-LANGUAGE plpgsql STABLE AS $$
-DECLARE rel regclass;
-BEGIN
-  FOR rel IN SELECT DISTINCT to_regclass(n) FROM unnest(names) n LOOP
-    IF sandbox.key(rel) IS NOT NULL THEN
-      RETURN QUERY EXECUTE format('SELECT %L, %s::text FROM %s WHERE xmax::text = '
-        '(SELECT sandbox.newest())',
-        sandbox.qualified(coalesce(
-          (SELECT base FROM sandbox.shadows() WHERE shadow = rel), rel)),
-        sandbox.key_value(rel), rel);
-    END IF;
-  END LOOP;
-END $$;
-
--- Lock these keys again; a conflict when one is gone. Tables by their real names.
-CREATE FUNCTION sandbox.share_keys(keys jsonb) RETURNS void LANGUAGE plpgsql AS $$
+-- Lock these keys again; a conflict when one was changed. Tables by their real names.
+CREATE FUNCTION sandbox.lock_keys(keys jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE part record;
 BEGIN
-  FOR part IN SELECT e->>0 AS name, e->1 AS key FROM jsonb_array_elements(keys) e LOOP
-    EXECUTE format('SELECT FROM %s WHERE %s = $1 FOR KEY SHARE',
-      part.name, sandbox.key_value(part.name::regclass)) USING part.key;
+  FOR part IN SELECT e->>0 AS name, e->1 AS key, e->>3 AS strength
+    FROM jsonb_array_elements(keys) e LOOP
+    EXECUTE format('SELECT FROM %s WHERE %s %s',
+      part.name, sandbox.has_key(part.name::regclass), part.strength) USING part.key;
   END LOOP;
 END $$;
 
--- Fail when this transaction deleted one of the keys or gave it another value.
+-- Fail when this transaction changed a row that another one, which it could see, has locked
+-- FOR UPDATE, or took its key away from one that is shared.
 CREATE FUNCTION sandbox.miss_keys(keys jsonb, names text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  part record;
+  own boolean;
+BEGIN
+  FOR part IN SELECT coalesce(s.shadow, k.base)::regclass AS rel, key, strength, s.fill
+    FROM (SELECT to_regclass(e->>0)::oid AS base, e->1 AS key, e->>2 AS writer,
+      e->>3 AS strength FROM jsonb_array_elements(keys) e) k
+    LEFT JOIN sandbox.shadows() s ON s.base = k.base
+    WHERE coalesce(s.shadow, k.base) = ANY (SELECT to_regclass(n)::oid FROM unnest(names) n)
+      AND (writer = '' OR pg_visible_in_snapshot(writer::xid8, pg_current_snapshot()))
+  LOOP
+    EXECUTE format('SELECT %s FROM %s WHERE %s',
+      coalesce(format('xmin::text <> %L', part.fill), 'sandbox.own(xmin)'), part.rel,
+      sandbox.has_key(part.rel)) INTO own USING part.key;
+    IF own IS NULL OR own AND part.strength = 'FOR UPDATE' THEN
+      RAISE serialization_failure USING MESSAGE = 'a row that another transaction locked';
+    END IF;
+  END LOOP;
+END $$;
+
+-- Whether the last statement made a second visible row of one key: the first was deleted or
+-- changed by a transaction that has committed since the snapshot.
+CREATE FUNCTION sandbox.twice(names text[]) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 DECLARE
   part record;
   found boolean;
 BEGIN
-  FOR part IN SELECT k.base, coalesce(s.shadow, k.base)::regclass AS rel, key
-    FROM (SELECT to_regclass(e->>0)::oid AS base, e->1 AS key
-      FROM jsonb_array_elements(keys) e) k
-    LEFT JOIN sandbox.shadows() s ON s.base = k.base
-    WHERE coalesce(s.shadow, k.base) = ANY (SELECT to_regclass(n)::oid FROM unnest(names) n)
-  LOOP
-    EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE %s = $1)',
-      part.rel, sandbox.key_value(part.rel)) INTO found USING part.key;
-    IF NOT found THEN
-      RAISE serialization_failure USING MESSAGE = 'a key that another transaction shares';
+  FOR part IN SELECT indrelid::regclass AS rel, coalesce(pg_get_expr(indpred, indrelid), 'true')
+      AS pred, array_agg(pg_get_indexdef(indexrelid, n, true) ORDER BY n) AS keys,
+      CASE WHEN indnullsnotdistinct THEN 'true' ELSE
+        string_agg(format('(%s) IS NOT NULL', pg_get_indexdef(indexrelid, n, true)), ' AND ')
+      END AS counts
+    FROM pg_index, generate_series(1, indnkeyatts) n
+    WHERE indrelid = ANY (SELECT to_regclass(t)::oid FROM unnest(names) t)
+      AND indisunique AND indisvalid GROUP BY indexrelid LOOP
+    -- OFFSET 0: the planner believes that there is one row of a key.
+    EXECUTE format('SELECT EXISTS (SELECT FROM (SELECT ROW(%s) AS key, '
+      'xmin = (SELECT sandbox.newest())::xid AS new FROM %s WHERE (%s) AND (%s) OFFSET 0) r '
+      'GROUP BY r.key HAVING count(*) > 1 AND bool_or(r.new))',
+      array_to_string(part.keys, ', '), part.rel, part.pred, part.counts) INTO found;
+    IF found THEN
+      RETURN true;
     END IF;
   END LOOP;
+  RETURN false;
 END $$;
+
+-- Whether any foreign key changes other rows than a statement says.
+CREATE FUNCTION sandbox.cascades() RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f'
+    AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))) $$;
+-- How many rows this transaction has written, those that were undone too.
+CREATE FUNCTION sandbox.written_rows() RETURNS bigint LANGUAGE sql VOLATILE AS $$
+  SELECT sum(pg_stat_get_xact_tuples_inserted(oid) + pg_stat_get_xact_tuples_updated(oid)
+    + pg_stat_get_xact_tuples_deleted(oid))::bigint
+  FROM pg_class WHERE relkind = 'r' AND relnamespace NOT IN
+    ('pg_catalog'::regnamespace, 'information_schema'::regnamespace, 'sandbox'::regnamespace) $$;
+
 -- Fail when rows must be measured: below the smallest limit nothing is too large.
 CREATE FUNCTION sandbox.check_written(since pg_lsn) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -286,8 +352,8 @@ BEGIN
     LEFT JOIN sandbox.shadows() s ON s.shadow = to_regclass(n) LOOP
     CONTINUE WHEN (SELECT relkind FROM pg_class WHERE oid = rel) IS DISTINCT FROM 'r';
     EXECUTE format('SELECT sum(pg_column_size(t.*)), max(pg_column_size(t.*)), '
-      'max(greatest(%s)) FROM %s t WHERE sandbox.own(xmin)',
-      (SELECT string_agg(format('pg_column_size(%s)', c), ', ')
+      'max(greatest(%s)) FROM %s t WHERE sandbox.own(t.xmin)',
+      (SELECT string_agg(format('pg_column_size(t.%s)', c), ', ')
         FROM unnest(sandbox.columns(rel)) c), sandbox.qualified(rel))
       INTO size, widest, widest_column;
     IF widest_column > 1 << 20 THEN

@@ -7,10 +7,12 @@ from typing import TypeVar
 from ops.sandbox import messages
 
 READY, COMPLETE, ERROR, PARAMETER = b"Z"[0], b"C"[0], b"E"[0], b"S"[0]
-NO_DATA, EMPTY, SUSPENDED = b"n"[0], b"I"[0], b"s"[0]
-ROWS, ROW, COPY_DATA = b"T"[0], b"D"[0], b"d"[0]
+NO_DATA, EMPTY, SUSPENDED, NOTICE = b"n"[0], b"I"[0], b"s"[0], b"N"[0]
+ROWS, ROW, COPY_DATA, COPY_IN = b"T"[0], b"D"[0], b"d"[0], b"G"[0]
 NOTHING: frozenset[int] = frozenset()
 EVERYTHING = frozenset(range(256)) - {READY}
+# The one message that ends PostgreSQL's answer to each message of the extended protocol.
+ACKNOWLEDGEMENTS = frozenset(b"123") | {ROWS, NO_DATA, COMPLETE, EMPTY, SUSPENDED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,9 @@ class Exchange:
 
     It ends at the ``count``-th message of ``until``, or at an error when READY is not
     awaited. ``replace`` holds what the client gets instead of messages of a type.
-    With count 0 nothing is sent or awaited: somebody else lets the task go on.
+    ``hidden`` are the acknowledgements, counted from 0, of messages that the session put
+    between the client's. With count 0 nothing is sent or awaited: somebody else lets the
+    task go on.
     """
 
     send: bytes
@@ -27,11 +31,17 @@ class Exchange:
     until: frozenset[int] = frozenset({READY})
     count: int = 1
     replace: Mapping[int, bytes] = field(default_factory=dict)
+    hidden: frozenset[int] = NOTHING
 
 
 Result = TypeVar("Result")
 Steps = Generator[Exchange, list[bytes], Result]
 Task = Steps[None]
+# After an error PostgreSQL skips what it is sent up to a Sync.
+RESYNC = Exchange(messages.message(b"S"))
+# A task rests: a job ends, or the client's rows of a COPY arrive.
+PAUSE = Exchange(b"", count=0)
+COPY_ROWS = Exchange(b"", count=0)
 
 
 class UpstreamError(Exception):

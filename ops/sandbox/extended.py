@@ -1,79 +1,88 @@
 """The extended protocol: Parse, Bind, Describe, Execute, up to a Sync."""
 
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ops.sandbox import messages
+from ops.sandbox.contention import Contention
 from ops.sandbox.exchanges import (
-    COMPLETE,
-    EMPTY,
+    ACKNOWLEDGEMENTS,
     ERROR,
     EVERYTHING,
     NO_DATA,
+    NOTHING,
+    RESYNC,
     ROW,
     ROWS,
-    SUSPENDED,
     Exchange,
     Steps,
     Task,
     UpstreamError,
     error_in,
 )
-from ops.sandbox.rules import Kind, Statement, judge
+from ops.sandbox.messages import MalformedMessageError
+from ops.sandbox.names import Names, Portal, Prepared
+from ops.sandbox.repairs import Repairs, Unit
+from ops.sandbox.rules import Kind, Refusal, Statement, judge
 from ops.sandbox.transactions import (
     ABORTED,
     ANSWERS,
+    ENDINGS,
     AnsweredWithError,
     Refused,
     Transaction,
-    Transactions,
+    no_chain,
 )
 
-PARSE, BIND, DESCRIBE, EXECUTE, SYNC = b"PBDES"
-FLUSH, SYNCED, PARSED = (messages.message(kind) for kind in (b"H", b"S", b"1"))
-ENDINGS = (Kind.COMMIT, Kind.ROLLBACK)
-# The one message that ends PostgreSQL's answer to each message of the extended protocol.
-ACKNOWLEDGEMENTS = frozenset(b"123") | {ROWS, NO_DATA, COMPLETE, EMPTY, SUSPENDED}
+PARSE, BIND, DESCRIBE, EXECUTE, SYNC, CLOSE = b"PBDESC"
+STATEMENT_KIND = b"S"[0]
+ALL_ROWS = b"\0\0\0\0"
+FLUSH = messages.message(b"H")
 BARE_READ = Statement("", Kind.READ)
+MALFORMED = Refusal("08P01", "invalid string in message")
 
 
 @dataclass(slots=True, eq=False)
-class Extended(Transactions):
+class Extended(Contention):
     _skipping: bool = False  # to the next Sync, after an error
-    # By name: the verdict, and the types of the parameters as they were sent.
-    _prepared: dict[str, tuple[Statement, bytes]] = field(default_factory=dict)
-    _portals: dict[str, Statement] = field(default_factory=dict)
+    _swallowed: bool = False  # a Sync came while a COPY took in rows
+    _names: Names = field(default_factory=Names)
+    # Of the exchange that ended last: how many of the client's messages PostgreSQL has
+    # acknowledged, and whether there was an error.
+    _acknowledged_count: int = 0
+    _failed: bool = False
 
-    def _extended(self, batch: list[bytes], end: bytes) -> Task:
+    def _extended(self, batch: list[bytes], *, synced: bool) -> Task:
         """The messages up to a Sync (or Flush); after an error they are skipped to Sync."""
-        synced = end[0] == SYNC
         try:
             self._check_struck()
-            if synced and not self._skipping and self._all_plain(batch):
-                self._check(BARE_READ)
-                yield Exchange(b"".join(batch) + end, EVERYTHING)
-                self._synced()
+            if synced and self._all_plain(batch):
+                yield from self._pass_on(batch)
                 return
-            if not self._skipping:
-                yield from self._in_groups(batch)
+            yield from self._in_groups(batch)
         except Refused as error:
             self._skipping = True
             yield from self._refuse(error.refusal)
+        except MalformedMessageError:
+            self._skipping = True
+            yield from self._refuse(MALFORMED)
         except UpstreamError as error:
             self._skipping = True
             yield from self._refuse(self._verdict_on(error))
         except AnsweredWithError:
             self._skipping = True
-        if synced:
-            yield from self._sync(end)
+            yield from self._abort()
+        if synced and not self._swallowed:
+            yield from self._sync()
+        self._swallowed = False
 
-    def _sync(self, end: bytes) -> Task:
+    def _sync(self) -> Task:
         if self._txn.opened and not self._txn.explicit:
-            with suppress(AnsweredWithError):  # a conflict is the answer to Sync
+            try:
                 yield from self._end("ROLLBACK" if self._skipping else "COMMIT")
-        answer = yield Exchange(end)
+            except AnsweredWithError:  # a conflict is the answer to Sync
+                yield from self._abort()
+        answer = yield RESYNC
         if (error := error_in(answer)) is not None:
             self._show_error(error)
         self._synced()
@@ -83,197 +92,243 @@ class Extended(Transactions):
         self._skipping = False
         if self._status == "I" and not self._txn.explicit:
             self._txn = Transaction()
+            self._names.portals.clear()
         self._to_client.append(messages.ready(self._shown_status()))
+
+    # Batches that no rule touches
 
     def _all_plain(self, batch: list[bytes]) -> bool:
         """Whether no rule touches the batch, so that it may go through as it came."""
-        if self._txn.opened or self._aside:
+        if self._txn.opened or self._aside or not self._unhindered():
             return False
-        for whole in batch:
-            kind = whole[0]
-            if kind == PARSE:
-                name, statement, rest = self._judged(whole)
-                unchanged = whole.endswith(statement.sql.encode() + b"\0", 0, rest)
-                if not (statement.plain and unchanged):
-                    return False
-                self._prepared[name] = statement, whole[rest:]
-            elif kind == BIND:
-                self._bind(whole)
-            elif kind == EXECUTE and not self._portal(whole).plain:
+        plain = all(self._plain(whole) for whole in batch)
+        if not plain:
+            self._names.take_back()
+        return plain
+
+    def _plain(self, whole: bytes) -> bool:
+        kind, names = whole[0], self._names
+        kept: Prepared | Portal | None
+        if kind == PARSE:
+            name, sql, rest = self._parts(whole)
+            statement = self._judged(sql)
+            if not statement.plain or statement.sql != sql:
                 return False
+            names.parse(name, Prepared(statement, whole[rest:]))
+        elif kind == BIND:
+            portal, name, rest = self._parts(whole)
+            names.bind(portal, name, whole[rest:])
+            return bool(name) or names.statements.get("") is names.unnamed
+        elif kind == EXECUTE:
+            names.other()
+            found = names.portals.get(messages.cstring(whole, 5)[0])
+            if found is not None:
+                return found.alive and found.prepared.statement.plain
+        else:
+            kept = self._named(whole)
+            if isinstance(kept, Portal):
+                return kept.alive
+            return kept is None or self._has(kept, whole)
         return True
+
+    def _named(self, whole: bytes) -> Prepared | Portal | None:
+        """What a Describe shows or a Close ends, which is entered."""
+        name, names = messages.cstring(whole, 6)[0], self._names
+        if whole[0] == CLOSE:
+            names.close(whole[5], name)
+            return None
+        names.other()
+        if whole[5] == STATEMENT_KIND:
+            return names.statements.get(name)
+        return names.portals.get(name)
+
+    def _has(self, prepared: Prepared, describe: bytes) -> bool:
+        """Whether PostgreSQL still has what is to be described under its name."""
+        return describe[6] != 0 or prepared is self._names.unnamed
+
+    def _pass_on(self, batch: list[bytes]) -> Task:
+        if any(whole[0] == EXECUTE for whole in batch):
+            self._check(BARE_READ)
+        yield Exchange(b"".join(batch) + RESYNC.send, EVERYTHING)
+        if self._failed:
+            self._names.settle(self._acknowledged_count)
+            yield from self._abort()
+        else:
+            self._names.keep()
+        self._synced()
+
+    # Message by message
 
     def _in_groups(self, batch: list[bytes]) -> Task:
         """Each Execute is one exchange, with the messages before it that prepare it."""
-        group: list[bytes] = []
+        group: list[Unit] = []
         for whole in batch:
-            kind = whole[0]
             try:
-                if kind == PARSE:
-                    whole = self._parse(whole)
-                elif kind == BIND:
-                    self._bind(whole)
-                elif kind == EXECUTE:
-                    self._admit(self._portal(whole))
-            except Refused:
-                yield from self._acknowledged(group, BARE_READ)
+                unit = self._unit(whole)
+            except (Refused, MalformedMessageError):
+                yield from self._acknowledged(group)
                 raise
-            group.append(whole)
-            if kind == EXECUTE:
-                yield from self._execute(group, self._portal(whole))
+            group.append(unit)
+            if whole[0] == EXECUTE:
+                yield from self._execute(group)
                 group = []
-        described = next((self._described(m) for m in group if m[0] == DESCRIBE), None)
-        yield from self._acknowledged(group, described or BARE_READ)
+        yield from self._acknowledged(group)
 
-    def _acknowledged(self, group: list[bytes], statement: Statement) -> Task:
+    def _unit(self, whole: bytes) -> Unit:
+        kind, names = whole[0], self._names
+        if kind == PARSE:
+            return self._parse(whole)
+        if kind == BIND:
+            portal, name, rest = self._parts(whole)
+            source = names.statements.get(name)
+            self._raise_lost(source.statement if source else BARE_READ)
+            return Unit(whole, portal=names.bind(portal, name, whole[rest:]))
+        if kind == EXECUTE:
+            found = names.portals.get(messages.cstring(whole, 5)[0])
+            if found is not None:
+                self._admit(found)
+            names.other()
+            return Unit(whole, portal=found)
+        kept = self._named(whole)
+        if isinstance(kept, Portal):
+            return Unit(whole, portal=kept)
+        return Unit(whole, kept)
+
+    @staticmethod
+    def _parts(whole: bytes) -> tuple[str, str, int]:
+        """The two texts that a Parse or a Bind begins with, and where its rest begins."""
+        first, at = messages.cstring(whole, 5)
+        second, rest = messages.cstring(whole, at)
+        return first, second, rest
+
+    def _text(self, prepared: Prepared) -> str:
+        return self._led(prepared.statement)
+
+    @staticmethod
+    def _judged(sql: str) -> Statement:
+        found = judge(sql)
+        # PostgreSQL itself words its refusal of several statements in one Parse.
+        return found[0] if len(found) == 1 else Statement(sql, Kind.READ)
+
+    def _parse(self, whole: bytes) -> Unit:
+        name, sql, rest = self._parts(whole)
+        statement = self._judged(sql)
+        self._raise_lost(statement)
+        self._raise_refusal(statement)
+        prepared = Prepared(statement, whole[rest:])
+        self._names.parse(name, prepared)
+        text = messages.cstrings(name, statement.sql) + prepared.types
+        return Unit(messages.message(b"P", text), prepared=prepared)
+
+    def _admit(self, portal: Portal) -> None:
+        statement = portal.prepared.statement
+        if statement.kind not in ENDINGS:
+            if self._aborted:
+                raise Refused(ABORTED)
+            if not portal.started:
+                self._check(statement)
+
+    def _acknowledged(self, group: list[Unit]) -> Task:
         if not group:
             return
-        answer = yield Exchange(
-            b"".join(group) + FLUSH,
-            EVERYTHING - {ERROR},
-            ACKNOWLEDGEMENTS,
-            len(group),
-            self._replacements(statement),
+        described = next((u for u in group if u.whole[0] == DESCRIBE), None)
+        answer = yield from self._send_group(
+            group, EVERYTHING - {ERROR}, self._replacements(described)
         )
         if (error := error_in(answer)) is not None:
             self._show_error(error)
             raise AnsweredWithError
 
     @staticmethod
-    def _replacements(statement: Statement) -> Mapping[int, bytes]:
-        if statement.submits:
+    def _replacements(unit: Unit | None) -> Mapping[int, bytes]:
+        if unit is None:
+            return {}
+        prepared = unit.prepared or (unit.portal and unit.portal.prepared)
+        if prepared and prepared.statement.submits:
             column = messages.text_column("job_id")
             return {NO_DATA: column, ROWS: column, ROW: b""}
-        if statement.discard_rows:
+        if prepared and prepared.statement.discard_rows:
             return {ROWS: messages.message(b"n"), ROW: b""}
         return {}
 
-    def _described(self, whole: bytes) -> Statement | None:
-        name = messages.cstring(whole, 6)[0]
-        if whole[5] == b"S"[0]:
-            return self._prepared.get(name, (None, b""))[0]
-        return self._portals.get(name)
+    # Execute
 
-    def _portal(self, whole: bytes) -> Statement:
-        return self._portals.get(messages.cstring(whole, 5)[0], BARE_READ)
-
-    def _bind(self, whole: bytes) -> None:
-        portal, at = messages.cstring(whole, 5)
-        name, _ = messages.cstring(whole, at)
-        self._portals[portal] = self._prepared.get(name, (BARE_READ, b""))[0]
-
-    @staticmethod
-    def _judged(whole: bytes) -> tuple[str, Statement, int]:
-        """The name, the statement and where the parameter types begin in a Parse."""
-        name, at = messages.cstring(whole, 5)
-        sql, rest = messages.cstring(whole, at)
-        found = judge(sql)
-        # PostgreSQL itself words its refusal of several statements in one Parse.
-        return name, found[0] if len(found) == 1 else Statement(sql, Kind.READ), rest
-
-    def _parse(self, whole: bytes) -> bytes:
-        name, statement, rest = self._judged(whole)
-        aborted = self._txn.failed or self._status == "E"
-        if aborted and statement.kind not in ENDINGS:
-            raise Refused(ABORTED)
-        if statement.refusal:
-            raise Refused(statement.refusal)
-        self._prepared[name] = statement, whole[rest:]
-        return messages.message(
-            b"P", messages.cstrings(name, statement.sql) + whole[rest:]
-        )
-
-    def _admit(self, statement: Statement) -> None:
-        if statement.kind not in ENDINGS:
-            self._check(statement)
-
-    def _execute(self, group: list[bytes], statement: Statement) -> Task:
-        ends = statement.kind in ENDINGS
-        if ends and self._txn.failed:
-            yield from self._acknowledged(group[:-1], statement)
-            self._over(committed=False)
-            self._to_client.append(messages.complete("ROLLBACK"))
+    def _execute(self, group: list[Unit]) -> Task:
+        portal = group[-1].portal
+        if portal is None:
+            yield from self._acknowledged(group)
             return
-        if statement.kind is Kind.COMMIT:
-            yield from self._settle()
-        yield from self._await_job(statement)
-        bound = any(whole[0] == BIND for whole in group)
-        if bound and self._contends(statement) and not ends:
-            yield from self._guard(statement)
+        statement, fresh = portal.prepared.statement, not portal.started
+        ends = statement.kind in ENDINGS
+        if fresh and not self._aborted:
+            if ends:
+                yield from self._acknowledged(group[:-1])
+                group = group[-1:]
+            yield from self._prepare(statement)
+        contends = fresh and not ends and not self._aborted
+        self._partial = group[-1].whole[-4:] != ALL_ROWS
+        if contends and self._contends(statement):
             answer = yield from self._contend(
                 statement, lambda again: self._send_group(group, again=again)
             )
-            self._relay(statement, answer)
-        elif bound and ends:
-            answer = yield from self._send_group(group, again=False)
-            self._relay(statement, answer)
+            self._relay(group[-1], answer)
         else:
-            answer = yield Exchange(
-                b"".join(group) + FLUSH,
-                EVERYTHING - ANSWERS,
-                ACKNOWLEDGEMENTS,
-                len(group),
-                self._replacements(statement),
+            answer = yield from self._send_group(
+                group, EVERYTHING - ANSWERS, self._replacements(group[-1])
             )
+        portal.started = True
+        if not fresh:
+            self._measured = 0  # its rows are counted already
         if ends:
-            committed = statement.kind is Kind.COMMIT and self._status == "T"
-            self._over(committed=committed and error_in(answer) is None)
+            self._names.portals.clear()
+            self._ended(statement, answer)
         yield from self._answered(statement, answer, describe=False)
-        if statement.kind is Kind.BEGIN:
-            self._txn.explicit, self._txn.started = True, self.clock()
+        if statement.deallocates is not None:
+            self._names.deallocate(statement.deallocates)
         if ends or statement.kind is Kind.BEGIN:
-            yield Exchange(SYNCED)  # to know in what state the next one begins
+            yield RESYNC  # to know in what state the next one begins
+            self._begun()
 
-    def _relay(self, statement: Statement, answer: Sequence[bytes]) -> None:
-        replace = self._replacements(statement)
+    def _prepare(self, statement: Statement) -> Task:
+        """What precedes the statement, and may refuse it."""
+        if statement.chains and not self._txn.explicit:
+            raise Refused(no_chain(statement))
+        if statement.kind is Kind.COMMIT:
+            yield from self._settle()
+        yield from self._await_job(statement)
+        yield from self._guard(statement)
+
+    def _relay(self, unit: Unit, answer: Sequence[bytes]) -> None:
+        replace = self._replacements(unit)
         for whole in answer:
             if whole[0] not in ANSWERS:
                 self._to_client.append(replace.get(whole[0], whole))
 
-    def _send_group(self, group: list[bytes], *, again: bool) -> Steps[list[bytes]]:
-        """The client's messages, but each Bind is to a Parse of its own.
-
-        Requests of the session lie between the client's Parse and its Bind, and names
-        may mean other tables by now. What is said ``again`` must not prepare a name twice.
-        """
-        parts: list[
-            tuple[bytes, bool]
-        ] = []  # what is sent, whether its answer is shown
-        for whole in group:
-            if whole[0] == BIND:
-                parts += self._fresh_bind(whole)
-            elif whole[0] == PARSE and again and whole[5]:
-                parts.append((b"", True))
-            else:
-                parts.append((whole, True))
-        count = sum(1 for send, _ in parts if send)
-        send = b"".join(send for send, _ in parts) + FLUSH
-        answer = yield Exchange(send, until=ACKNOWLEDGEMENTS, count=count)
-        if error_in(answer) is not None:
-            yield Exchange(SYNCED)
-        return list(self._shown(parts, answer))
-
-    def _fresh_bind(self, whole: bytes) -> list[tuple[bytes, bool]]:
-        portal, at = messages.cstring(whole, 5)
-        name, rest = messages.cstring(whole, at)
-        if name not in self._prepared:
-            return [(whole, True)]  # PostgreSQL words the error
-        statement, types = self._prepared[name]
-        parse = messages.cstrings("", self._led(statement)) + types
-        bind = messages.cstrings(portal, "") + whole[rest:]
-        return [
-            (messages.message(b"P", parse), False),
-            (messages.message(b"B", bind), True),
-        ]
-
-    @staticmethod
-    def _shown(
-        parts: Sequence[tuple[bytes, bool]], answer: Sequence[bytes]
-    ) -> Iterator[bytes]:
-        left = deque(parts)
-        for whole in answer:
-            while left and not left[0][0]:
-                left.popleft()
-                yield PARSED
-            if whole[0] not in ACKNOWLEDGEMENTS or left.popleft()[1]:
-                yield whole
+    def _send_group(
+        self,
+        group: Sequence[Unit],
+        relay: frozenset[int] = NOTHING,
+        replace: Mapping[int, bytes] | None = None,
+        *,
+        again: bool = False,
+    ) -> Steps[list[bytes]]:
+        """The client's messages, with what makes their names right."""
+        repairs = Repairs(self._names.unnamed, self._text, again)
+        repairs.add(group)
+        self._names.unnamed = repairs.known
+        answer = yield Exchange(
+            b"".join(repairs.parts) + FLUSH,
+            relay,
+            ACKNOWLEDGEMENTS,
+            len(repairs.parts),
+            replace or {},
+            frozenset(repairs.hidden),
+        )
+        if self._failed:
+            self._names.settle(self._acknowledged_count)
+        else:
+            self._names.keep()
+            for unit in group:
+                if unit.portal is not None:
+                    unit.portal.alive = True
+        return answer

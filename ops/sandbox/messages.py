@@ -7,10 +7,15 @@ from collections.abc import Iterator
 MAX_MESSAGE = 10 * 1024 * 1024
 MAX_STARTUP = 64 * 1024  # a token of temporary credentials has a few KiB
 TEXT_OID = 25
+KEEP = "surrogateescape"  # bytes that are no UTF-8 come out as they went in
 
 
 class OversizedMessageError(Exception):
     """A message longer than DSQL takes."""
+
+
+class MalformedMessageError(Exception):
+    """A text in a message has no end."""
 
 
 class Framer:
@@ -40,13 +45,15 @@ def message(kind: bytes, payload: bytes = b"") -> bytes:
 
 
 def cstrings(*texts: str) -> bytes:
-    return b"".join(text.encode() + b"\0" for text in texts)
+    return b"".join(text.encode(errors=KEEP) + b"\0" for text in texts)
 
 
 def cstring(payload: bytes, at: int = 0) -> tuple[str, int]:
-    """The text at ``at`` and where the next field begins."""
-    end = payload.index(0, at)
-    return payload[at:end].decode(errors="replace"), end + 1
+    """The text at ``at`` and where the next field begins. Raises MalformedMessageError."""
+    end = payload.find(0, at)
+    if end < 0:
+        raise MalformedMessageError
+    return payload[at:end].decode(errors=KEEP), end + 1
 
 
 def startup_parameters(payload: bytes) -> dict[str, str]:
@@ -106,7 +113,7 @@ def text_column(name: str) -> bytes:
 
 
 def text_row(value: str) -> bytes:
-    encoded = value.encode()
+    encoded = value.encode(errors=KEEP)
     return message(b"D", struct.pack("!hi", 1, len(encoded)) + encoded)
 
 
@@ -116,6 +123,6 @@ def row_values(whole: bytes) -> list[str]:
     for _ in range(int.from_bytes(whole[5:7], "big")):
         length = int.from_bytes(whole[at : at + 4], "big", signed=True)
         at += 4
-        values.append(whole[at : at + max(length, 0)].decode())
+        values.append(whole[at : at + max(length, 0)].decode(errors=KEEP))
         at += max(length, 0)
     return values

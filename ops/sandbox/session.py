@@ -10,33 +10,42 @@ The layers below: transactions.py, and extended.py for one of the two protocols.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ops.sandbox import conflicts, messages
 from ops.sandbox.exchanges import (
+    ACKNOWLEDGEMENTS,
     COMPLETE,
     ERROR,
     EVERYTHING,
+    NOTICE,
     PARAMETER,
+    PAUSE,
     READY,
+    RESYNC,
     ROW,
     ROWS,
     Exchange,
     Steps,
     Task,
     UpstreamError,
+    error_in,
 )
-from ops.sandbox.extended import ENDINGS, EXECUTE, Extended
-from ops.sandbox.messages import Framer, OversizedMessageError
+from ops.sandbox.extended import EXECUTE, MALFORMED, PARSE, Extended
+from ops.sandbox.messages import Framer, MalformedMessageError, OversizedMessageError
 from ops.sandbox.rules import Kind, Refusal, Statement, judge
 from ops.sandbox.transactions import (
     ANSWERS,
-    PAUSE,
+    ENDINGS,
+    SYNTAX_ERROR,
     UNAVAILABLE,
     AnsweredWithError,
     Refused,
+    no_chain,
 )
 
+FUNCTION_CALL = Refusal("0A000", "unsupported protocol message")
 UNTIL_COMPLETE = EVERYTHING - {COMPLETE, ERROR}
 
 
@@ -61,6 +70,9 @@ class Session(Extended):
     _exchange: Exchange | None = None
     _collected: list[bytes] = field(default_factory=list)
     _awaited: int = 0
+    _out_of_sync: bool = False  # PostgreSQL skips up to a Sync
+    _deferred: Exchange | None = None  # until that is answered
+    _seen: int = 0  # acknowledgements of the exchange under way
 
     def begin(self, startup: bytes) -> None:
         """Log in upstream; PostgreSQL's greeting goes to the client."""
@@ -112,34 +124,51 @@ class Session(Extended):
 
     def _pump(self) -> None:
         if self._task is None and self._asked:
-            if self._txn.explicit and self._status == "T":
+            if (self._txn.explicit or self._txn.opened) and self._status == "T":
                 self._start(self._yield_locks())
             else:
                 self._asked = self._asked_tables = False
         while self._task is None and self._inbox and not self.closed:
-            kind, whole = self._inbox.popleft()
-            if kind == b"X"[0]:
-                self.closed = True
-            elif kind == b"Q"[0]:
-                sql = messages.cstring(whole, 5)[0]
-                self.observe(sql)
-                self._execute_unless_cut(self._simple(sql))
-            elif kind in b"SH":
-                batch, self._batch = self._batch, []
-                task = self._extended(batch, whole)
-                if any(m[0] == EXECUTE for m in batch):
-                    self._execute_unless_cut(task)
-                else:
-                    self._start(task)
-            elif kind in b"PBDEC":
-                if kind == b"P"[0]:
-                    _, at = messages.cstring(whole, 5)
-                    self.observe(messages.cstring(whole, at)[0])
-                self._batch.append(whole)
-            else:
-                refusal = Refusal("0A000", "unsupported protocol message")
-                self._to_client.append(conflicts.refused(refusal))
-                self._to_client.append(messages.ready(self._shown_status()))
+            self._take(*self._inbox.popleft())
+
+    def _take(self, kind: int, whole: bytes) -> None:
+        if kind == b"X"[0]:
+            self.closed = True
+        elif kind == b"S"[0]:
+            self._send_batch(synced=True)
+        elif self._skipping or kind in b"dcf":
+            pass  # as PostgreSQL does: the rows of a COPY that has failed
+        elif kind == b"H"[0]:
+            self._send_batch(synced=False)
+        elif kind in b"PBDEC":
+            if kind == PARSE:
+                self._observe_parse(whole)
+            self._batch.append(whole)
+        elif self._batch:
+            # What comes before a Query is done before it.
+            self._inbox.appendleft((kind, whole))
+            self._send_batch(synced=False)
+        elif kind == b"Q"[0]:
+            self._execute_unless_cut(self._simple(whole))
+        elif kind == b"F"[0]:
+            self._to_client.append(conflicts.refused(FUNCTION_CALL))
+            self._to_client.append(messages.ready(self._shown_status()))
+        else:
+            text = f"invalid frontend message type {kind}"
+            self._to_client.append(messages.error("08P01", text, severity="FATAL"))
+            self.closed = True
+
+    def _observe_parse(self, whole: bytes) -> None:
+        with suppress(MalformedMessageError):
+            self.observe(self._parts(whole)[1])
+
+    def _send_batch(self, *, synced: bool) -> None:
+        batch, self._batch = self._batch, []
+        task = self._extended([] if self._skipping else batch, synced=synced)
+        if any(whole[0] == EXECUTE for whole in batch):
+            self._execute_unless_cut(task)
+        else:
+            self._start(task)
 
     def _execute_unless_cut(self, task: Task) -> None:
         """Faults strike before a statement, or when it was executed and not answered."""
@@ -172,14 +201,29 @@ class Session(Extended):
         task = self._task
         if task is None:
             return
-        try:
-            exchange = next(task) if collected is None else task.send(collected)
-        except StopIteration:
-            self._task = self._exchange = None
-            self._executed()
-            return
+        if self._deferred is not None:  # the Sync before it has been answered
+            exchange, self._deferred = self._deferred, None
+        else:
+            try:
+                exchange = next(task) if collected is None else task.send(collected)
+            except StopIteration:
+                self._task = self._exchange = None
+                self._executed()
+                return
+        if self._out_of_sync and exchange.count:
+            self._out_of_sync = False
+            if exchange is not RESYNC:
+                self._deferred, exchange = exchange, RESYNC
+        self._send(exchange)
+
+    def _send(self, exchange: Exchange) -> None:
         self._exchange, self._collected = exchange, []
         self._awaited = exchange.count
+        if self._deferred is None:
+            self._seen = self._acknowledged_count = 0
+            self._failed = False
+        if exchange.send[:1] == b"Q":
+            self._names.queried()
         self._to_server.append(exchange.send)
 
     def _from_server(self, kind: int, whole: bytes) -> None:
@@ -189,18 +233,34 @@ class Session(Extended):
         if exchange is None:
             self._to_client.append(whole)  # a notice, or FATAL when PostgreSQL stops
             return
-        if kind in exchange.replace:
-            self._to_client.append(exchange.replace[kind])
-        elif kind in exchange.relay:
-            self._to_client.append(self._translated(whole) if kind == ERROR else whole)
-        else:
-            self._collected.append(whole)
+        if kind == ERROR:
+            self._failed = True
+        if not self._is_hidden(exchange, kind):
+            if kind in exchange.replace:
+                self._to_client.append(exchange.replace[kind])
+            elif kind in exchange.relay:
+                self._to_client.append(
+                    self._translated(whole) if kind == ERROR else whole
+                )
+            else:
+                self._collected.append(whole)
         if kind in exchange.until:
             self._awaited -= 1
-        if (self._awaited == 0 and exchange is not PAUSE) or (
-            kind == ERROR and READY not in exchange.until
-        ):
+        if kind == ERROR and READY not in exchange.until:
+            self._out_of_sync = True
             self._step(self._collected)
+        elif self._awaited == 0 and exchange.count:
+            self._step(self._collected)
+
+    def _is_hidden(self, exchange: Exchange, kind: int) -> bool:
+        """Count an acknowledgement; whether it is of a message that the client did not send."""
+        if kind not in ACKNOWLEDGEMENTS:
+            return False
+        seen, self._seen = self._seen, self._seen + 1
+        if seen in exchange.hidden:
+            return True
+        self._acknowledged_count += 1
+        return False
 
     def _log_in(self, startup: bytes) -> Task:
         greeting = yield Exchange(startup, until=frozenset({READY, ERROR}))
@@ -213,8 +273,21 @@ class Session(Extended):
         if greeting[-1][0] == ERROR or self.faults.cuts_after_login():
             self.closed = True
 
-    def _simple(self, sql: str) -> Task:
+    def _simple(self, whole: bytes) -> Task:
+        try:
+            sql = messages.cstring(whole, 5)[0]
+        except MalformedMessageError:
+            yield from self._refuse(MALFORMED)
+        else:
+            yield from self._query(sql)
+        if self._status == "I":
+            self._names.portals.clear()
+        self._to_client.append(messages.ready(self._shown_status()))
+
+    def _query(self, sql: str) -> Task:
+        self.observe(sql)
         statements = judge(sql)
+        self._names.query()
         if self._struck is not None:
             yield from self._run_all(statements)
         elif len(statements) == 1 and self._passes(statements[0], sql):
@@ -224,14 +297,14 @@ class Session(Extended):
             yield Exchange(messages.query(""), EVERYTHING)
         else:
             yield from self._run_all(statements)
-        self._to_client.append(messages.ready(self._shown_status()))
 
     def _passes(self, statement: Statement, sql: str) -> bool:
         """A read that needs no rule of the transaction goes through as it came."""
+        txn = self._txn
         return (
             statement.plain
             and statement.sql == sql
-            and not self._txn.explicit
+            and not (txn.explicit or txn.opened)
             and self._catalog in (None, self.peers.catalog)
         )
 
@@ -247,12 +320,19 @@ class Session(Extended):
         except UpstreamError as error:
             yield from self._refuse(self._verdict_on(error))
         except AnsweredWithError:
-            if not self._txn.explicit and self._status != "I":
-                yield from self._end("ROLLBACK")
+            if self._txn.explicit or self._status != "I":
+                yield from self._abort()
 
     def _run(self, statement: Statement) -> Task:
-        if (yield from self._ends_transaction(statement)):
+        if statement.unparsed:
+            yield from self._word_error(statement)
+        if statement.kind in ENDINGS and statement.refusal is None:
+            yield from self._finish(statement)
             return
+        if self._aborted:
+            self._raise_refusal(statement)
+            yield Exchange(messages.query(statement.sql), EVERYTHING)
+            raise AnsweredWithError
         self._check(statement)
         if statement.kind is Kind.BEGIN:
             yield from self._begin(statement)
@@ -260,6 +340,7 @@ class Session(Extended):
         yield from self._await_job(statement)
         yield from self._guard(statement)
         hidden = frozenset({ROWS, ROW} if statement.discard_rows else ())
+        self._partial = False
         if self._contends(statement):
             answer = yield from self._contend(
                 statement, lambda _: self._send_text(statement)
@@ -271,27 +352,41 @@ class Session(Extended):
             relay = UNTIL_COMPLETE - hidden
             answer = yield Exchange(messages.query(statement.sql), relay)
         yield from self._answered(statement, answer, describe=True)
+        if statement.deallocates is not None:
+            self._names.deallocate(statement.deallocates)
+
+    def _word_error(self, statement: Statement) -> Task:
+        """Have PostgreSQL word a syntax error, by a message that runs nothing."""
+        parse = messages.cstrings("", statement.sql) + b"\0\0"
+        send = messages.message(b"P", parse) + RESYNC.send
+        yield Exchange(send, frozenset({ERROR}))
+        if self._failed:
+            raise AnsweredWithError
+        raise Refused(SYNTAX_ERROR)
 
     def _send_text(self, statement: Statement) -> Steps[list[bytes]]:
         answer = yield Exchange(messages.query(self._led(statement)))
         return answer
 
     def _begin(self, statement: Statement) -> Task:
-        if self._status == "I":
-            yield Exchange(messages.query(statement.sql))
-        self._txn.explicit, self._txn.started = True, self.clock()
-        self._to_client.append(messages.complete("BEGIN"))
+        relay = EVERYTHING - {ERROR}
+        if self._txn.opened and not self._txn.explicit:
+            relay -= {
+                NOTICE
+            }  # that there is a transaction, which the client did not begin
+        answer = yield Exchange(messages.query(statement.sql), relay)
+        if (error := error_in(answer)) is not None:
+            self._show_error(error)
+            raise AnsweredWithError
+        self._begun()
 
-    def _ends_transaction(self, statement: Statement) -> Steps[bool]:
-        if statement.refusal or statement.kind not in ENDINGS:
-            return False
-        if self._txn.failed:
-            self._to_client.append(messages.complete("ROLLBACK"))
-            self._over(committed=False)
-            return True
-        if statement.kind is Kind.COMMIT:
+    def _finish(self, statement: Statement) -> Task:
+        if statement.chains and not self._txn.explicit:
+            raise Refused(no_chain(statement))
+        if statement.kind is Kind.COMMIT and not self._aborted:
             yield from self._settle()
         answer = yield Exchange(messages.query(statement.sql))
         self._to_client += [m for m in answer if m[0] not in (ERROR, READY)]
-        yield from self._ended(statement, answer)
-        return True
+        self._names.portals.clear()
+        self._ended(statement, answer)
+        self._begun()

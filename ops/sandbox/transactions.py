@@ -1,10 +1,9 @@
-"""One session's transaction: what DSQL's rules remember of it, and how it ends.
+"""One session's transaction: what DSQL's rules remember of it.
 
-Whatever the protocol, a statement is checked here before it runs, kept apart from other
-transactions while it does, and counted afterwards.
+Whatever the protocol, a statement is checked here before it runs, and counted afterwards.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ops.sandbox import conflicts, messages
@@ -13,22 +12,19 @@ from ops.sandbox.exchanges import (
     COMPLETE,
     EMPTY,
     ERROR,
+    PAUSE,
     SUSPENDED,
     Exchange,
-    Steps,
     Task,
     UpstreamError,
     ask,
-    error_in,
     rows,
 )
 from ops.sandbox.faults import ClientFaults, Faults
-from ops.sandbox.rules import Kind, Refusal, Statement, relations, with_shadows
+from ops.sandbox.rules import Kind, Refusal, Statement
 
 MAX_ROWS = 3000
 MAX_AGE = 300  # seconds a transaction may last
-# How often a statement is repeated while the sessions in its way step aside.
-ATTEMPTS = 100
 ABORTED = Refusal(
     "25P02",
     "current transaction is aborted, commands ignored until end of transaction block",
@@ -41,12 +37,16 @@ UNAVAILABLE = Refusal("XX000", "server unavailable")
 KEY_TOO_LARGE = Refusal("54000", "key size too large")
 # Errors of statements that nobody repeats: a reader stands only before a DDL's lock.
 TRANSLATED = {"40001": OC000, "40P01": OC000, BLOCKED: OC001}
-COUNTED = {"INSERT", "UPDATE", "DELETE"}
-CHANGES = (Kind.LOCK, Kind.WRITE, Kind.DDL)
-TOUCHING = (Kind.READ, *CHANGES)  # statements that read the catalog
-NO_PRIVILEGE = "42501"
+COUNTED = {"INSERT", "UPDATE", "DELETE", "COPY"}
+ENDINGS = (Kind.COMMIT, Kind.ROLLBACK)
+# Statements that read the catalog.
+TOUCHING = (Kind.READ, Kind.LOCK, Kind.WRITE, Kind.DDL)
+# A table that cannot be copied aside: no right to read it, or two of one name.
+CONFLICTS_AT_ONCE = {"42501", "42P07"}
 ANSWERS = frozenset({COMPLETE, ERROR, EMPTY, SUSPENDED})
-PAUSE = Exchange(b"", count=0)
+# Leaves PostgreSQL in an aborted block that holds no lock; words its later refusals.
+FAIL = Exchange(messages.query("ROLLBACK; BEGIN; ROLLBACK TO SAVEPOINT aborted"))
+SYNTAX_ERROR = Refusal("42601", "syntax error")
 
 
 @dataclass(slots=True)
@@ -54,9 +54,8 @@ class Transaction:
     """What the rules must remember of the open transaction."""
 
     ddl: bool = False
-    writes: bool = False
+    wrote: bool = False
     rows: int = 0
-    failed: bool = False
     explicit: bool = False
     opened: bool = False  # begun by the session for an autocommit statement
     started: float = 0.0
@@ -65,6 +64,11 @@ class Transaction:
     footprint: Footprint | None = None  # of what it changed and locked
     jobs: list[str] = field(default_factory=list)  # that begin when it commits
     constraints: list[str] = field(default_factory=list)  # its SET CONSTRAINTS
+
+
+def no_chain(statement: Statement) -> Refusal:
+    text = f"{statement.kind.name} AND CHAIN can only be used in transaction blocks"
+    return Refusal("25P01", text)
 
 
 class Refused(Exception):
@@ -87,6 +91,8 @@ class Transactions(Peer):
     _status: str = "I"  # PostgreSQL's, of its last ReadyForQuery
     _txn: Transaction = field(default_factory=Transaction)
     _committed: bool = False  # by the statement under way
+    # Rows that it wrote; None when its tag says so.
+    _measured: int | None = None
     _struck: Refusal | None = None  # how a fault refuses the statement under way
     _to_client: list[bytes] = field(default_factory=list)
     _catalog: int | None = None  # Peers.catalog as this session's cache has it
@@ -100,34 +106,56 @@ class Transactions(Peer):
         if refusal is not None:
             raise Refused(refusal)
 
+    @property
+    def _aborted(self) -> bool:
+        """Whether an error has ended the block; PostgreSQL refuses all but its end."""
+        return self._status == "E" and self._txn.lost is None
+
+    def _unhindered(self) -> bool:
+        """Whether a statement that only reads would pass its check."""
+        fresh = self._catalog is None or self._catalog == self.peers.catalog
+        return fresh and self._status != "E" and self._age() <= MAX_AGE
+
+    def _age(self) -> float:
+        return self.clock() - self._txn.started if self._txn.explicit else 0.0
+
+    def _raise_lost(self, statement: Statement) -> None:
+        if self._txn.lost is not None and statement.kind not in ENDINGS:
+            self._catalog = self.peers.catalog
+            raise Refused(self._txn.lost)
+
+    def _raise_refusal(self, statement: Statement) -> None:
+        refusal = statement.refusal
+        if refusal is not None and self._aborted:
+            raise Refused(refusal if refusal.sqlstate == "42601" else ABORTED)
+        if refusal is not None:
+            raise Refused(refusal)
+
     def _check(self, statement: Statement) -> None:
         txn = self._txn
-        if txn.failed or self._status == "E":
-            raise Refused(ABORTED)
-        if txn.explicit and self.clock() - txn.started > MAX_AGE:
-            age = int(self.clock() - txn.started)
-            detail = f"Current transaction age {age}s exceeds {MAX_AGE}s"
+        self._raise_lost(statement)
+        if self._age() > MAX_AGE:
+            detail = f"Current transaction age {int(self._age())}s exceeds {MAX_AGE}s"
             text = f"transaction age limit of {MAX_AGE}s exceeded"
             raise Refused(Refusal("54000", text, detail))
-        if statement.refusal:
-            raise Refused(statement.refusal)
+        self._raise_refusal(statement)
+        if statement.unparsed:
+            raise Refused(SYNTAX_ERROR)
         if statement.kind in TOUCHING:
             self._check_catalog()
             txn.since = self.peers.commits if txn.since is None else txn.since
         if statement.kind is Kind.DDL:
-            if txn.ddl or txn.writes:
+            if txn.ddl or txn.wrote:
                 raise Refused(TWO_DDL if txn.ddl else DDL_AND_DML)
             txn.ddl = True
         elif statement.kind is Kind.WRITE:
             if txn.ddl:
                 raise Refused(DDL_AND_DML)
-            txn.writes = True
+            txn.wrote = True
 
     def _check_catalog(self) -> None:
         """Fail once after a change; what a session has not cached cannot be old."""
         seen, self._catalog = self._catalog, self.peers.catalog
-        if self._txn.lost is not None:
-            raise Refused(self._txn.lost)
         if seen is not None and seen != self._catalog:
             raise Refused(OC001)
 
@@ -163,6 +191,8 @@ class Transactions(Peer):
         if last[0] == ERROR:
             self._show_error(last)
             raise AnsweredWithError
+        if last[0] == SUSPENDED:
+            self._count("")
         if last[0] == COMPLETE:
             tag = messages.cstring(last, 5)[0]
             self._count(tag)
@@ -175,10 +205,12 @@ class Transactions(Peer):
 
     def _count(self, tag: str) -> None:
         verb, _, count = tag.rpartition(" ")
-        if verb.split(" ")[0] in COUNTED and count.isdigit():
-            self._txn.rows += int(count)
-            if self._txn.rows > MAX_ROWS:
-                raise Refused(TOO_MANY_ROWS)
+        counted = verb.split(" ")[0] in COUNTED and count.isdigit()
+        named, measured = int(count) if counted else 0, self._measured
+        self._txn.rows += named if measured is None else measured
+        self._measured = None
+        if self._txn.rows > MAX_ROWS:
+            raise Refused(TOO_MANY_ROWS)
 
     def _submit(self, statement: Statement, *, describe: bool) -> Task:
         ((job,),) = rows((yield from ask(f"SELECT {statement.submits}")))
@@ -190,14 +222,21 @@ class Transactions(Peer):
     def _refuse(self, refusal: Refusal) -> Task:
         """Nothing remains upstream; an explicit block stays aborted."""
         self._to_client.append(conflicts.refused(refusal))
-        yield Exchange(messages.query("ROLLBACK"))
-        explicit = self._txn.explicit
-        self._txn = Transaction(failed=explicit, explicit=explicit)
+        yield from self._abort()
+
+    def _abort(self) -> Task:
+        """After an error: free all locks, which PostgreSQL keeps under a savepoint."""
+        explicit, footprint = self._txn.explicit, self._txn.footprint
+        if not explicit:
+            yield Exchange(messages.query("ROLLBACK"))
+        elif self._status != "E" or footprint is not None:
+            yield FAIL
+        self._txn = Transaction(explicit=explicit)
 
     @staticmethod
     def _verdict_on(error: UpstreamError) -> Refusal:
         """What the client hears when the session's own request failed."""
-        if error.sqlstate in RIVALRY or error.sqlstate == NO_PRIVILEGE:
+        if error.sqlstate in RIVALRY | CONFLICTS_AT_ONCE:
             return OC000
         return Refusal("XX000", f"sandbox: {error}")
 
@@ -215,169 +254,4 @@ class Transactions(Peer):
         return conflicts.refused(refusal) if refusal else whole
 
     def _shown_status(self) -> str:
-        if self._txn.failed:
-            return "E"
         return "T" if self._txn.explicit and self._txn.lost else self._status
-
-    # Beside other transactions
-
-    def _contends(self, statement: Statement) -> bool:
-        return statement.kind in CHANGES or self._aside
-
-    @property
-    def _aside(self) -> bool:
-        return self._txn.footprint is not None and self._txn.footprint.aside
-
-    def _led(self, statement: Statement) -> str:
-        footprint = self._txn.footprint
-        if footprint is None or not footprint.aside:
-            return statement.sql
-        return with_shadows(statement.sql, footprint.shadows)
-
-    def _contend(
-        self, statement: Statement, work: Callable[[bool], Steps[list[bytes]]]
-    ) -> Steps[list[bytes]]:
-        """PostgreSQL's answer to a statement, whoever is in its way."""
-        footprint = self._txn.footprint
-        if footprint is None:
-            footprint = Footprint(self._txn.since or 0, self._txn.constraints)
-            self._txn.footprint = footprint
-        if statement.kind in (Kind.LOCK, Kind.WRITE):
-            footprint.texts.append(statement.sql)
-        for attempt in range(ATTEMPTS):
-            if footprint.aside:
-                yield from conflicts.shadow_more(footprint)
-            begin = self._status == "I"
-            self._txn.opened = self._txn.opened or begin
-            yield from conflicts.save(footprint, begin=begin)
-            answer = yield from work(attempt > 0)
-            error = error_in(answer)
-            if error is None or not (yield from self._clear(statement, error)):
-                break
-        else:
-            raise Refused(OC000)
-        if error is None and statement.locks and self._txn.explicit:
-            names = relations(statement.sql)
-            yield from conflicts.note_locks(footprint, statement.locks, names)
-        return answer
-
-    def _clear(self, statement: Statement, error: bytes) -> Steps[bool]:
-        """Undo the statement and clear its way; False when nobody else stands in it."""
-        footprint, sqlstate = self._txn.footprint, messages.sqlstate(error)
-        if footprint is None or footprint.aside or sqlstate not in RIVALRY:
-            return False
-        alone = statement.kind is Kind.DDL or not self._txn.explicit
-        if alone and sqlstate != BLOCKED:
-            return False
-        yield from conflicts.take_back()
-        if alone:
-            self.peers.free_locks(self, tables=statement.kind is Kind.DDL)
-        else:
-            yield from conflicts.step_aside(footprint)
-        return True
-
-    def _yield_locks(self) -> Task:
-        footprint, tables = self._txn.footprint, self._asked_tables
-        self._asked = self._asked_tables = False
-        if tables or self._txn.ddl:
-            yield from self._lose(OC001)
-        elif footprint is not None and footprint.saved and not footprint.aside:
-            try:
-                yield from conflicts.step_aside(footprint)
-            except UpstreamError as error:
-                yield from self._lose(self._verdict_on(error))
-
-    def _lose(self, refusal: Refusal) -> Task:
-        yield Exchange(messages.query("ROLLBACK"))
-        self._txn.lost = refusal
-
-    # The end
-
-    def _end(self, how: str) -> Task:
-        committed = how == "COMMIT" and self._status == "T"
-        if how == "COMMIT":
-            yield from self._settle(commit=True)
-        if self._status != "I":
-            answer = yield Exchange(messages.query(how))
-            if (error := error_in(answer)) is not None:
-                self._show_error(error)
-                committed = False
-        self._over(committed=committed)
-
-    def _ended(self, statement: Statement, answer: Sequence[bytes]) -> Task:
-        error = error_in(answer)
-        self._over(committed=statement.kind is Kind.COMMIT and error is None)
-        if error is not None:
-            self._show_error(error)
-            raise AnsweredWithError
-        yield from ()
-
-    def _over(self, *, committed: bool) -> None:
-        txn, self._txn = self._txn, Transaction()
-        if not committed:
-            return
-        self._committed = txn.ddl or txn.writes
-        if txn.ddl:
-            self.peers.catalog += 1
-            self._catalog = self.peers.catalog
-            self.peers.submit(txn.jobs, self)
-        if txn.footprint is not None and txn.footprint.keys:
-            self.peers.share(txn.footprint.keys)
-
-    def _settle(self, *, commit: bool = False) -> Task:
-        """Have every conflict before COMMIT is sent; the first one ends the transaction.
-
-        With ``commit`` it may be sent already: then the status is "I".
-        """
-        txn = self._txn
-        try:
-            self._check_faults()
-            if txn.explicit and txn.since is not None:
-                self._check_catalog()
-            if txn.footprint is not None and self._status == "T":
-                yield from self._settle_with_others(txn.footprint, commit=commit)
-        except Refused as error:
-            yield from self._fail_commit(conflicts.refused(error.refusal))
-        except UpstreamError as error:
-            yield from self._fail_commit(self._translated(error.whole))
-
-    def _check_faults(self) -> None:
-        if self._txn.writes and self.faults.conflict():
-            raise Refused(OC000)
-        if self._txn.writes and self.faults.unavailable_at_commit():
-            raise Refused(UNAVAILABLE)
-
-    def _settle_with_others(self, footprint: Footprint, *, commit: bool) -> Task:
-        checked = False
-        for _ in range(ATTEMPTS):
-            if footprint.aside and not checked:
-                yield from conflicts.check_own(footprint)
-                checked = True
-            try:
-                yield from conflicts.before_commit(footprint, self.peers, commit=commit)
-            except UpstreamError as error:
-                yield from self._clear_commit(footprint, error)
-            else:
-                return
-        raise Refused(OC000)
-
-    def _clear_commit(self, footprint: Footprint, error: UpstreamError) -> Task:
-        if error.sqlstate == BLOCKED:
-            yield from conflicts.take_back()
-            self.peers.free_locks(self)
-        elif error.sqlstate not in RIVALRY:
-            raise error
-        elif footprint.aside:
-            raise Refused(OC000)
-        elif self._txn.explicit:
-            # Only under the snapshot can be told whether another one is to blame.
-            yield from conflicts.take_back()
-            yield from conflicts.step_aside(footprint)
-        else:
-            raise error
-
-    def _fail_commit(self, error: bytes) -> Task:
-        yield Exchange(messages.query("ROLLBACK"))
-        self._to_client.append(error)
-        self._over(committed=False)
-        raise AnsweredWithError

@@ -1,5 +1,7 @@
 """What DSQL accepts, judged on PostgreSQL's parse tree. Pure: text in, verdicts out."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from google.protobuf.message import DecodeError
@@ -18,49 +20,66 @@ VALUES_ONLY = ("select", "insert", "update", "delete", "with")
 def judge(sql: str) -> tuple[Statement, ...]:
     """The statements of one query string, in order.
 
-    What PostgreSQL cannot parse comes back as one READ statement unchanged, so that
-    PostgreSQL itself words the syntax error.
+    What cannot be parsed comes back as one statement that says so.
     """
     head = sql.lstrip()[:6].lower()
     if head.startswith(VALUES_ONLY) and (key := literal_free(sql)) is not None:
         model = _plain(key)
         if model is not None:
-            return (Statement(sql, model.kind, locks=model.locks),)
+            return (replace(model, sql=sql),)
     return _judge(sql)
 
 
 @lru_cache(maxsize=4096)
 def _plain(key: str) -> Statement | None:
     """The verdict on one accepted query that no literal can change."""
-    found = _judge(key.replace("?", "'1'"))
-    if len(found) != 1 or found[0].refusal or found[0].sql != key.replace("?", "'1'"):
+    text = key.replace("?", "'1'")
+    found = _judge(text)
+    if len(found) != 1 or found[0].refusal or found[0].unparsed:
         return None
-    try:
-        parse(found[0].sql)
-    except (PgQueryError, DecodeError):
-        return None
-    return found[0]
+    return found[0] if found[0].sql == text else None
 
 
 @lru_cache(maxsize=4096)
 def _judge(sql: str) -> tuple[Statement, ...]:
-    return tuple(_one(part) for part in split(sql))
+    parts = split(sql)
+    if any(AWS_IAM.match(part) for part in parts):
+        found = tuple(_one(part) for part in parts)
+        wrong = next((one for one in found if one.unparsed), None)
+        return found if wrong is None else (wrong,)
+    return _parsed(sql, *take_out_async(sql))
+
+
+def _parsed(sql: str, plain: str, asyncs: Sequence[int]) -> tuple[Statement, ...]:
+    """Judge a text as a whole: a syntax error anywhere is one of all of it."""
+    try:
+        trees = parse(plain).stmts
+    except (PgQueryError, UnicodeEncodeError):
+        return (Statement(plain, Kind.READ, unparsed=True),)
+    except DecodeError:
+        # Nested deeper than the tree's encoding goes: only the first word is known.
+        return tuple(_guess(part) for part in split(plain))
+    text = plain.encode()
+    found = []
+    for tree in trees:
+        end = tree.stmt_location + tree.stmt_len if tree.stmt_len else len(text)
+        part = text[tree.stmt_location : end].decode() if len(trees) > 1 else plain
+        is_async = any(tree.stmt_location <= at < end for at in asyncs)
+        found.append(verdict(part, tree.stmt, is_async=is_async))
+    return tuple(found)
+
+
+def _guess(sql: str) -> Statement:
+    words = sql.split(maxsplit=1)
+    writes = words[:1] and words[0].lower() in ("insert", "update", "delete")
+    return Statement(sql, Kind.WRITE if writes else Kind.READ)
 
 
 def _one(sql: str) -> Statement:
     if iam := AWS_IAM.match(sql):
         return _aws_iam(iam[1].lower(), iam[2], iam[4])
-    plain, is_async = take_out_async(sql)
-    try:
-        tree = parse(plain)
-    except PgQueryError:
-        return Statement(plain, Kind.READ)
-    except DecodeError:
-        # Nested deeper than the tree's encoding goes: only the first word is known.
-        word = plain.split(maxsplit=1)[0].lower()
-        writes = word in ("insert", "update", "delete")
-        return Statement(plain, Kind.WRITE if writes else Kind.READ)
-    return verdict(plain, tree.stmts[0].stmt, is_async=is_async)
+    (found,) = _parsed(sql, *take_out_async(sql))
+    return found
 
 
 def _aws_iam(verb: str, role: str, arn: str) -> Statement:

@@ -9,10 +9,10 @@ from ops.sandbox.rules.relations import literal, quoted, regclass
 from ops.sandbox.rules.scan import take_out_unique
 from ops.sandbox.rules.tables import (
     alter_table,
-    column_count_guard,
+    column_count_guards,
     create_index,
     index_count_guard,
-    primary_key_guard,
+    primary_key_guards,
 )
 
 DROPPED_BY_JOB = {pg.OBJECT_TABLE, pg.OBJECT_INDEX}
@@ -37,7 +37,9 @@ def index_statement(sql: str, node: Any, is_async: bool) -> Statement:
 def alter_table_statement(sql: str, node: Any, is_async: bool) -> Statement:
     refusal = alter_table(node, is_async)
     if not is_async or refusal:
-        guard = primary_key_guard(node) or column_count_guard(node)
+        guard = " UNION ALL ".join(
+            [*primary_key_guards(node), *column_count_guards(node)]
+        )
         return Statement(sql, Kind.DDL, refusal, guard=guard)
     command = node.cmds[0].alter_table_cmd
     if len(node.cmds) != 1 or command.subtype != pg.AT_ValidateConstraint:

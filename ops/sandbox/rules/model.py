@@ -37,6 +37,10 @@ class Statement:
     tag: str | None = None  # command tag to answer when PostgreSQL's would differ
     discard_rows: bool = False  # the replacement answers rows the client must not see
     sets_constraints: bool = False  # SET CONSTRAINTS
+    deallocates: str | None = None  # the name of DEALLOCATE; "" for all
+    chains: bool = False  # COMMIT or ROLLBACK with AND CHAIN
+    nested: bool = False  # it writes rows that its command tag does not count
+    unparsed: bool = False  # no SQL: PostgreSQL words the error, and nothing is run
     locks: str = ""  # "FOR UPDATE" or "FOR KEY SHARE", whichever is stronger
     guard: str = (
         ""  # a query asked first: a row is a SQLSTATE and the text of a refusal
@@ -46,5 +50,9 @@ class Statement:
     def plain(self) -> bool:
         """Whether it may reach PostgreSQL as it came and be answered as it comes."""
         return self.kind is Kind.READ and not (
-            self.refusal or self.tag or self.discard_rows or self.waits_for_job
+            self.refusal
+            or self.tag
+            or self.discard_rows
+            or self.waits_for_job
+            or self.unparsed
         )

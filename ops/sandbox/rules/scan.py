@@ -1,6 +1,7 @@
 """SQL text before it is parsed: splitting, and DSQL's own words taken out."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 TOKEN = re.compile(
@@ -42,35 +43,44 @@ def tokens(sql: str) -> list[Token]:
 
 def split(sql: str) -> list[str]:
     """The statements of a query string; empty ones are dropped."""
-    parts, start, seen = [], 0, False
-    for token in tokens(sql):
-        if token.kind != "end":
-            seen = True
-            continue
-        if seen:
-            parts.append(sql[start : token.start])
-        start, seen = token.end, False
-    if seen:
-        parts.append(sql[start:])
-    return parts
+    return [sql[part[0].start : part[-1].end] for part in _parts(sql) if part]
 
 
-def take_out_async(sql: str) -> tuple[str, bool]:
-    """Remove ASYNC after CREATE [UNIQUE] INDEX or ALTER TABLE; say whether it was there.
+def take_out_async(sql: str) -> tuple[str, list[int]]:
+    """Blank ASYNC after CREATE [UNIQUE] INDEX and ALTER TABLE; say where, in bytes.
 
     An index or table may be called async: then the word is followed by what follows a
     name, not by another name.
     """
-    found = tokens(sql)
+    if "async" not in sql.lower():
+        return sql, []
+    places = [at for part in _parts(sql) for at in _async_in(part)]
+    for token in places:
+        sql = sql[: token.start] + " " * 5 + sql[token.end :]
+    return sql, [len(sql[: token.start].encode()) for token in places]
+
+
+def _async_in(found: list[Token]) -> list[Token]:
     words = [t.text.upper() if t.kind == "word" else t.text for t in found[:4]]
     at = _after(words, "CREATE", "INDEX") or _after(words, "CREATE", "UNIQUE", "INDEX")
     at = at or _after(words, "ALTER", "TABLE")
     if not at or len(found) <= at + 1 or words[at] != "ASYNC":
-        return sql, False
-    token, following = found[at], found[at + 1]
-    if words[0] == "ALTER" and following.text.upper() in ALTER_ACTIONS:
-        return sql, False
-    return sql[: token.start] + " " * 5 + sql[token.end :], True
+        return []
+    if words[0] == "ALTER" and found[at + 1].text.upper() in ALTER_ACTIONS:
+        return []
+    return [found[at]]
+
+
+def _parts(sql: str) -> Iterator[list[Token]]:
+    """The tokens of each statement, without the semicolons."""
+    part: list[Token] = []
+    for token in tokens(sql):
+        if token.kind != "end":
+            part.append(token)
+            continue
+        yield part
+        part = []
+    yield part
 
 
 def take_out_unique(sql: str) -> str:

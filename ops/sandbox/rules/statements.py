@@ -39,6 +39,9 @@ REFUSED_NODES = {
     "copy_stmt": "Copy",
     "lock_stmt": "Lock",
     "do_stmt": "Do",
+    "discard_stmt": "Discard",
+    "prepare_stmt": "Prepare",
+    "execute_stmt": "Execute",
 }
 REFUSED_TEXTS = {
     "create_trig_stmt": "CREATE TRIGGER not supported",
@@ -106,15 +109,18 @@ def verdict(sql: str, wrapped: Any, *, is_async: bool) -> Statement:
 
 
 def query(sql: str, node: Any) -> Statement:
-    kind, refusal, locks = Kind.READ, None, ""
+    refusal, locks = None, ""
+    writes = 0
     for _, part in walk(node):
         refusal = refusal or _query_refusal(part)
         if isinstance(part, pg.InsertStmt | pg.UpdateStmt | pg.DeleteStmt):
-            kind = Kind.WRITE
+            writes += 1
         elif isinstance(part, pg.LockingClause):
-            kind = Kind.LOCK if kind is Kind.READ else kind
             locks = max(locks, LOCKS.get(part.strength, ""))
-    return Statement(sql, kind, refusal, locks=locks)
+    kind = Kind.WRITE if writes else Kind.LOCK if locks else Kind.READ
+    # A tag counts the rows of the outermost statement.
+    nested = writes > (0 if isinstance(node, pg.SelectStmt) else 1)
+    return Statement(sql, kind, refusal, locks=locks, nested=nested)
 
 
 def _query_refusal(part: Any) -> Refusal | None:
@@ -177,7 +183,7 @@ def _transaction(sql: str, node: Any, is_async: bool) -> Statement:
         ):
             message = f"Unsupported isolation level: {level.upper()}"
             return Statement(sql, Kind.BEGIN, unsupported(message))
-    return Statement(sql, TRANSACTION_KINDS[name])
+    return Statement(sql, TRANSACTION_KINDS[name], chains=node.chain)
 
 
 def _set(sql: str, node: Any, is_async: bool) -> Statement:
@@ -251,7 +257,9 @@ def _function(sql: str, node: Any, is_async: bool) -> Statement:
 def _explain(sql: str, node: Any, is_async: bool) -> Statement:
     inner = verdict(sql, node.query, is_async=False)
     analyzed = any(option.def_elem.defname == "analyze" for option in node.options)
-    return Statement(sql, inner.kind if analyzed else Kind.READ, inner.refusal)
+    kind = inner.kind if analyzed else Kind.READ
+    nested = kind is Kind.WRITE  # its tag counts nothing
+    return Statement(sql, kind, inner.refusal, nested=nested)
 
 
 def _grant(sql: str, node: Any, is_async: bool) -> Statement:
@@ -264,8 +272,8 @@ def _grant(sql: str, node: Any, is_async: bool) -> Statement:
     return Statement(sql, Kind.DDL)
 
 
-def _setting(sql: str, node: Any, is_async: bool) -> Statement:
-    return Statement(sql, Kind.SETTING)
+def _deallocate(sql: str, node: Any, is_async: bool) -> Statement:
+    return Statement(sql, Kind.SETTING, deallocates=node.name)
 
 
 def _constraints(sql: str, node: Any, is_async: bool) -> Statement:
@@ -288,8 +296,7 @@ HANDLERS: dict[str, Callable[[str, Any, bool], Statement]] = {
     "variable_set_stmt": _set,
     "variable_show_stmt": _show,
     "constraints_set_stmt": _constraints,
-    "deallocate_stmt": _setting,
-    "discard_stmt": _setting,
+    "deallocate_stmt": _deallocate,
     "vacuum_stmt": _vacuum,
     "call_stmt": _call,
     "drop_stmt": _drop,

@@ -191,35 +191,40 @@ def added_constraint(constraint: Any) -> Refusal | None:
     )
 
 
-def primary_key_guard(node: Any) -> str:
-    """A query for the first dropped column that belongs to the primary key, or nothing."""
-    dropped = [
-        cmd.alter_table_cmd.name
-        for cmd in node.cmds
-        if cmd.alter_table_cmd.subtype == pg.AT_DropColumn
-    ]
-    if not dropped:
-        return ""
-    names = ", ".join(literal(name) for name in dropped)
-    return (
-        "SELECT '0A000 cannot drop primary key column ' || attname FROM pg_index "  # noqa: S608 - quoted
-        "JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey) "
-        f"WHERE indisprimary AND indrelid = to_regclass({literal(name_of(node.relation))}) "
-        f"AND attname IN ({names}) LIMIT 1"
-    )
+def primary_key_guards(node: Any) -> list[str]:
+    """Queries for what the statement would take from the primary key."""
+    table, queries = f"to_regclass({literal(name_of(node.relation))})", []
+    if columns := _dropped(node, pg.AT_DropColumn):
+        queries.append(
+            "SELECT '0A000 cannot drop primary key column ' || attname FROM pg_index "  # noqa: S608 - quoted
+            "JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey) "
+            f"WHERE indisprimary AND indrelid = {table} AND attname IN ({columns})"
+        )
+    if constraints := _dropped(node, pg.AT_DropConstraint):
+        queries.append(
+            "SELECT '0A000 unsupported ALTER TABLE DROP CONSTRAINT statement' "  # noqa: S608 - quoted
+            f"FROM pg_constraint WHERE contype = 'p' AND conrelid = {table} "
+            f"AND conname IN ({constraints})"
+        )
+    return queries
 
 
-def column_count_guard(node: Any) -> str:
-    """A query that finds a row when the added columns are too many, or nothing."""
+def _dropped(node: Any, subtype: int) -> str:
+    commands = (command.alter_table_cmd for command in node.cmds)
+    return ", ".join(literal(c.name) for c in commands if c.subtype == subtype)
+
+
+def column_count_guards(node: Any) -> list[str]:
+    """A query that finds a row when the added columns are too many."""
     subtypes = [cmd.alter_table_cmd.subtype for cmd in node.cmds]
     added = subtypes.count(pg.AT_AddColumn)
     if not added:
-        return ""
-    return (
+        return []
+    return [
         f"SELECT {literal(TOO_MANY_COLUMNS)} FROM pg_attribute WHERE attnum > 0 "  # noqa: S608 - quoted
         f"AND NOT attisdropped AND attrelid = to_regclass({literal(name_of(node.relation))}) "
         f"HAVING count(*) > {MAX_COLUMNS - added}"
-    )
+    ]
 
 
 def index_count_guard(node: Any) -> str:

@@ -66,10 +66,21 @@ def test_terminate_and_an_oversized_message_end_it_without_a_word(
     assert client.session.closed
 
 
-def test_a_message_of_an_unknown_type_is_refused(client: Client) -> None:
-    answer = client.send(messages.message(b"d", b"copy"))
+def test_a_function_call_is_refused(client: Client) -> None:
+    answer = client.send(messages.message(b"F", b"\0" * 10))
     assert answer == ["E 0A000 unsupported protocol message", "Z I"]
     assert client.query("SELECT 1") == [*SELECT, "Z I"]
+
+
+def test_rows_of_a_copy_that_has_failed_are_ignored(client: Client) -> None:
+    rows = [messages.message(kind, b"1\0") for kind in (b"d", b"c", b"f")]
+    assert client.send(*rows, messages.query("SELECT 1")) == [*SELECT, "Z I"]
+
+
+def test_a_message_of_an_unknown_type_ends_the_session(client: Client) -> None:
+    answer = client.send(messages.message(b"?"))
+    assert answer == ["E 08P01 invalid frontend message type 63"]
+    assert client.session.closed
 
 
 def test_a_message_cut_anywhere_waits_for_its_rest(client: Client) -> None:
@@ -200,6 +211,88 @@ def test_every_end_of_an_aborted_transaction_answers_rollback(
     assert client.query("SELECT 1") == [*SELECT, "Z I"]
 
 
+def test_a_bare_sync_is_never_refused(client: Client) -> None:
+    client.query("BEGIN")
+    client.query("TRUNCATE t")
+    assert client.send(SYNC) == ["Z E"]
+    assert client.send(CLOSE, SYNC) == ["3", "Z E"]
+    assert client.query("") == ["I", "Z E"]
+
+
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_a_syntax_error_comes_before_25p02(client: Client, protocol: str) -> None:
+    say = client.query if protocol == "simple" else client.execute
+    client.upstream.errors["SELEC 1"] = "42601"
+    say("BEGIN")
+    say("TRUNCATE t")
+    assert say("SELEC 1") == ["E 42601 refused SELEC 1", "Z E"]
+    assert say("ROLLBACK")[-2:] == ["C ROLLBACK", "Z I"]
+
+
+# AND CHAIN, START TRANSACTION, several statements
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_and_chain_opens_a_new_transaction(
+    many: Client, end: str, protocol: str
+) -> None:
+    say = many.query if protocol == "simple" else many.execute
+    say("BEGIN")
+    assert say(MANY)[-1] == "Z T"
+    many.now += MAX_AGE
+    assert say(f"{end} AND CHAIN")[-2:] == [f"C {end}", "Z T"]
+    many.now += MAX_AGE
+    assert say(MANY)[-2:] == ["C INSERT 0 3000", "Z T"]
+    assert say(INSERT)[-2:] == [TOO_MANY, "Z E"]
+    assert say("ROLLBACK AND CHAIN")[-2:] == ["C ROLLBACK", "Z T"]
+    assert say(TABLE)[-2:] == ["C CREATE TABLE", "Z T"]
+    assert say("COMMIT")[-2:] == ["C COMMIT", "Z I"]
+
+
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_and_chain_needs_a_block(client: Client, protocol: str) -> None:
+    say = client.query if protocol == "simple" else client.execute
+    error = "E 25P01 COMMIT AND CHAIN can only be used in transaction blocks"
+    assert say("COMMIT AND CHAIN")[-2:] == [error, "Z I"]
+
+
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_start_transaction_has_its_own_tag(client: Client, protocol: str) -> None:
+    say = client.query if protocol == "simple" else client.execute
+    assert say("START TRANSACTION")[-2:] == ["C START TRANSACTION", "Z T"]
+
+
+@pytest.mark.parametrize("sql", [f"{INSERT}; SELEC 1", f"BEGIN; {INSERT}; COMMIT; )"])
+def test_nothing_of_a_query_runs_when_a_part_is_no_sql(
+    client: Client, sql: str
+) -> None:
+    client.upstream.errors[sql] = "42601"
+    assert client.query(sql) == [f"E 42601 refused {sql}", "Z I"]
+    assert client.upstream.log == [sql]
+
+
+def test_what_only_the_sandbox_cannot_read_is_not_run(client: Client) -> None:
+    """PostgreSQL is asked by a Parse, whatever it makes of the text."""
+    assert client.query("SELEC 1") == ["E 42601 syntax error", "Z I"]
+    assert client.execute("SELEC 1") == ["1", "2", "E 42601 syntax error", "Z I"]
+    assert "SELEC 1" not in client.upstream.log
+
+
+@pytest.mark.parametrize(
+    ("sql", "node"),
+    [
+        ("DISCARD ALL", "Discard"),
+        ("PREPARE p AS INSERT INTO t VALUES (1)", "Prepare"),
+        ("EXECUTE p", "Execute"),
+    ],
+)
+def test_statements_about_prepared_ones_are_refused(
+    client: Client, sql: str, node: str
+) -> None:
+    assert client.query(sql) == [f"E 0A000 unsupported statement: {node}", "Z I"]
+
+
 # One DDL, never with DML
 
 
@@ -270,7 +363,8 @@ def test_three_thousand_rows_and_not_one_more(many: Client, protocol: str) -> No
     assert say(MANY)[-2:] == ["C INSERT 0 3000", "Z T"]
     assert say(INSERT)[-2:] == [TOO_MANY, "Z E"]
     assert say("COMMIT")[-2:] == ["C ROLLBACK", "Z I"]
-    assert "COMMIT" not in many.upstream.log
+    log = many.upstream.log
+    assert log.index("ROLLBACK") < log.index("COMMIT")
 
 
 @pytest.mark.parametrize("verb", ["INSERT 0 {}", "UPDATE {}", "DELETE {}"])
@@ -430,6 +524,54 @@ def test_both_protocols_share_one_transaction(client: Client) -> None:
     assert client.query(INSERT) == ["C INSERT 0 1", "Z T"]
     assert client.execute(TABLE)[-2:] == [DDL_AND_DML, "Z E"]
     assert client.query("SELECT 1") == [ABORTED, "Z E"]
+
+
+# Names
+
+
+def runs(client: Client, name: str) -> list[str]:
+    return client.send(bind(name), run(), SYNC)
+
+
+UNKNOWN = ['E 26000 prepared statement "i" does not exist', "Z I"]
+
+
+def test_what_was_closed_runs_no_more(client: Client) -> None:
+    client.send(parse(INSERT, "i"), SYNC)
+    assert client.send(messages.message(b"C", b"Si\0"), SYNC) == ["3", "Z I"]
+    assert runs(client, "i") == UNKNOWN
+
+
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_what_was_deallocated_runs_no_more(client: Client, protocol: str) -> None:
+    say = client.query if protocol == "simple" else client.execute
+    client.send(parse(INSERT, "i"), SYNC)
+    say("DEALLOCATE ALL")
+    client.upstream.deallocate()
+    assert runs(client, "i") == UNKNOWN
+
+
+def test_what_was_refused_never_runs(client: Client) -> None:
+    client.upstream.errors[INSERT] = "42601"
+    client.send(parse(INSERT, "i"), SYNC)
+    del client.upstream.errors[INSERT]
+    assert runs(client, "i") == UNKNOWN
+    client.send(parse("TRUNCATE t", "i"), SYNC)
+    assert runs(client, "i") == UNKNOWN
+    assert client.upstream.log.count(INSERT) == 1  # the Parse
+
+
+def test_a_taken_name_keeps_its_statement(client: Client) -> None:
+    client.send(parse(INSERT, "i"), SYNC)
+    taken = 'E 42P05 prepared statement "i" already exists'
+    assert client.send(parse("DELETE FROM t", "i"), SYNC) == [taken, "Z I"]
+    assert runs(client, "i") == ["2", "C INSERT 0 1", "Z I"]
+
+
+def test_a_query_ends_the_unnamed_statement(client: Client) -> None:
+    client.send(parse(INSERT), SYNC)
+    client.query("SELECT 1")
+    assert runs(client, "")[0].startswith("E 26000")
 
 
 # DSQL's own words

@@ -5,13 +5,20 @@ from ops.sandbox.messages import Framer, cstring, cstrings, message
 from ops.sandbox.rules.scan import split
 from ops.sandbox.session import Session
 
+ABORTED = (
+    "current transaction is aborted, commands ignored until end of transaction block"
+)
 TAGS = {"SELECT": "SELECT 1", "INSERT": "INSERT 0 1", "UPDATE": "UPDATE 1"}
 VERBS = {"BEGIN": "BEGIN", "COMMIT": "COMMIT", "END": "COMMIT"}
+VERBS |= {"START": "START TRANSACTION"}
 VERBS |= {"ROLLBACK": "ROLLBACK", "ABORT": "ROLLBACK"}
 # What the session asks for itself, up to the parenthesis.
 OWN_ROWS = {
     "SELECT pg_current_wal_insert_lsn": "0/0",
     "SELECT sandbox.submit_index": "a" * 26,
+    "SELECT sandbox.cascades": "f",
+    "SELECT sandbox.written_rows": "0",
+    "SELECT * FROM sandbox.twice": "f",
 }
 
 
@@ -49,6 +56,8 @@ class Upstream:
 
     def _query(self, sql: str) -> bytes:
         answers = b""
+        self._prepared.pop("", None)
+        self._portals.pop("", None)
         for part in split(sql) or [""]:
             answer = self._run(part, describe=True)
             answers += answer
@@ -59,15 +68,40 @@ class Upstream:
     def _extended(self, kind: str, whole: bytes) -> bytes:
         name, at = cstring(whole, 5)
         if kind == "P":
-            self._prepared[name] = cstring(whole, at)[0]
+            sql = cstring(whole, at)[0]
+            if self.errors.get(sql) == "42601" or self._aborts(sql):
+                return self._run(sql, describe=False)
+            if name and name in self._prepared:
+                return self._fail(
+                    "42P05", f'prepared statement "{name}" already exists'
+                )
+            self._prepared[name] = sql
         elif kind == "B":
-            self._portals[name] = self._prepared[cstring(whole, at)[0]]
+            source = cstring(whole, at)[0]
+            if source not in self._prepared:
+                return self._fail(
+                    "26000", f'prepared statement "{source}" does not exist'
+                )
+            self._portals[name] = self._prepared[source]
         elif kind == "D":
             kept = self._prepared if name[0] == "S" else self._portals
             return self._described(kept[name[1:]])
         elif kind == "E":
             return self._run(self._portals[name], describe=False)
+        elif name[0] == "S":
+            self._prepared.pop(name[1:], None)
         return message({"P": b"1", "B": b"2", "C": b"3"}[kind])
+
+    def _fail(self, sqlstate: str, text: str) -> bytes:
+        self._skipping = True
+        self._status = "E" if self._status != "I" else "I"
+        return messages.error(sqlstate, text)
+
+    def deallocate(self) -> None:
+        self._prepared.clear()
+
+    def _aborts(self, sql: str) -> bool:
+        return self._status == "E" and sql.partition(" ")[0] not in VERBS
 
     @staticmethod
     def _described(sql: str) -> bytes:
@@ -79,16 +113,21 @@ class Upstream:
         sql = " ".join(sql.split())
         self.log.append(sql)
         verb = sql.partition(" ")[0]
+        if sql == "ROLLBACK TO SAVEPOINT aborted":
+            self._status = "E"
+            return messages.error("3B001", "no such savepoint")
         if sql.startswith("ROLLBACK TO"):
             self._status = "T"
-        elif verb in VERBS:
+        elif verb in VERBS and not (verb == "BEGIN" and self._status == "E"):
             return self._transaction(sql, verb)
         if not sql:
             return message(b"I")
         if sql in self.errors or self._status == "E":
             self._status = "E" if self._status != "I" else "I"
             self._skipping = not describe
-            return messages.error(self.errors.get(sql, "25P02"), f"refused {sql}")
+            if sql not in self.errors:
+                return messages.error("25P02", ABORTED)
+            return messages.error(self.errors[sql], f"refused {sql}")
         column = messages.text_column("value") if describe else b""
         value = self.rows.get(sql) or OWN_ROWS.get(sql.partition("(")[0])
         row = messages.text_row(value) if value else b""
@@ -97,7 +136,8 @@ class Upstream:
         return shown + messages.complete(tag)
 
     def _transaction(self, sql: str, verb: str) -> bytes:
-        failed, self._status = self._status == "E", "T" if verb == "BEGIN" else "I"
+        begins = verb in ("BEGIN", "START") or sql.endswith("AND CHAIN")
+        failed, self._status = self._status == "E", "T" if begins else "I"
         if sql in self.errors:
             return messages.error(self.errors[sql], f"refused {sql}")
         return messages.complete("ROLLBACK" if failed else VERBS[verb])
