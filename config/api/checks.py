@@ -37,6 +37,14 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
                 id="api.E003",
             )
         )
+    if "*" in settings.ALLOWED_HOSTS:
+        found.append(
+            Error(
+                'ALLOWED_HOSTS has "*": requests with any Host are served.',
+                hint="List the API's own names; API Gateway's need no listing.",
+                id="api.E005",
+            )
+        )
     for name in ("OIDC_ISSUER", "OIDC_JWKS_URL", "PEER_URL"):
         url = getattr(settings, name)
         if url and urlsplit(url).scheme != "https":

@@ -409,6 +409,18 @@ def test_half_a_configuration_is_refused(settings: Any) -> None:
     assert sorted(ours) == ["api.E002", "api.E004"]
 
 
+def test_serving_any_host_is_refused_and_listing_none_is_not(settings: Any) -> None:
+    for hosts, found in (["*"], ["api.E005"]), ([], []):
+        settings.ALLOWED_HOSTS = hosts
+        errors = run_checks(tags=["security"], include_deployment_checks=True)
+        ours = [
+            e.id
+            for e in errors
+            if e.id in {"api.E005", "security.W020"} and not e.is_silenced()
+        ]
+        assert ours == found
+
+
 def test_without_a_choice_nobody_is_served(settings: Any) -> None:
     settings.API_AUTH = ""
     with pytest.raises(ImproperlyConfigured, match="API_AUTH"):

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.servers.basehttp import get_internal_wsgi_application
 from django.test import Client
 
+from tests.ops.test_http_server import serving
 from tests.regions import region_server
 from tests.users.test_api import ADA, send
 from users.models import User
@@ -31,6 +33,14 @@ def ask(port: int, request: str) -> tuple[int, dict[str, Any]]:
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(body)
+
+
+def test_the_server_of_this_machine_is_no_name_for_what_omits_one() -> None:
+    with serving(get_internal_wsgi_application()) as port:
+        for request in ("GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\n\r\n"):
+            status, body = ask(port, request)
+            assert (status, body["code"]) == (400, "host_not_allowed")
+        assert ask(port, "GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")[0] == 200
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
