@@ -3,6 +3,7 @@
 import re
 import unicodedata
 
+MAX_NAME = 100
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 CONTROLS = "Must be without control characters."
 # Letters and symbols that show nothing: fillers of Hangul, the blank of Braille, of musical
@@ -21,8 +22,10 @@ VIRAMA = 9  # combining class; a joiner behind it shapes the consonant before
 def fault(name: str) -> str:
     """Why the name, white space around it removed, is refused; "" when it is not.
 
-    Takes time for each character: the caller has bounded the length.
+    The length comes first: what follows takes time for each character.
     """
+    if len(name) > MAX_NAME:
+        return f"Has {len(name)} characters; at most {MAX_NAME} are allowed."
     if name.isascii() and name.isprintable():
         return ""
     visible = False

@@ -7,8 +7,8 @@ from typing import Any
 from config.api import moments
 from config.api.parameters import Parser, bad_parameter
 from users import emails
+from users.names import MAX_NAME
 from users.selectors import BadCursor, Cursor, Filters
-from users.serializers import MAX_NAME
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 100
 MAX_CURSOR = 1000  # characters: beside its id it holds a name at most

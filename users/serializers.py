@@ -7,8 +7,6 @@ from rest_framework import serializers
 from users import emails, names
 from users.selectors import FIELDS
 
-MAX_NAME = 100
-
 
 class Text(serializers.CharField):
     """A JSON string: DRF's field would make one of a number.
@@ -36,8 +34,6 @@ class Text(serializers.CharField):
 
 class Name(Text):
     def fault(self, text: str) -> str:
-        if len(text) > MAX_NAME:
-            return f"Has {len(text)} characters; at most {MAX_NAME} are allowed."
         return names.fault(text)
 
 
@@ -49,7 +45,7 @@ class Email(Text):
 class UserInput(serializers.Serializer[Any]):
     """A user as POST and PUT take it; PATCH takes any part of it."""
 
-    name = Name(max_length=MAX_NAME)
+    name = Name(max_length=names.MAX_NAME)
     email = Email(max_length=emails.MAX_ADDRESS)
 
     def to_internal_value(self, data: Any) -> Any:

@@ -10,7 +10,7 @@ from config.api.problems import Problem
 # A list's member with its comma; an empty one counts for nothing (RFC 9110, sections 5.6.1
 # and 8.8.3).
 MEMBER = re.compile(r'[ \t]*(?:(W/)?"([!\x23-\x7e\x80-\xff]*)"[ \t]*)?(?:,|\Z)')
-MAX_TAGS = 100
+MAX_TAGS, MAX_CHARACTERS = 100, 4096  # each tag is a parameter of the statement
 ANY = '"*"'  # with its quotes no opaque tag can be it: "*" is one, * is not
 Tags = frozenset[str] | None  # None: the header was not sent; {ANY}: any resource
 
@@ -74,15 +74,12 @@ def _tags(header: str, value: str | None) -> tuple[Tags, frozenset[str]]:
         return None, frozenset()
     if value.strip() == "*":
         return frozenset({ANY}), frozenset()
-    members = _members(value)
-    if not members:
+    members = _members(value) if len(value) <= MAX_CHARACTERS else []
+    if not 1 <= len(members) <= MAX_TAGS:
         raise Problem(
             "malformed",
-            f'{header} must be * or entity tags such as "5f3a", as ETag gave them.',
-        )
-    if len(members) > MAX_TAGS:  # each is a parameter of the statement
-        raise Problem(
-            "malformed", f"{header} must have at most {MAX_TAGS} entity tags."
+            f'{header} must be * or entity tags such as "5f3a", as ETag gave them: at most '
+            f"{MAX_TAGS}, and {MAX_CHARACTERS} characters.",
         )
     every = frozenset(tag for _, tag in members)
     return every, every - {tag for weak, tag in members if not weak}

@@ -3,6 +3,7 @@
 import codecs
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
@@ -34,13 +35,16 @@ def peer_origin() -> str:
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
 def load_object(content: bytes, *, what: str = "body") -> dict[str, Any]:
     """A JSON object; what PostgreSQL or JSON cannot hold is refused. Raises ParseError."""
     try:
         # Some editors begin a file with a byte order mark (RFC 8259, section 8.1).
         text = codecs.decode(content, "utf-8-sig")
         data = DECODER.decode(text)
-        if "\\u" in text:  # a lone surrogate can only be written so
+        if SURROGATE.search(text):  # a lone one can only be written so
             json.dumps(data, ensure_ascii=False).encode()
     except UnicodeError:
         raise exceptions.ParseError(f"The {what} is not valid UTF-8.") from None
@@ -67,6 +71,9 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 # json.loads() would make one for every body, which takes as long as to read it.
 DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_distinct)
+
+
+MAX_CONTENT_TYPE = 255
 
 
 def read_body(stream: IO[bytes], context: Any) -> bytes:
@@ -114,7 +121,12 @@ class ByContentType(BaseContentNegotiation):
     """The parser is the body's; answers are JSON whatever is asked."""
 
     def select_parser(self, request: Request, parsers: Any) -> BaseParser | None:
-        media_type, _, rest = (request.content_type or "").partition(";")
+        content_type = request.content_type or ""
+        if len(content_type) > MAX_CONTENT_TYPE:
+            raise exceptions.UnsupportedMediaType(
+                "", detail=f"Content-Type is longer than {MAX_CONTENT_TYPE} characters."
+            )
+        media_type, _, rest = content_type.partition(";")
         offered = media_type.strip().lower()
         if rest and not _is_utf8(rest):
             raise exceptions.UnsupportedMediaType(
