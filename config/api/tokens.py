@@ -104,15 +104,16 @@ class Keys:
 
     def get(self, key_id: str | None, algorithm: str) -> ByAlgorithm | None:
         """The key by its algorithms; None for an unknown one. Raises NoKeys."""
-        known = self._keys.knows(key_id, algorithm)
-        if not known or not self._younger_than(LIFETIME_SECONDS):
+        keys = self._keys
+        age = self._clock() - keys.read_at
+        known = age <= STALE_SECONDS and keys.knows(key_id, algorithm)
+        # A clock that was set back says nothing of the age.
+        if not known or not 0 <= age <= LIFETIME_SECONDS:
             self._await_read(KNOWN_KEY_WAIT if known else UNKNOWN_KEY_WAIT)
-        if not self._younger_than(STALE_SECONDS):
+            keys = self._keys
+        if self._clock() - keys.read_at > STALE_SECONDS:
             raise NoKeys("no key of the issuer is known")
-        return self._keys.match(key_id, algorithm)
-
-    def _younger_than(self, seconds: float) -> bool:
-        return self._clock() - self._keys.read_at <= seconds
+        return keys.match(key_id, algorithm)
 
     def _await_read(self, seconds: float) -> None:
         """Give a read that is due or under way so much time, others' reads included."""
@@ -132,7 +133,7 @@ class Keys:
                 if not read.late:  # it may have been frozen: one request lets it end
                     read.late = True
                     return read
-            if now - self._tried < FLOOR_SECONDS:
+            if 0 <= now - self._tried < FLOOR_SECONDS:
                 return None
             read = _Read(now)
             # The thread's log lines have the id of the request that began it.

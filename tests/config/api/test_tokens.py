@@ -129,6 +129,28 @@ def test_a_real_wait_ends_although_the_issuer_says_nothing(issuer: Issuer) -> No
         issuer.keys.get("old", "ES256")
 
 
+def test_a_key_of_a_set_that_is_too_old_is_an_unknown_one(issuer: Issuer) -> None:
+    issuer.keys.get("old", "ES256")
+    issuer.fall_silent()
+    issuer.now += tokens.STALE_SECONDS + 1
+    issuer.waits.clear()
+    with pytest.raises(NoKeys):
+        issuer.keys.get("old", "ES256")
+    (waited,) = issuer.waits
+    assert waited > 1.9
+
+
+def test_a_clock_that_is_set_back_keeps_neither_old_keys_nor_new_ones_out(
+    issuer: Issuer,
+) -> None:
+    assert issuer.keys.get("old", "ES256")
+    issuer.now -= 3600
+    issuer.members = [jwk(kid="new")]
+    assert issuer.keys.get("old", "ES256") is None
+    assert issuer.keys.get("new", "ES256")
+    assert issuer.reads == 2
+
+
 # Freezing.
 
 
