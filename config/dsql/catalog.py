@@ -1,10 +1,10 @@
 """What the catalog says: the schema editor resumes and chooses its steps by it.
 
 Only catalogs that the AWS user guide lists as supported are read ("System tables and
-commands"), joined by OID. Of PostgreSQL's functions there are three: current_schema(),
-and format_type(), pg_get_constraintdef() and pg_get_indexdef(), which others have seen
-work. What a name means is found by a join and not by a cast to regclass; arrays are taken
-apart and put in order here.
+commands"), joined by OID, and information_schema.columns. Four functions are called:
+current_schema(), format_type(), pg_get_constraintdef() and pg_get_indexdef(). What a name
+means is found by a join and not by a cast to regclass; arrays are taken apart and put in
+order here.
 """
 
 from collections.abc import Iterable, Sequence
@@ -273,8 +273,9 @@ class Catalog:
 
     def index(self, table: str, name: str) -> Index | None:
         """The index of that name in the table's schema, whatever table it is on."""
-        where, params = self.relation(table, "x")
-        found = self._indexes(where, [name, *params[1:]])
+        # The table gives the schema; the name to be found is the index's.
+        where, (_, *schema) = self.relation(table, "x")
+        found = self._indexes(where, [name, *schema])
         return found[0] if found else None
 
     def indexes(self, table: str) -> list[Index]:

@@ -3,7 +3,6 @@
 Their sandbox serves nobody else, so no statement of a test is among them.
 """
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -72,7 +71,7 @@ def _program(checkout: Checkout, module: str, environ: dict[str, str]) -> None:
         subprocess.run(
             [sys.executable, "-m", module],
             cwd=PROJECT,
-            env={**checkout.environ, "PATH": os.environ["PATH"], **target, **environ},
+            env=checkout.environ | target | environ,
             capture_output=True,
             text=True,
             timeout=SECONDS,
