@@ -9,14 +9,16 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 
 from config.dsql.signals import conflict_retried, connected
 from config.tracing import traced
@@ -29,10 +31,12 @@ METHODS = {
 # Their lines have paths and methods as the client sent them, and come without an id.
 FRAMEWORKS = ("django.request", "django.security", "django.server", "waitress")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-# W3C Trace Context, "traceparent Header": version, trace id, parent id, flags.
+# W3C Trace Context, section 3.2: version, trace id, parent id, flags. Version ff and ids of
+# zeros are invalid, and so are capital letters.
 TRACEPARENT = re.compile(
-    r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}"
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 )
+TRACEPARENT_CHARACTERS = 55
 # X-Ray developer guide, "Tracing header".
 XRAY_ROOT = re.compile(r"(?:^|;)\s*Root=(1-[0-9a-f]{8}-[0-9a-f]{24})")
 METRICS = {
@@ -84,22 +88,66 @@ def request_id() -> str:
 
 
 class TelemetryMiddleware:
-    """Give each request its ids, echo X-Request-Id, and log its line."""
+    """Give each request its ids, echo X-Request-Id, and log its line when it is over."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         measures = _begin(request)
-        token = _current.set(measures)
-        try:
-            with traced():
-                response = self.get_response(request)
+        with _measured(measures):
+            response = self.get_response(request)
             response["X-Request-Id"] = measures.request_id
-            _log(request, response.status_code, measures)
-        finally:
-            _current.reset(token)
+            if isinstance(response, StreamingHttpResponse):
+                response.streaming_content = Stream(
+                    cast(Iterable[bytes], response.streaming_content),
+                    measures,
+                    partial(_log, request, response.status_code, measures),
+                )
+            else:
+                _log(request, response.status_code, measures)
         return response
+
+
+@contextmanager
+def _measured(measures: Measures) -> Iterator[None]:
+    """What happens inside belongs to the request, whose lines have its ids."""
+    token = _current.set(measures)
+    try:
+        with traced():
+            yield
+    finally:
+        _current.reset(token)
+
+
+class Stream:
+    """The body of a streamed response: its request lasts until the server closes it."""
+
+    def __init__(
+        self, parts: Iterable[bytes], measures: Measures, log: Callable[..., None]
+    ) -> None:
+        self._parts, self._measures, self._log = iter(parts), measures, log
+        self._whole = self._closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        with _measured(self._measures):
+            try:
+                return next(self._parts)
+            except StopIteration:
+                self._whole = True
+                raise
+            except Exception:
+                logger.exception("A streamed response broke off")
+                raise
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            with _measured(self._measures):
+                self._log(whole=self._whole)
 
 
 def _begin(request: HttpRequest) -> Measures:
@@ -124,16 +172,27 @@ def _request_id(request: HttpRequest) -> str:
 
 def _trace_ids(request: HttpRequest) -> tuple[str, str]:
     """The W3C trace id and the X-Ray one; "" for what was not sent or is malformed."""
-    parent = TRACEPARENT.fullmatch(request.META.get("HTTP_TRACEPARENT", ""))
     # Lambda's own variable names the segment in which this invocation runs.
     header = os.environ.get("_X_AMZN_TRACE_ID") or request.META.get(
         "HTTP_X_AMZN_TRACE_ID", ""
     )
     root = XRAY_ROOT.search(header)
-    return parent[1] if parent else "", root[1] if root else ""
+    w3c = _w3c_trace_id(request.META.get("HTTP_TRACEPARENT", ""))
+    return w3c, root[1] if root else ""
 
 
-def _log(request: HttpRequest, status: int, measures: Measures) -> None:
+def _w3c_trace_id(text: str) -> str:
+    """A later version may go on behind a dash: section 3.2.4, "Versioning"."""
+    parent = TRACEPARENT.fullmatch(text[:TRACEPARENT_CHARACTERS])
+    rest = text[TRACEPARENT_CHARACTERS:]
+    if parent is None or (rest and (parent[1] == "00" or rest[0] != "-")):
+        return ""
+    return parent[2]
+
+
+def _log(
+    request: HttpRequest, status: int, measures: Measures, *, whole: bool = True
+) -> None:
     match = request.resolver_match
     latency = (time.perf_counter() - measures.started) * 1000
     method = request.method if request.method in METHODS else "other"
@@ -149,6 +208,8 @@ def _log(request: HttpRequest, status: int, measures: Measures) -> None:
         "ConflictsRetried": measures.conflicts,
         "Failovers": measures.failovers,
     }
+    if not whole and request.method != "HEAD":
+        fields["whole"] = False  # the response ended before its end
     if settings.METRICS_NAMESPACE:
         fields["_aws"] = _emf(settings.METRICS_NAMESPACE, fields)
     logger.info("%s %s %s", method, fields["Route"], status, extra={"fields": fields})

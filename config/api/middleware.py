@@ -3,7 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    StreamingHttpResponse,
+)
 
 from config.api import guard, hosts, inputs, problems
 
@@ -28,6 +33,8 @@ class APIMiddleware:
             response = self.get_response(request)
         else:
             response = problems.respond(_host_refused())
+        if request.method == "HEAD" and isinstance(response, StreamingHttpResponse):
+            response.streaming_content = ()  # what would make it does not begin
         guard.dress(response)
         # To a preflight django-cors-headers answers with HTML of no length.
         if request.method == "OPTIONS" and response.get("Content-Length") == "0":
