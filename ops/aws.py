@@ -84,6 +84,13 @@ def _session() -> Any:  # the stub's client() knows literal service names only
     return boto3.Session()
 
 
+def account() -> str:
+    """The id of the account whose credentials are in use. Raises AwsError."""
+    with explained():
+        # Any Region's endpoint answers; the global one is us-east-1's.
+        return str(client("sts", "us-east-1").get_caller_identity()["Account"])
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn what botocore raises inside into AwsError."""

@@ -61,7 +61,7 @@ def require_free_port(role: str, port: int) -> None:
 
 
 def begin(
-    topology: Topology, say: Say, *, env_file: bool, stop: threading.Event | None = None
+    topology: Topology, say: Say, *, stop: threading.Event | None = None
 ) -> Status:
     """Start the sandbox and make in it what an operator makes in AWS, by the same commands.
 
@@ -71,8 +71,7 @@ def begin(
     stop = stop or threading.Event()
     say(f"Starting the sandbox in {SANDBOX} ...")
     status = lifecycle.up(SANDBOX, topology=None, prefix=topology.prefix)
-    if env_file:
-        say(envfile.write_if_none(ENV_FILE, status))
+    say(envfile.ensure(ENV_FILE, status))
     for command in ("dsql_provision", "dsql_database"):
         manage(command, envfile.variables(status), say, stop=stop)
     return lifecycle.status(SANDBOX)

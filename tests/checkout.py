@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ops.paths import PROJECT
 
-TARGETS = ("AWS_", "DJANGO_", "DSQL_", "PG", "PYTHON", "ALLOWED_HOSTS")
+TARGETS = ("TARGET", "AWS_", "DJANGO_", "DSQL_", "PG", "PYTHON", "ALLOWED_HOSTS")
 SECONDS = 90  # until a command that hangs fails its test
 
 

@@ -12,11 +12,11 @@ from botocore.exceptions import ClientError
 from ops import aws
 from ops.clusters import inventory
 from ops.clusters.inventory import LEAVING, READY, Cluster
-from ops.clusters.plan import AGAIN, Plan, Step, failure
+from ops.clusters.plan import Plan, Step, failure
+from ops.target import manage
 from ops.topology import Topology
 
 Say = Callable[[str], None]
-REMOVE = "manage.py dsql_destroy"
 UPDATABLE = READY | {"PENDING_SETUP"}
 MAX_GENERATIONS = 100
 # How long a cluster that was just made may still be unknown to GetCluster.
@@ -51,7 +51,9 @@ class Applier:
             getattr(self, f"_{step.action}")(step)
             self.done.append(step)
         for role in self.topology.regions:
-            self.known[role] = self.wait(self.known[role], READY, AGAIN)
+            self.known[role] = self.wait(
+                self.known[role], READY, manage("dsql_provision")
+            )
         return self.known
 
     # Steps
@@ -162,14 +164,16 @@ class Applier:
         client = aws.client("dsql", cluster.region)
         deadline = time.monotonic() + self.timeout
         while True:
-            found = self.wait(cluster, UPDATABLE | {"CREATING"}, AGAIN)
+            found = self.wait(
+                cluster, UPDATABLE | {"CREATING"}, manage("dsql_provision")
+            )
             if is_done(found):
                 return found
             if found.status != "CREATING" and not _conflicts(
                 client.update_cluster, identifier=cluster.identifier, **params
             ):
                 return found
-            self._pause(found, deadline, AGAIN)
+            self._pause(found, deadline, manage("dsql_provision"))
 
     def wait(self, cluster: Cluster, wanted: Collection[str], again: str) -> Cluster:
         """Look until the cluster has one of the states; says every change of state."""
@@ -204,7 +208,7 @@ class Applier:
             self._watch(
                 cluster,
                 lambda found: found is None or found.status == "DELETED",
-                REMOVE,
+                manage("dsql_destroy"),
             )
             self.say(f"{cluster.region}: {cluster.identifier} is gone")
 
@@ -226,7 +230,7 @@ class Applier:
                 self.say(f"{found}: deletion asked for")
                 return
             # Busy with a change of its own, as after lifting the protection.
-            self._pause(found, deadline, REMOVE)
+            self._pause(found, deadline, manage("dsql_destroy"))
 
     # Waiting
 
@@ -280,7 +284,7 @@ def _conflicts(call: Callable[..., Any], **params: Any) -> bool:
 
 def _failed(cluster: Cluster) -> ApplyError:
     return ApplyError(
-        f"{cluster}: {failure(cluster)} Remove it, then provision again: {REMOVE}"
+        f"{cluster}: {failure(cluster)} Remove it, then provision again: {manage('dsql_destroy')}"
     )
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from ops.clusters.checks import CheckFailed
+from ops.target import manage
 
 TIMEOUT_SECONDS = 30.0  # API Gateway answers within 29
 Latencies = dict[str, list[float]]
@@ -26,7 +27,7 @@ def health(url: str, token: str) -> str:
     if answer.status != 200:
         raise CheckFailed(
             f"{url}/health answers {answer.status}: {_short(answer.body)}",
-            "The body names what is missing; manage.py dsql_verify --only migrations,login",
+            f"The body names what is missing; {manage('dsql_verify')} --only migrations,login",
         )
     return f"{url}: 200 in {answer.milliseconds:.0f} ms"
 
@@ -58,7 +59,7 @@ def replication(urls: tuple[str, ...], token: str, latencies: Latencies) -> str:
             raise CheckFailed(
                 f"GET {there}/users/{name} answers {seen.status} right after the POST in the "
                 f"other Region: {_short(seen.body)}",
-                "Do both APIs serve the same database? manage.py dsql_status",
+                f"Do both APIs serve the same database? {manage('dsql_status')}",
             )
         if gone.status != 204:
             raise CheckFailed(f"DELETE {here}/users/{name} answers {gone.status}.")
@@ -82,7 +83,7 @@ def _call(method: str, url: str, token: str, body: Any = None) -> Answer:
         status, content = error.code, error.read()
     except (OSError, HTTPException) as error:
         raise CheckFailed(
-            f"{method} {url}: {error}", "Check the URL with: manage.py dsql_status"
+            f"{method} {url}: {error}", f"Check the URL with: {manage('dsql_status')}"
         ) from error
     milliseconds = (time.perf_counter() - started) * 1000
     try:

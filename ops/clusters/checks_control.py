@@ -2,25 +2,34 @@
 
 from ops.clusters.checks import CheckFailed, CheckSkipped
 from ops.clusters.inventory import READY, Cluster, Inventory
-from ops.clusters.plan import AGAIN, failure, other
+from ops.clusters.plan import failure, other
+from ops.target import manage
 
-REMOVE_AND_MAKE = f"manage.py dsql_destroy, then {AGAIN}"
+
+def _remove_and_make() -> str:
+    return f"{manage('dsql_destroy')}, then {manage('dsql_provision')}"
 
 
 def status(found: Inventory, role: str) -> str:
     same = found.of_role(role)
     if not same:
-        raise CheckFailed("There is no cluster with our tags.", AGAIN)
+        raise CheckFailed(
+            "There is no cluster with our tags.", manage("dsql_provision")
+        )
     if len(same) > 1:
         names = ", ".join(cluster.identifier for cluster in same)
-        raise CheckFailed(f"Several clusters carry our tags: {names}.", AGAIN)
+        raise CheckFailed(
+            f"Several clusters carry our tags: {names}.", manage("dsql_provision")
+        )
     cluster = same[0]
     if cluster.status == "FAILED":
         raise CheckFailed(
-            f"{cluster.identifier} is FAILED: {failure(cluster)}", REMOVE_AND_MAKE
+            f"{cluster.identifier} is FAILED: {failure(cluster)}", _remove_and_make()
         )
     if cluster.status not in READY | {"UPDATING"}:
-        raise CheckFailed(f"{cluster.identifier} is {cluster.status}.", AGAIN)
+        raise CheckFailed(
+            f"{cluster.identifier} is {cluster.status}.", manage("dsql_provision")
+        )
     return f"{cluster.identifier} is {cluster.status}"
 
 
@@ -29,7 +38,7 @@ def witness(found: Inventory, role: str) -> str:
     if cluster.witness != wanted:
         raise CheckFailed(
             f"The witness Region is {cluster.witness or 'none'}, not {wanted or 'none'}.",
-            f"Set WITNESS_REGION={cluster.witness}, or start anew: {REMOVE_AND_MAKE}",
+            f"Set WITNESS_REGION={cluster.witness}, or start anew: {_remove_and_make()}",
         )
     return wanted or "none, as wanted"
 
@@ -41,20 +50,22 @@ def peering(found: Inventory, role: str) -> str:
         partner = found.members().get(other(role))
         if partner is None:
             raise CheckFailed(
-                "The other Region has no cluster to be peered with.", AGAIN
+                "The other Region has no cluster to be peered with.",
+                manage("dsql_provision"),
             )
     wanted = (partner.arn,) if partner else ()
     if cluster.peers != wanted:
         named = ", ".join(cluster.peers) or "none"
         raise CheckFailed(
-            f"The peers are {named}, not {', '.join(wanted) or 'none'}.", AGAIN
+            f"The peers are {named}, not {', '.join(wanted) or 'none'}.",
+            manage("dsql_provision"),
         )
     return partner.identifier if partner else "none, as wanted"
 
 
 def protection(found: Inventory, role: str) -> str:
     if not _member(found, role).protected:
-        raise CheckFailed("Deletion protection is off.", AGAIN)
+        raise CheckFailed("Deletion protection is off.", manage("dsql_provision"))
     return ""
 
 
@@ -77,7 +88,7 @@ def tags(found: Inventory, role: str) -> str:
         if cluster.tags.get(name) != value
     ]
     if wrong:
-        raise CheckFailed(f"{'; '.join(wrong)}.", AGAIN)
+        raise CheckFailed(f"{'; '.join(wrong)}.", manage("dsql_provision"))
     return ""
 
 

@@ -11,8 +11,8 @@ from ops.clusters import rights as rights_of
 from ops.clusters.checks import CheckFailed, CheckWarning
 from ops.clusters.database import MAPPED, RUNTIME_ROLE, Row, fetch
 from ops.clusters.rights import SCHEMA, TABLES
+from ops.target import manage
 
-PREPARE = "manage.py dsql_database"
 INVALID_INDEXES = """
     SELECT x.relname FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
     JOIN pg_namespace n ON n.oid = x.relnamespace
@@ -69,7 +69,9 @@ def login(alias: str, arns: Sequence[str]) -> str:
 
 def migrations(alias: str, arns: Sequence[str]) -> str:
     if missing := unapplied(alias):
-        raise CheckFailed(f"Not applied: {', '.join(missing)}.", PREPARE)
+        raise CheckFailed(
+            f"Not applied: {', '.join(missing)}.", manage("dsql_database")
+        )
     return ""
 
 
@@ -96,7 +98,7 @@ def rights(alias: str, arns: Sequence[str]) -> str:
     """The runtime role may change rows, all of them, and nothing else."""
     attributes = read(alias, ATTRIBUTES, RUNTIME_ROLE)
     if not attributes:
-        raise CheckFailed(f"There is no role {RUNTIME_ROLE}.", PREPARE)
+        raise CheckFailed(f"There is no role {RUNTIME_ROLE}.", manage("dsql_database"))
     *powers, may_log_in = attributes[0]
     names = ("SUPERUSER", "CREATEROLE", "CREATEDB", "REPLICATION", "BYPASSRLS")
     excess = [name for name, has in zip(names, powers, strict=True) if has]
@@ -121,7 +123,9 @@ def rights(alias: str, arns: Sequence[str]) -> str:
     ]
     missing += [] if may_log_in else ["LOGIN"]
     if missing:
-        raise CheckFailed(f"{RUNTIME_ROLE} lacks {', '.join(missing)}.", PREPARE)
+        raise CheckFailed(
+            f"{RUNTIME_ROLE} lacks {', '.join(missing)}.", manage("dsql_database")
+        )
     if unread is not None:
         raise unread
     return f"{RUNTIME_ROLE} may change rows, nothing else"
@@ -132,7 +136,7 @@ def mapping(alias: str, arns: Sequence[str]) -> str:
     if missing := [arn for arn in arns if arn not in mapped]:
         raise CheckFailed(
             f"{RUNTIME_ROLE} is not granted to {', '.join(missing)}.",
-            f"{PREPARE}, with --role-arn if the runtime role has another name.",
+            f"{manage('dsql_database')}, with --role-arn if the runtime role has another name.",
         )
     return ", ".join(arn.rpartition("/")[2] for arn in arns)
 

@@ -1,6 +1,5 @@
 """What the cluster commands share: their options, their target, their errors."""
 
-import os
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from ops.aws import AwsError
 from ops.clusters.apply import ApplyError, Say
 from ops.clusters.inventory import Cluster
+from ops.target import OPTION, TARGETS, describe
 from ops.topology import Topology
 
 
@@ -21,6 +21,7 @@ class ClusterCommand(BaseCommand):
     formats: tuple[str, ...] = ("text", "json")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        add_target(parser)
         parser.add_argument(
             "--single-region",
             action="store_true",
@@ -45,12 +46,18 @@ class ClusterCommand(BaseCommand):
         )
 
 
+def add_target(parser: ArgumentParser) -> None:
+    """Document the option, which ``manage.py`` takes out before a command is parsed."""
+    parser.add_argument(
+        OPTION,
+        choices=TARGETS,
+        help="default: $TARGET, or the sandbox of this checkout while it runs",
+    )
+
+
 def target() -> str:
-    """Whose API the command is about to call."""
-    if address := os.environ.get("AWS_ENDPOINT_URL_DSQL"):
-        return f"Target: the dsql API at {address} (AWS_ENDPOINT_URL_DSQL)"
-    profile = os.environ.get("AWS_PROFILE")
-    return f"Target: AWS{f', profile {profile}' if profile else ''}"
+    """The first line of every command: what it is about to talk to. Raises AwsError."""
+    return f"Target: {describe()}"
 
 
 def seconds(text: str) -> float:

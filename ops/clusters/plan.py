@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ops.clusters.inventory import LEAVING, Cluster, Inventory, account_of
+from ops.target import manage
 from ops.topology import ROLES
 
-AGAIN = "manage.py dsql_provision"
 OWNED_KEY = "AWS_OWNED_KMS_KEY"
 
 
@@ -180,7 +180,7 @@ def _problems(inventory: Inventory) -> list[str]:
     topology = inventory.topology
     found = [
         f"{cluster} has our tags, but {cluster.region} is not a wanted Region. Set the Region "
-        f"variables to what exists, or remove it: manage.py dsql_destroy"
+        f"variables to what exists, or remove it: {manage('dsql_destroy')}"
         for cluster in inventory.elsewhere()
     ]
     for role in topology.regions:
@@ -199,11 +199,11 @@ def _problems(inventory: Inventory) -> list[str]:
 def _cluster_problems(inventory: Inventory, role: str, cluster: Cluster) -> list[str]:
     if cluster.status == "FAILED":
         return [
-            f"{cluster}: {failure(cluster)} Remove it, then provision again: manage.py dsql_destroy"
+            f"{cluster}: {failure(cluster)} Remove it, then provision again: {manage('dsql_destroy')}"
         ]
     if cluster.status in LEAVING:
         return [
-            f"{cluster} is being deleted. Let that end first: manage.py dsql_destroy"
+            f"{cluster} is being deleted. Let that end first: {manage('dsql_destroy')}"
         ]
     if cluster.role not in {"", role}:
         return [
@@ -232,11 +232,11 @@ def _witness_problems(inventory: Inventory, cluster: Cluster) -> list[str]:
         hint = "without" if wanted is None else "with"
         return [
             f"{cluster} is a {kind} cluster, and AWS cannot turn one kind into the other. Run "
-            f"{hint} --single-region, or start anew: manage.py dsql_destroy"
+            f"{hint} --single-region, or start anew: {manage('dsql_destroy')}"
         ]
     return [
         f"{cluster} has the witness Region {cluster.witness}, not {wanted}, and it cannot be "
-        f"changed. Set WITNESS_REGION={cluster.witness}, or start anew: manage.py dsql_destroy"
+        f"changed. Set WITNESS_REGION={cluster.witness}, or start anew: {manage('dsql_destroy')}"
     ]
 
 

@@ -20,7 +20,7 @@ from ops.clusters import (
 from ops.clusters.checks import CheckFailed, CheckSkipped, CheckWarning
 from ops.clusters.database import connected, runtime_arn
 from ops.clusters.inventory import Inventory
-from ops.clusters.plan import AGAIN
+from ops.target import manage
 from ops.topology import Topology
 
 PASS, WARN, FAIL, SKIP = "pass", "warn", "fail", "skip"
@@ -128,7 +128,7 @@ class Verifier:
         if self.topology.single_region:
             reason = "There is one Region."
         elif len(aliases) < 2:
-            reason = f"Both clusters are needed: {AGAIN}"
+            reason = f"Both clusters are needed: {manage('dsql_provision')}"
         for region in self.topology.regions.values():
             reason = reason or self._failed(region, "login", "migrations")
         if reason:

@@ -25,6 +25,7 @@ from ops.deploy.package import Target, build
 from ops.deploy.sources import PackageError
 from ops.stacks.runtime import RuntimeStack
 from ops.stacks.secret import SecretMissing
+from ops.target import manage, use_aws
 from ops.topology import Topology
 
 
@@ -33,6 +34,7 @@ def settings(cli: Any) -> None:
     # Zappa refuses to run without one; nothing of it is packaged.
     os.environ["VIRTUAL_ENV"] = sys.prefix
     with _refusals():
+        use_aws(os.environ)
         topology, options = Topology.from_environment(), Options.from_environment()
         stage = cli.api_stage
         if stage not in topology.regions:
@@ -89,7 +91,7 @@ def _verification(topology: Topology, options: Options) -> str:
         f"--api-url {role}={gateway.url(options.stage) if gateway else 'URL'}"
         for role, gateway in found.items()
     ]
-    return " ".join(["manage.py dsql_verify", *urls])
+    return " ".join([manage("dsql_verify"), *urls])
 
 
 def _load(cli: Any, topology: Topology, values: dict[str, Any]) -> None:

@@ -2,9 +2,8 @@
 
 from ops.clusters import inventory
 from ops.clusters.inventory import READY, Cluster
+from ops.target import manage
 from ops.topology import Topology
-
-PROVISION = "Run `manage.py dsql_provision`."
 
 
 class NotReady(Exception):
@@ -18,14 +17,16 @@ def clusters(topology: Topology) -> dict[str, Cluster]:
         if role not in members:
             raise NotReady(
                 f"{region}: there is not exactly one cluster of {topology.prefix!r} with the role "
-                f"{role}. {PROVISION}"
+                f"{role}. Run `{manage('dsql_provision')}`."
             )
         if members[role].status not in READY:
-            raise NotReady(f"{members[role]} is not ready. {PROVISION}")
+            raise NotReady(
+                f"{members[role]} is not ready. Run `{manage('dsql_provision')}`."
+            )
     arns = {cluster.arn for cluster in members.values()}
     for cluster in members.values():
         if not arns - {cluster.arn} <= set(cluster.peers):
             raise NotReady(
-                f"{cluster} is not linked to the other Region's. {PROVISION}"
+                f"{cluster} is not linked to the other Region's. Run `{manage('dsql_provision')}`."
             )
     return members

@@ -1,6 +1,5 @@
 """The whole life of a deployment: each step is a command that an operator could type."""
 
-import os
 import subprocess
 import sys
 import time
@@ -53,28 +52,26 @@ class Life:
         Raises StepFailed, and ImproperlyConfigured before anything is made.
         """
         self.options.require_access()
-        _require_one_aws()
         self._manage("dsql_provision")
         for stage in self.topology.regions:
             self._manage("stack", "deploy", "--stage", stage)
         self._manage("dsql_database")
         self._deploy_functions()
         urls = [f"--api-url={role}={url}" for role, url in self._urls().items()]
-        self._manage("dsql_verify", *urls)
+        self._manage("dsql_verify", "--yes", *urls)
 
     def destroy(self) -> None:
         """Remove everything, the data included, and say what remains.
 
         Raises StepFailed.
         """
-        _require_one_aws()
         stages = list(self.topology.regions)[::-1]
         for stage in stages:
             if self._state(stage) != function.ABSENT:
                 self._zappa("undeploy", stage, "--yes")
         for stage in stages:
             self._manage("stack", "delete", "--stage", stage, "--yes")
-        self._manage("dsql_destroy", "--yes", "--target", self.topology.prefix)
+        self._manage("dsql_destroy", "--yes", "--prefix", self.topology.prefix)
         self._say_what_remains()
 
     def _deploy_functions(self) -> None:
@@ -174,16 +171,6 @@ class Life:
         self.say(f"==> {line}")
         if code := subprocess.run(command, cwd=PROJECT, check=False).returncode:
             raise StepFailed(f"`{line}` ended with {code}; its output is above.")
-
-
-def _require_one_aws() -> None:
-    """A sandbox's .env leads only the dsql API elsewhere. Raises StepFailed."""
-    elsewhere = os.environ.get("AWS_ENDPOINT_URL_DSQL")
-    if elsewhere and not os.environ.get("AWS_ENDPOINT_URL"):
-        raise StepFailed(
-            f"AWS_ENDPOINT_URL_DSQL is {elsewhere}, while all other calls go to AWS: remove the "
-            f"sandbox's .env (manage.py sandbox reset)."
-        )
 
 
 def _get(url: str) -> str:

@@ -12,6 +12,7 @@ from ops.deploy.options import Options
 from ops.paths import PROJECT
 from ops.stacks import secret
 from ops.stacks.runtime import RuntimeStack
+from ops.target import manage
 from ops.topology import PRIMARY, Topology
 
 
@@ -99,10 +100,10 @@ def require_current_schema(topology: Topology, environ: dict[str, str]) -> None:
     if "Planned operations" in done.stdout:
         raise NotReady(
             f"The database lacks migrations of this code:\n{done.stdout.strip()}\n"
-            f"Run `manage.py dsql_database`, then deploy again."
+            f"Run `{manage('dsql_database')}`, then deploy again."
         )
     said = (done.stderr or done.stdout).strip().splitlines()
     raise NotReady(
         f"{cluster.region}: the schema could not be checked: {said[-1] if said else ''}\n"
-        f"Mend that, then deploy again. `manage.py dsql_verify --only login` tries the login."
+        f"Mend that, then deploy again. `{manage('dsql_verify')} --only login` tries the login."
     )

@@ -4,11 +4,15 @@ import os
 import secrets
 from pathlib import Path
 
+from dotenv import dotenv_values
+
 from ops.sandbox.lifecycle import Status
 from ops.sandbox.state import write_private
 
 MARK = "# Written by `manage.py sandbox up`; `manage.py sandbox reset` removes it."
 LOCAL_HOSTS = "localhost,127.0.0.1,[::1]"
+KEY = "DJANGO_SECRET_KEY"
+KNOBS = {"ALLOWED_HOSTS": LOCAL_HOSTS, "API_AUTH": "none"}
 
 
 def render(variables: dict[str, str]) -> str:
@@ -16,53 +20,66 @@ def render(variables: dict[str, str]) -> str:
 
 
 def variables(status: Status, role: str = "primary") -> dict[str, str]:
-    """What a process of that Region needs, Django's own knobs included."""
-    return {
-        **status.environ(role),
-        "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
-        "ALLOWED_HOSTS": LOCAL_HOSTS,
-        "API_AUTH": "none",
-    }
+    """What a process of that Region needs, Django's own settings included."""
+    return {**status.environ(role), KEY: secrets.token_urlsafe(50), **KNOBS}
 
 
-def write_if_none(path: Path, status: Status) -> str:
-    """Write the file unless there is one; the sentence says what was found or done."""
+def ensure(path: Path, status: Status) -> str:
+    """Have the file name this sandbox, unless it is the user's own.
+
+    Returns a sentence that says what was found or done.
+    """
+    wanted = variables(status)
     if not path.exists():
-        write_private(path, f"{MARK}\n{render(variables(status))}")
+        write_private(path, f"{MARK}\n{render(wanted)}")
         return f"Wrote {path.name}: manage.py uses the sandbox from now on."
-    key = status.credentials["AWS_ACCESS_KEY_ID"]
-    own = {f"PGPORT={status.port}", f"AWS_ACCESS_KEY_ID={key}"}
-    if own <= set(path.read_text().splitlines()):
+    found = dotenv_values(path)
+    differing = [
+        name
+        for name, value in wanted.items()
+        if found.get(name) != value and not (name == KEY and found.get(name))
+    ]
+    if not differing:
         return f"{path.name} points at this sandbox."
-    return (
-        f"{path.name} names another target and was left alone. To use the sandbox: "
-        f"manage.py sandbox env > {path.name}"
-    )
+    if not is_own(path):
+        return (
+            f"{path.name} names another target and was left alone. To use the sandbox: "
+            f"manage.py sandbox env > {path.name}"
+        )
+    _rewrite(path, {name: wanted[name] for name in differing})
+    return f"Repaired {path.name}, which named another sandbox: {', '.join(differing)}."
 
 
 def point_at(path: Path, variables: dict[str, str]) -> bool:
-    """Set the variables in the file if ``write_if_none`` made it for the API in use.
+    """Set the variables in the file if ``ensure`` made it for the API in use.
 
     True when that changed it.
     """
-    api = f"AWS_ENDPOINT_URL_DSQL={os.environ.get('AWS_ENDPOINT_URL_DSQL', '')}"
-    text = path.read_text() if path.exists() else ""
-    lines = text.splitlines()
-    kept = [line for line in lines if line.partition("=")[0] not in variables]
-    changed = "\n".join(kept) + "\n" + render(variables)
-    if (
-        not text.startswith(MARK)
-        or api not in lines
-        or sorted(lines) == sorted(changed.splitlines())
-    ):
+    api = os.environ.get("AWS_ENDPOINT_URL_DSQL", "")
+    if not is_own(path):
         return False
-    write_private(path, changed)
+    found = dotenv_values(path)
+    if found.get("AWS_ENDPOINT_URL_DSQL") != api or variables.items() <= found.items():
+        return False
+    _rewrite(path, variables)
     return True
 
 
+def _rewrite(path: Path, variables: dict[str, str]) -> None:
+    """Change these variables and keep every other line."""
+    lines = path.read_text().splitlines()
+    kept = [line for line in lines if line.partition("=")[0] not in variables]
+    write_private(path, "\n".join(kept) + "\n" + render(variables))
+
+
+def is_own(path: Path) -> bool:
+    """Whether ``ensure`` made the file."""
+    return path.exists() and path.read_text().startswith(MARK)
+
+
 def remove_own(path: Path) -> bool:
-    """Remove the file if ``write_if_none`` made it."""
-    if path.exists() and path.read_text().startswith(MARK):
+    """Remove the file if ``ensure`` made it."""
+    if is_own(path):
         path.unlink()
         return True
     return False

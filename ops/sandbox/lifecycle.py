@@ -26,6 +26,8 @@ DEFAULT_TOPOLOGY = Topology.from_environment({})
 START_SECONDS, STOP_SECONDS = 60.0, 30.0
 HOST = "127.0.0.1"
 PROJECT = Path(__file__).resolve().parents[2]
+# What tells a process which sandbox its other variables are of.
+TARGET_VARIABLE, FOLDER_VARIABLE = "TARGET", "DSQL_SANDBOX"
 
 
 class SandboxError(Exception):
@@ -90,6 +92,8 @@ class Status:
         return {
             **target,
             **self.credentials,
+            TARGET_VARIABLE: "sandbox",
+            FOLDER_VARIABLE: str(self.root),
             "AWS_ENDPOINT_URL_DSQL": f"http://{HOST}:{self.port}",
             "PGHOSTADDR": HOST,
             "PGPORT": str(self.port),

@@ -61,7 +61,7 @@ def _commands(checkout: Checkout) -> dict[str, Callable[[], None]]:
         "contrib, continued": contrib("tests.conformance.continuing"),
         "delete_expired_responses": manage("delete_expired_responses"),
         "migrate backwards": manage("migrate", "users", "zero"),
-        "dsql_destroy": manage("dsql_destroy", "--yes", "--target", "multi-region-app"),
+        "dsql_destroy": manage("dsql_destroy", "--yes", "--prefix", "multi-region-app"),
     }
 
 

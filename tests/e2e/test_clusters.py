@@ -69,8 +69,8 @@ def test_from_nothing_to_nothing(checkout: Checkout) -> None:
         assert arn.startswith("arn:aws:dsql:eu-")
         assert not arn.endswith("*")
 
-    assert "--yes needs --target shop-eu" in manage("dsql_destroy", "--yes", code=1)
-    assert "Nothing is left." in manage("dsql_destroy", "--yes", "--target", "shop-eu")
+    assert "--yes needs --prefix shop-eu" in manage("dsql_destroy", "--yes", code=1)
+    assert "Nothing is left." in manage("dsql_destroy", "--yes", "--prefix", "shop-eu")
     assert "There is no cluster of 'shop-eu'" in manage("dsql_status")
     manage("dsql_provision")
     said = checkout.manage("dsql_verify", "--only", "migrations", **REGIONS).stdout

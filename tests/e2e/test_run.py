@@ -4,8 +4,12 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +75,8 @@ def test_a_fresh_clone_serves_both_regions_and_recovers_from_a_kill(
     ]
     text = checkout.manage("dsql_verify", *(f"--api-url={url}" for url in urls))
     assert text.returncode == 0, text.stdout
-    assert text.stdout.startswith("Target: the dsql API at http://127.0.0.1:")
+    folder = checkout.root / ".sandbox"
+    assert text.stdout.splitlines()[0] == f"Target: the sandbox in {folder}"
     assert "POST in each Region, GET in the other: found at once" in text.stdout
     again = checkout.manage("dsql_provision")
     assert "Nothing to change: the clusters are as wanted." in again.stdout
@@ -169,9 +174,76 @@ def test_runserver_alone_brings_the_sandbox_and_serves_one_region(
     assert "Serving Region us-east-1 with " in running.output
     assert call(port, "/health")["schema"] == "current"
     assert call(port, "/")["region"] == "us-east-1"
+    # A second terminal, where the shell's own variables name production and a proxy.
+    with recorded() as (url, requests):
+        proof = checkout.manage(
+            "dsql_verify", "--only", "status,login", **elsewhere(url)
+        )
+    assert proof.stdout.startswith(f"Target: the sandbox in {checkout.root}/.sandbox")
+    assert proof.returncode == 0, proof.stdout + proof.stderr
+    assert requests == []
+    assert "TARGET=sandbox" in (checkout.root / ".env").read_text()
     assert running.stop(signal.SIGINT) == 0
     assert not listens(port)
-    assert not (checkout.root / ".env").exists()
+
+
+def test_nothing_on_aws_is_signed_with_the_sandboxs_key(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    assert checkout.manage("sandbox", "up").returncode == 0
+    printed = checkout.manage("sandbox", "env").stdout.splitlines()
+    exported = dict(line.split("=", 1) for line in printed)
+    credentials = tmp_path / "credentials"
+    credentials.write_text(
+        "[default]\naws_access_key_id = AKIAMINE\naws_secret_access_key = mine\n"
+    )
+    with recorded() as (url, requests):
+        checkout.manage(
+            "dsql_status",
+            "--target=aws",
+            **exported,
+            AWS_SHARED_CREDENTIALS_FILE=str(credentials),
+            # What the rehearsal says, so that the requests can be seen.
+            TARGET_KEEPS_ENDPOINT_URLS="1",
+            AWS_ENDPOINT_URL=url,
+            AWS_MAX_ATTEMPTS="1",
+        )
+    assert requests, "nothing was asked"
+    assert all("Credential=AKIAMINE/" in signature for signature in requests)
+
+
+@contextmanager
+def recorded() -> Iterator[tuple[str, list[str]]]:
+    """A server, or a proxy, that refuses each request and keeps how it was signed."""
+    requests: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def refuse(self) -> None:
+            requests.append(self.headers.get("Authorization", ""))
+            self.send_error(403)
+
+        do_GET = do_POST = do_CONNECT = refuse  # noqa: N815 - http.server's names
+
+        def log_message(self, *_: Any) -> None:
+            """The test's own output stays readable."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", requests
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def elsewhere(url: str) -> dict[str, str]:
+    """The variables of a shell that is set up for production, with a proxy that tells."""
+    keys = {"AWS_ACCESS_KEY_ID": "AKIAMINE", "AWS_SECRET_ACCESS_KEY": "mine"}
+    proxies = dict.fromkeys(
+        ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), url
+    )
+    return {**keys, **proxies, "AWS_PROFILE": "production"}
 
 
 def test_without_a_target_a_command_says_how_to_get_one(checkout: Checkout) -> None:
@@ -179,7 +251,7 @@ def test_without_a_target_a_command_says_how_to_get_one(checkout: Checkout) -> N
         done = checkout.manage(*command)
         assert done.returncode == 1, command
         (line,) = done.stderr.strip().splitlines()
-        assert "DSQL_ENDPOINT" in line
+        assert "--target aws" in line
         assert "`make run`" in line
         assert "`manage.py sandbox up`" in line
 
@@ -190,7 +262,9 @@ def test_without_credentials_a_cluster_command_says_how_to_get_some(
     files = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
     nowhere = {name: str(checkout.root / "none") for name in files}
     for command in ("dsql_provision", "dsql_verify", "dsql_status", "dsql_destroy"):
-        done = checkout.manage(command, AWS_EC2_METADATA_DISABLED="true", **nowhere)
+        done = checkout.manage(
+            command, AWS_EC2_METADATA_DISABLED="true", TARGET="aws", **nowhere
+        )
         assert done.returncode == 1, command
         (line,) = done.stderr.strip().splitlines()
         assert "AWS_PROFILE" in line

@@ -144,7 +144,7 @@ def deploy(on: Rehearsal) -> None:
     )
     # The line that the deployment has just printed.
     verify = said.rpartition("manage.py dsql_verify")[2].splitlines()[0]
-    on.type(f"{MANAGE} dsql_verify{verify}")
+    on.type(f"{MANAGE} dsql_verify --yes{verify}")
     on.rows.append(("created", "; ".join(checks.created(on.world))))
 
 

@@ -16,7 +16,9 @@ from tests.rehearsal.moto_gaps import mend
 
 ORIGIN = "https://app.example"
 # What would lead a command elsewhere, or answer for what the rehearsal is to show.
-HIDDEN = ("AWS_", "DSQL_", "DJANGO_", "PG", "LAMBDA_", "API_GATEWAY_", "LOG_")
+HIDDEN = (
+    "TARGET", "AWS_", "DSQL_", "DJANGO_", "PG", "LAMBDA_", "API_GATEWAY_", "LOG_",
+)  # fmt: skip
 
 
 class World:
@@ -63,6 +65,8 @@ class World:
         host, port = self.moto.get_host_and_port()
         return {
             **self.sandbox.credentials,
+            "TARGET": "aws",
+            "TARGET_KEEPS_ENDPOINT_URLS": "1",
             "AWS_ENDPOINT_URL": f"http://{host}:{port}",
             "AWS_ENDPOINT_URL_DSQL": f"http://127.0.0.1:{self.sandbox.port}",
             "AWS_CONFIG_FILE": os.devnull,

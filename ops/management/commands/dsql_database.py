@@ -16,7 +16,7 @@ from ops.clusters.database import (
     runtime_arn,
 )
 from ops.clusters.inventory import READY
-from ops.clusters.plan import AGAIN
+from ops.target import manage
 from ops.topology import PRIMARY, Topology
 
 
@@ -64,7 +64,9 @@ class Command(ClusterCommand):
         for role, region in topology.regions.items():
             status = members[role].status if role in members else "missing"
             if status not in READY:
-                raise CommandError(f"{region}: the cluster is {status}. First: {AGAIN}")
+                raise CommandError(
+                    f"{region}: the cluster is {status}. First: {manage('dsql_provision')}"
+                )
         arns = role_arn or [
             runtime_arn(topology, role, cluster) for role, cluster in members.items()
         ]
@@ -79,11 +81,11 @@ class Command(ClusterCommand):
             text = " ".join(str(error).split())
             raise CommandError(
                 f"{endpoint}: {text}\nWhat was done before that stays; to go on from there: "
-                f"manage.py dsql_database"
+                + manage("dsql_database")
             ) from error
         say(
-            f"The role {RUNTIME_ROLE} has its rights; {changes} changed. Next: manage.py "
-            f"dsql_verify"
+            f"The role {RUNTIME_ROLE} has its rights; {changes} changed. Next: "
+            + manage("dsql_verify")
         )
         if format == "json":
             answer = {"role": RUNTIME_ROLE, "mapped": arns, "changes": changes}

@@ -6,11 +6,12 @@ from django.core.management.base import CommandError
 
 from ops.aws import AwsError
 from ops.clusters import inventory
-from ops.clusters.apply import REMOVE, Applier, ApplyError, Say
+from ops.clusters.apply import Applier, ApplyError, Say
 from ops.clusters.command import ClusterCommand, as_json, seconds, target
 from ops.clusters.inventory import Inventory
 from ops.paths import ENV_FILE
 from ops.sandbox import envfile
+from ops.target import manage
 from ops.topology import Topology
 
 
@@ -24,11 +25,11 @@ class Command(ClusterCommand):
         super().add_arguments(parser)
         parser.add_argument("--dry-run", action="store_true", help="show what would go")
         parser.add_argument(
-            "--target", default="", metavar="PREFIX",
-            help="the CLUSTER_NAME_PREFIX whose clusters go",
+            "--prefix", default="", metavar="PREFIX",
+            help="the CLUSTER_NAME_PREFIX whose clusters to delete",
         )  # fmt: skip
         parser.add_argument(
-            "--yes", action="store_true", help="do not ask; needs --target"
+            "--yes", action="store_true", help="do not ask; needs --prefix"
         )
         parser.add_argument(
             "--timeout",
@@ -42,21 +43,21 @@ class Command(ClusterCommand):
         topology: Topology,
         *,
         dry_run: bool,
-        target: str,
+        prefix: str,
         yes: bool,
         timeout: float,
         format: str,
         **_: Any,
     ) -> None:
         say = self.teller(format)
-        if target and target != topology.prefix:
+        if prefix and prefix != topology.prefix:
             raise CommandError(
-                f"--target is {target!r}, but CLUSTER_NAME_PREFIX is {topology.prefix!r}: nothing "
+                f"--prefix is {prefix!r}, but CLUSTER_NAME_PREFIX is {topology.prefix!r}: nothing "
                 f"was deleted. Make them agree."
             )
-        if yes and not target:
+        if yes and not prefix:
             raise CommandError(
-                f"--yes needs --target {topology.prefix}, so nothing else goes."
+                f"--yes needs --prefix {topology.prefix}, so nothing else goes."
             )
         found = inventory.take(topology)
         self._show(found, say)
@@ -106,13 +107,15 @@ class Command(ClusterCommand):
             interrupted = isinstance(error, KeyboardInterrupt)
             text = "Interrupted." if interrupted else str(error)
             raise CommandError(
-                f"{text}\nWhat is left: manage.py dsql_status. To go on from there: {REMOVE}",
+                f"{text}\nWhat is left: {manage('dsql_status')}. To go on from there: {manage('dsql_destroy')}",
                 returncode=130 if interrupted else 1,
             ) from error
         left = inventory.take(topology)
         if left.owned:
             names = ", ".join(map(str, left.owned))
-            raise CommandError(f"Made meanwhile and left: {names}. To go on: {REMOVE}")
+            raise CommandError(
+                f"Made meanwhile and left: {names}. To go on: {manage('dsql_destroy')}"
+            )
         endpoints = dict.fromkeys(("DSQL_ENDPOINT", "DSQL_PEER_ENDPOINT"), "")
         if envfile.point_at(ENV_FILE, endpoints):
             say(f"Removed the endpoints from {ENV_FILE.name}.")

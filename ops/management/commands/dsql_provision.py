@@ -19,6 +19,7 @@ from ops.clusters.inventory import READY, Cluster
 from ops.clusters.plan import Plan, Wishes
 from ops.paths import ENV_FILE
 from ops.sandbox import envfile
+from ops.target import manage
 from ops.topology import PRIMARY, SECONDARY, Topology
 
 
@@ -100,14 +101,14 @@ class Command(ClusterCommand):
                     (
                         "Interrupted." if interrupted else str(error),
                         *_account(applier, wanted),
-                        f"To go on: {plan.AGAIN}",
+                        f"To go on: {manage('dsql_provision')}",
                     )
                 ),
                 returncode=130 if interrupted else 1,
             ) from error
         for line in table(members):
             say(line)
-        say("Ready. Next: manage.py dsql_database")
+        say(f"Ready. Next: {manage('dsql_database')}")
         return members
 
     def _remember(

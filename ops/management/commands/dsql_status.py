@@ -7,6 +7,7 @@ from ops.clusters.api import api_urls
 from ops.clusters.command import ClusterCommand, as_json, table, target
 from ops.clusters.inventory import Cluster, Inventory
 from ops.clusters.plan import Plan, Wishes, other
+from ops.target import manage
 from ops.topology import ROLES, Topology
 
 
@@ -63,7 +64,7 @@ class Command(ClusterCommand):
             self.stdout.write(f"{role:<10} API {url}")
         if not found.owned:
             self.stdout.write(
-                f"There is no cluster of {found.topology.prefix!r}. To make them: {plan.AGAIN}"
+                f"There is no cluster of {found.topology.prefix!r}. To make them: {manage('dsql_provision')}"
             )
             return
         for problem in drift.problems:
@@ -73,7 +74,7 @@ class Command(ClusterCommand):
         if not (drift.problems or drift.steps):
             self.stdout.write("As wanted.")
         elif drift.steps:
-            self.stdout.write(f"To mend it: {plan.AGAIN}")
+            self.stdout.write(f"To mend it: {manage('dsql_provision')}")
 
     def _env(self, members: dict[str, Cluster], role: str) -> None:
         own, peer = members.get(role), members.get(other(role))

@@ -12,7 +12,7 @@ from config.dsql.tokens import (
 )
 from ops.clusters import inventory
 from ops.clusters.command import ClusterCommand, seconds
-from ops.clusters.plan import AGAIN
+from ops.target import manage
 from ops.topology import ROLES, Topology
 
 
@@ -57,5 +57,7 @@ class Command(ClusterCommand):
     def _endpoint(topology: Topology, role: str) -> str:
         member = inventory.take(topology).members().get(role)
         if member is None:
-            raise CommandError(f"There is no {role} cluster. First: {AGAIN}")
+            raise CommandError(
+                f"There is no {role} cluster. First: {manage('dsql_provision')}"
+            )
         return member.endpoint

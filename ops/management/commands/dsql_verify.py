@@ -65,6 +65,9 @@ class Command(ClusterCommand):
             help="bearer token for the API; default: $API_TOKEN, which ps does not show",
         )  # fmt: skip
         parser.add_argument(
+            "--yes", action="store_true", help="do not ask before writing rows on AWS"
+        )
+        parser.add_argument(
             "--html", type=Path, metavar="FILE", help="write a page, too"
         )
 

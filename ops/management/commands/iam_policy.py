@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ops.aws import AwsError
 from ops.clusters import inventory
-from ops.clusters.command import keys_by_role
+from ops.clusters.command import add_target, keys_by_role
 from ops.clusters.inventory import Cluster
 from ops.deploy.options import in_vpc
 from ops.policies import NOTES, PURPOSES, Scope
@@ -33,6 +33,7 @@ class Command(BaseCommand):
             "--account", type=account_id,
             help="needed while there is no cluster; with it no call to AWS is made",
         )  # fmt: skip
+        add_target(parser)
         parser.add_argument("--partition", default="aws")
         parser.add_argument("--single-region", action="store_true")
         parser.add_argument(

@@ -108,7 +108,7 @@ class Command(BaseCommand):
         issuer = Issuer.load(ISSUER_KEY) if auth == "oidc" else None
         require_free_ports(served | ({"issuer": issuer.port} if issuer else {}))
         with suppress(Interrupted), serving(issuer) if issuer else nullcontext():
-            status = localrun.begin(topology, self._say, env_file=True, stop=self._stop)
+            status = localrun.begin(topology, self._say, stop=self._stop)
             extra = issuer.environ if issuer else {}
             servers = region_servers(status, ports, extra)
             sandbox = KeptSandbox(SANDBOX, topology.prefix, self._say)

@@ -43,10 +43,15 @@ class Command(runserver.Command):
         super().handle(*args, **options)
 
     def _begin_again_with_a_sandbox(self) -> None:
+        if os.environ.get("TARGET") == "aws":
+            raise CommandError(
+                "The target is AWS, but DSQL_ENDPOINT is not set: `manage.py dsql_status "
+                "--format env` prints it."
+            )
         self.stdout.write("No DSQL_ENDPOINT is set: the sandbox is the target.")
         topology = Topology.from_environment()
         try:
-            status = localrun.begin(topology, self.stdout.write, env_file=False)
+            status = localrun.begin(topology, self.stdout.write)
         except (CommandFailed, SandboxError, StateError, PostgresError) as error:
             raise CommandError(str(error)) from error
         environ = envfile.variables(status)

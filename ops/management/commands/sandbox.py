@@ -104,7 +104,7 @@ class Command(BaseCommand):
             durable=durable,
             prefix=Topology.from_environment().prefix,
         )
-        self._say(format, envfile.write_if_none(ENV_FILE, status))
+        self._say(format, envfile.ensure(ENV_FILE, status))
         self._show(status, format)
 
     def down(self, **_: Any) -> None:

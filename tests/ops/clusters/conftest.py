@@ -32,6 +32,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         monkeypatch.delenv(name, raising=False)
     with control.serve(tmp_path, FAST) as made:
         operator = made.keys["AKIAOPERATOR"]
+        monkeypatch.setenv("TARGET", "sandbox")
         monkeypatch.setenv("AWS_ENDPOINT_URL_DSQL", f"http://127.0.0.1:{made.port}")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", operator.access_key)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", operator.secret_key)

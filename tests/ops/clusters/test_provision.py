@@ -34,7 +34,7 @@ def provision(*arguments: str) -> str:
 
 
 def destroy(*arguments: str) -> str:
-    return run("dsql_destroy", "--yes", "--target", "multi-region-app", *arguments)
+    return run("dsql_destroy", "--yes", "--prefix", "multi-region-app", *arguments)
 
 
 def failure(command: Callable[..., str], *arguments: str) -> str:
@@ -413,11 +413,11 @@ def test_destroy_needs_the_typed_prefix(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provision()
-    assert "--yes needs --target multi-region-app" in failure(
+    assert "--yes needs --prefix multi-region-app" in failure(
         lambda: run("dsql_destroy", "--yes")
     )
     assert "nothing was deleted" in failure(
-        lambda: run("dsql_destroy", "--yes", "--target", "other")
+        lambda: run("dsql_destroy", "--yes", "--prefix", "other")
     )
     monkeypatch.setattr("builtins.input", lambda _: "yes")
     assert "Nothing was deleted." in failure(lambda: run("dsql_destroy"))

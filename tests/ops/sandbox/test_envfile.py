@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dotenv import dotenv_values
@@ -26,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 def test_writes_what_selects_the_primary_and_only_the_owner_reads_it(
     path: Path, status: Status
 ) -> None:
-    said = envfile.write_if_none(path, status)
+    said = envfile.ensure(path, status)
     assert said == "Wrote .env: manage.py uses the sandbox from now on."
     assert path.stat().st_mode & 0o777 == 0o600
     values = dotenv_values(path)
@@ -37,6 +38,8 @@ def test_writes_what_selects_the_primary_and_only_the_owner_reads_it(
         "AWS_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "AKIA",
         "AWS_SECRET_ACCESS_KEY": "s",
+        "TARGET": "sandbox",
+        "DSQL_SANDBOX": str(status.root),
         "AWS_ENDPOINT_URL_DSQL": "http://127.0.0.1:20001",
         "PGHOSTADDR": "127.0.0.1",
         "PGPORT": "20001",
@@ -47,15 +50,15 @@ def test_writes_what_selects_the_primary_and_only_the_owner_reads_it(
 
 
 def test_the_second_time_changes_nothing(path: Path, status: Status) -> None:
-    envfile.write_if_none(path, status)
+    envfile.ensure(path, status)
     before = path.read_bytes()
-    assert envfile.write_if_none(path, status) == ".env points at this sandbox."
+    assert envfile.ensure(path, status) == ".env points at this sandbox."
     assert path.read_bytes() == before
 
 
 def test_a_foreign_file_is_left_alone(path: Path, status: Status) -> None:
     path.write_text("DSQL_ENDPOINT=mine\n")
-    assert envfile.write_if_none(path, status) == (
+    assert envfile.ensure(path, status) == (
         ".env names another target and was left alone. To use the sandbox: "
         "manage.py sandbox env > .env"
     )
@@ -63,17 +66,31 @@ def test_a_foreign_file_is_left_alone(path: Path, status: Status) -> None:
     assert path.read_text() == "DSQL_ENDPOINT=mine\n"
 
 
-def test_the_file_of_an_earlier_sandbox_counts_as_another_target(
-    path: Path, status: Status
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"port": 20_002},
+        {"credentials": {"AWS_ACCESS_KEY_ID": "AKIB", "AWS_SECRET_ACCESS_KEY": "s"}},
+        {"root": Path("/moved")},
+        {"regions": ()},
+    ],
+)
+def test_a_file_that_names_an_earlier_sandbox_is_repaired(
+    path: Path, status: Status, change: dict[str, Any]
 ) -> None:
-    envfile.write_if_none(path, status)
-    assert "left alone" in envfile.write_if_none(path, replace(status, port=20_002))
-    other = replace(status, credentials={"AWS_ACCESS_KEY_ID": "AKIB"})
-    assert "left alone" in envfile.write_if_none(path, other)
+    envfile.ensure(path, status)
+    key = dotenv_values(path)["DJANGO_SECRET_KEY"]
+    path.write_text(path.read_text() + "LOG_LEVEL=DEBUG\n")
+    now = replace(status, **change)
+    assert envfile.ensure(path, now).startswith("Repaired .env, which named another")
+    values = dotenv_values(path)
+    assert now.environ().items() <= values.items()
+    assert (values["DJANGO_SECRET_KEY"], values["LOG_LEVEL"]) == (key, "DEBUG")
+    assert envfile.ensure(path, now) == ".env points at this sandbox."
 
 
 def test_removes_its_own_file_once(path: Path, status: Status) -> None:
-    envfile.write_if_none(path, status)
+    envfile.ensure(path, status)
     assert envfile.remove_own(path)
     assert not envfile.remove_own(path)
 
@@ -91,7 +108,7 @@ def test_the_endpoints_are_set_only_where_the_file_and_the_api_are_the_sandboxs(
     url = status.environ()["AWS_ENDPOINT_URL_DSQL"]
     monkeypatch.setenv("AWS_ENDPOINT_URL_DSQL", url)
     assert not envfile.point_at(path, {"DSQL_ENDPOINT": "new"})
-    envfile.write_if_none(path, replace(status, regions=()))
+    envfile.ensure(path, replace(status, regions=()))
     assert dotenv_values(path)["DSQL_ENDPOINT"] == ""
     assert envfile.point_at(path, {"DSQL_ENDPOINT": "new", "AWS_REGION": "eu-west-1"})
     values = dotenv_values(path)

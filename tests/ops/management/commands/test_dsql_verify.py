@@ -119,7 +119,7 @@ def test_text_says_the_target_first_and_one_line_per_check() -> None:
     out = io.StringIO()
     call_command("dsql_verify", "--only", "login,rights", stdout=out, no_color=True)
     lines = out.getvalue().splitlines()
-    assert lines[0].startswith("Target: the dsql API at http://127.0.0.1:")
+    assert lines[0].startswith("Target: the sandbox in ")
     assert [line.split()[:3] for line in lines[1:5]] == [
         ["pass", region, name]
         for region in ("us-east-1", "us-east-2")

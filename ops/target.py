@@ -1,0 +1,289 @@
+"""Which AWS a command speaks to: this checkout's sandbox, or AWS. It is named once.
+
+``--target`` or ``TARGET`` names it. What only makes sense on AWS means AWS as typed;
+every other command uses the sandbox of this checkout while that runs, and AWS only where
+it is named. The environment is put right before Django reads its settings, so that
+everything after this module finds one target and asks no further.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from ops.paths import ENV_FILE
+from ops.paths import SANDBOX as FOLDER
+from ops.sandbox import envfile, lifecycle
+from ops.sandbox.lifecycle import FOLDER_VARIABLE, TARGET_VARIABLE, Status
+from ops.sandbox.state import StateError
+from ops.topology import PRIMARY
+
+SANDBOX, AWS = TARGETS = ("sandbox", "aws")
+OPTION, VARIABLE = "--target", TARGET_VARIABLE
+# Says, for a rehearsal, that "aws" is where AWS_ENDPOINT_URL and PGHOSTADDR lead.
+KEEP_ENDPOINTS = "TARGET_KEEPS_ENDPOINT_URLS"
+# What only makes sense on AWS, what makes or describes the sandbox itself, and what
+# talks to neither. Every other command needs a target.
+ONLY_AWS = frozenset({"deploy", "destroy", "stack"})
+ONLY_SANDBOX = frozenset({"api_token", "run", "sandbox"})
+NO_TARGET = frozenset(
+    {
+        "", "check", "compilemessages", "diffsettings", "help", "makemessages",
+        "makemigrations", "openapi", "startapp", "startproject", "test", "version",
+    }
+)  # fmt: skip
+# Their rows appear among the users' own: on AWS they ask first, or take --yes.
+WRITES_ROWS = frozenset(
+    {
+        "clearsessions",
+        "delete_expired_responses",
+        "dsql_verify",
+        "loaddata",
+        "seed_users",
+    }
+)
+ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DSQL")
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+Environ = MutableMapping[str, str]
+
+
+class TargetError(Exception):
+    """No target, or one that cannot be used; one line with the choice to make."""
+
+
+def choose(
+    arguments: Sequence[str],
+    environ: Environ,
+    *,
+    file: Path = ENV_FILE,
+    folder: Path = FOLDER,
+) -> list[str]:
+    """Make ``environ`` that of the command's target; the arguments without ``--target``.
+
+    ``arguments`` are those of ``manage.py``, its own name first. Raises TargetError.
+    """
+    rest, named = _without_option(arguments)
+    command = next((word for word in rest[1:] if not word.startswith("-")), "")
+    asks_help = not {"-h", "--help", "--version"}.isdisjoint(rest)
+    of_sandbox, values = _read(file)
+    if not of_sandbox:
+        _set_defaults(environ, values)
+    named = named or environ.get(VARIABLE, "").strip()
+    if named and named not in TARGETS:
+        raise TargetError(
+            f"The target is {named!r}; use {OPTION} or {VARIABLE} with one of "
+            f"{', '.join(TARGETS)}."
+        )
+    told_account = command == "iam_policy" and any(
+        word.startswith("--account") for word in rest
+    )
+    if command in NO_TARGET or asks_help or told_account:
+        _set_defaults(environ, values)
+    elif command in ONLY_AWS:
+        # What `sandbox env` exported names its sandbox; that is no choice for this command.
+        if named == SANDBOX and FOLDER_VARIABLE not in environ:
+            raise TargetError(
+                f"{command} works on AWS only: use {OPTION} {AWS}, or unset {VARIABLE}."
+            )
+        use_aws(environ, file=file, folder=folder)
+    elif command in ONLY_SANDBOX:
+        if named == AWS:
+            raise TargetError(
+                f"{command} works on this machine only: use {OPTION} {SANDBOX}, or unset "
+                f"{VARIABLE}."
+            )
+        leave_sandbox(environ, file=file, folder=folder)
+    elif named == AWS:
+        use_aws(environ, file=file, folder=folder)
+    else:
+        _use_running_sandbox(command, named, environ, values, folder)
+    return _confirmed(command, rest, environ)
+
+
+def manage(command: str) -> str:
+    """The line that runs the command on the target of this process."""
+    option = f" {OPTION} {AWS}" if os.environ.get(VARIABLE) == AWS else ""
+    return f"manage.py {command}{option}"
+
+
+def describe(environ: Mapping[str, str] = os.environ) -> str:
+    """The target, by what tells it from every other: the account id, or the folder.
+
+    Raises aws.AwsError.
+    """
+    if environ.get(VARIABLE) == SANDBOX:
+        return f"the sandbox in {environ.get(FOLDER_VARIABLE, FOLDER)}"
+    from ops import aws  # boto3, which no other command pays for
+
+    profile = environ.get("AWS_PROFILE")
+    return f"AWS account {aws.account()}{f', profile {profile}' if profile else ''}"
+
+
+def _confirmed(command: str, rest: list[str], environ: Environ) -> list[str]:
+    """The arguments without ``--yes``, which only this module looks at. Raises TargetError."""
+    if command not in WRITES_ROWS:
+        return rest
+    without = [word for word in rest if word != "--yes"]
+    if environ.get(VARIABLE) != AWS or "--yes" in rest:
+        return without
+    from ops import aws  # boto3, as above
+
+    try:
+        where = describe(environ)
+    except aws.AwsError as error:
+        raise TargetError(str(error)) from error
+    sys.stderr.write(f"{command} writes rows in {where}. Go on? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise TargetError(f"{command} did nothing; --yes answers for you.")
+    return without
+
+
+def use_aws(environ: Environ, *, file: Path = ENV_FILE, folder: Path = FOLDER) -> None:
+    """Whatever a sandbox set is gone, and configured endpoints lead nowhere."""
+    leave_sandbox(environ, file=file, folder=folder)
+    environ[VARIABLE] = AWS
+    if not environ.get(KEEP_ENDPOINTS):
+        # Of a variable and of a profile alike (AWS SDKs and Tools Reference Guide,
+        # "Service-specific endpoints").
+        environ["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] = "true"
+
+
+def leave_sandbox(
+    environ: Environ, *, file: Path = ENV_FILE, folder: Path = FOLDER
+) -> None:
+    """Remove what a sandbox set: of this checkout, or of the one whose variables are set."""
+    marked = environ.pop(FOLDER_VARIABLE, "")
+    sets = [values for of_sandbox, values in [_read(file)] if of_sandbox]
+    for root in {folder, Path(marked)} if marked else {folder}:
+        sets += _ever_set(root)
+    keys = {values.get("AWS_ACCESS_KEY_ID") for values in sets}
+    if environ.get("AWS_ACCESS_KEY_ID") in keys:
+        for name in KEYS:
+            environ.pop(name, None)
+    for values in sets:
+        for name, value in values.items():
+            # Django's settings may be the user's own choice, unless all came together.
+            if environ.get(name) == value and (marked or name not in envfile.KNOBS):
+                del environ[name]
+    if environ.get(VARIABLE) == SANDBOX:
+        del environ[VARIABLE]
+
+
+def use_sandbox(environ: Environ, status: Status) -> None:
+    """Every variable that could lead elsewhere is the sandbox's or gone."""
+    ours = environ.get(FOLDER_VARIABLE) == str(status.root)
+    region = environ.get("AWS_REGION") if ours else None
+    role = next((r.role for r in status.regions if r.region == region), PRIMARY)
+    pairs = [status.credentials, *status.runtime.values()]
+    key = environ.get("AWS_ACCESS_KEY_ID")
+    pair = next((p for p in pairs if p["AWS_ACCESS_KEY_ID"] == key), pairs[0])
+    for name in [n for n in environ if n.startswith(("AWS_", "PG"))]:
+        del environ[name]
+    url = status.environ()["AWS_ENDPOINT_URL_DSQL"]
+    environ.update(status.environ(role))
+    environ.update(pair)
+    environ.update(dict.fromkeys(ENDPOINTS, url))
+    environ.update(
+        {
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+    )
+    for name in ("NO_PROXY", "no_proxy"):  # a proxy of the shell is not asked for it
+        hosts = [host for host in environ.get(name, "").split(",") if host]
+        environ[name] = ",".join(dict.fromkeys([*hosts, lifecycle.HOST]))
+
+
+def _use_running_sandbox(
+    command: str,
+    named: str,
+    environ: Environ,
+    values: Mapping[str, str],
+    folder: Path,
+) -> None:
+    exported = Path(environ.get(FOLDER_VARIABLE) or folder)
+    try:
+        status = lifecycle.status(exported if exported.exists() else folder)
+    except StateError as error:
+        raise TargetError(str(error)) from error
+    if not named and (elsewhere := _names_another(environ, status)):
+        raise TargetError(
+            f"{elsewhere} is set, but no target is named: use {OPTION} {AWS} (or "
+            f"{VARIABLE}={AWS}), or {OPTION} {SANDBOX}."
+        )
+    if status.state == "running":
+        use_sandbox(environ, status)
+        _set_defaults(environ, values)
+        _set_defaults(environ, envfile.KNOBS)
+        return
+    if command == "runserver":
+        leave_sandbox(environ, folder=folder)
+        return  # it starts the sandbox and begins again
+    if named:
+        raise TargetError(
+            f"The sandbox in {status.root} is {status.state}: start it with `manage.py sandbox up`."
+        )
+    raise TargetError(
+        f"No target is named and the sandbox of this checkout is {status.state}: start it with "
+        f"`manage.py sandbox up` or `make run`, or name AWS with {OPTION} {AWS}."
+    )
+
+
+def _names_another(environ: Environ, status: Status) -> str:
+    """The variable that names a database other than this sandbox's, if one does."""
+    endpoint = environ.get("DSQL_ENDPOINT", "")
+    known = {region.endpoint for region in status.regions}
+    ours = environ.get(FOLDER_VARIABLE) == str(status.root)
+    return "DSQL_ENDPOINT" if endpoint and endpoint not in known and not ours else ""
+
+
+def _ever_set(root: Path) -> list[dict[str, str]]:
+    """The variables of the sandbox in that folder, for each Region and each of its keys."""
+    try:
+        status = lifecycle.status(root)
+    except StateError:
+        return []  # nothing of it can have been used
+    if status.state == "absent":
+        return []
+    pairs = [status.credentials, *status.runtime.values()]
+    roles = [region.role for region in status.regions] or [PRIMARY]
+    return [
+        {**envfile.KNOBS, **status.environ(role), **pair}
+        for role in roles
+        for pair in pairs
+    ]
+
+
+def _without_option(arguments: Sequence[str]) -> tuple[list[str], str]:
+    rest: list[str] = []
+    named = ""
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            return [*rest, word, *words], named
+        if word == OPTION:
+            named = next(words, "")
+            if not named:
+                raise TargetError(f"{OPTION} needs one of {', '.join(TARGETS)}.")
+        elif word.startswith(f"{OPTION}="):
+            named = word.partition("=")[2]
+        else:
+            rest.append(word)
+    return rest, named
+
+
+def _read(file: Path) -> tuple[bool, dict[str, str]]:
+    """Whether a sandbox wrote the file, and its values."""
+    if not file.exists():
+        return False, {}
+    values = {k: v for k, v in dotenv_values(file).items() if v is not None}
+    return envfile.is_own(file), values
+
+
+def _set_defaults(environ: Environ, values: Mapping[str, str]) -> None:
+    for name, value in values.items():
+        environ.setdefault(name, value)

@@ -1,0 +1,230 @@
+"""What the environment of a command is, by its target; nothing is called here."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops import target
+from ops.sandbox import envfile, lifecycle
+from ops.target import TargetError
+
+OWN = {
+    "AWS_ACCESS_KEY_ID": "AKIAOWN",
+    "AWS_SECRET_ACCESS_KEY": "own",
+    "AWS_SESSION_TOKEN": "own token",
+    "AWS_PROFILE": "production",
+    "AWS_ENDPOINT_URL": "https://elsewhere.example.com",
+    "PGHOST": "elsewhere.example.com",
+    "PGSERVICE": "production",
+    "PATH": os.environ["PATH"],
+}
+
+
+@pytest.fixture
+def file(tmp_path: Path, sandbox: lifecycle.Status) -> Path:
+    path = tmp_path / ".env"
+    envfile.ensure(path, sandbox)
+    return path
+
+
+@pytest.fixture
+def choose(file: Path, sandbox: lifecycle.Status) -> Any:
+    def chosen(
+        line: str, environ: dict[str, str], folder: Path = sandbox.root
+    ) -> list[str]:
+        words = ["manage.py", *line.split()]
+        return target.choose(words, environ, file=file, folder=folder)
+
+    return chosen
+
+
+@pytest.fixture
+def absent(tmp_path: Path) -> Path:
+    return tmp_path / "absent"
+
+
+def lead(environ: dict[str, str]) -> dict[str, str]:
+    """The variables that could name a target."""
+    return {k: v for k, v in environ.items() if k.startswith(("AWS_", "PG", "DSQL_"))}
+
+
+@pytest.mark.parametrize("line", ["dsql_verify", "migrate", "shell --target sandbox"])
+def test_the_running_sandbox_is_the_target_whatever_else_is_set(
+    line: str, choose: Any, sandbox: lifecycle.Status
+) -> None:
+    environ = dict(OWN)
+    rest = choose(line, environ)
+    assert "--target" not in rest
+    url = f"http://127.0.0.1:{sandbox.port}"
+    assert lead(environ) == lead(
+        sandbox.environ()
+        | {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+    )
+    assert environ["TARGET"] == "sandbox"
+    assert "127.0.0.1" in environ["no_proxy"].split(",")
+    assert environ["API_AUTH"] == "none"
+
+
+def test_a_region_and_a_key_of_this_sandbox_are_kept(
+    choose: Any, sandbox: lifecycle.Status
+) -> None:
+    serving = {
+        **sandbox.environ("secondary"),
+        **sandbox.runtime["secondary"],
+        "DSQL_USER": "app",
+        "LOG_LEVEL": "DEBUG",
+    }
+    environ = dict(serving)
+    choose("runserver", environ)
+    assert serving.items() <= environ.items()
+
+
+def test_a_stale_environment_is_put_right(
+    choose: Any, sandbox: lifecycle.Status
+) -> None:
+    stale = {**sandbox.environ(), "PGPORT": "1", "AWS_ACCESS_KEY_ID": "AKIAGONE"}
+    environ = dict(stale)
+    choose("migrate", environ)
+    assert sandbox.environ().items() <= environ.items()
+
+
+@pytest.mark.parametrize(
+    "line", ["dsql_status --target aws", "migrate --target=aws", "stack plan"]
+)
+@pytest.mark.parametrize("role", ["primary", "secondary"])
+def test_aws_ignores_what_the_sandbox_set(
+    line: str, role: str, choose: Any, sandbox: lifecycle.Status
+) -> None:
+    exported = envfile.variables(sandbox, role) | sandbox.runtime[role]
+    environ = {**exported, "AWS_PROFILE": "production"}
+    choose(line, environ)
+    environ.pop(
+        "DJANGO_SECRET_KEY"
+    )  # of another rendering, so nobody knows whose it is
+    assert environ == {
+        "AWS_PROFILE": "production",
+        "TARGET": "aws",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+    }
+
+
+def test_aws_keeps_what_is_the_users_own(choose: Any) -> None:
+    environ = {**OWN, "API_AUTH": "none"}
+    choose("stack plan", environ)
+    assert environ == {
+        **OWN,
+        "API_AUTH": "none",
+        "TARGET": "aws",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+    }
+
+
+@pytest.mark.parametrize(
+    "url", ["", "http://127.0.0.1:9", "https://elsewhere.example.com"]
+)
+def test_no_configured_endpoint_leads_aws_elsewhere(url: str, choose: Any) -> None:
+    environ = {"AWS_ENDPOINT_URL_DSQL": url}
+    choose("dsql_provision --target aws", environ)
+    assert environ["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] == "true"
+    kept = {"AWS_ENDPOINT_URL_DSQL": url, "TARGET_KEEPS_ENDPOINT_URLS": "1"}
+    choose("dsql_provision --target aws", kept)
+    assert "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS" not in kept
+
+
+@pytest.mark.parametrize("line", ["dsql_verify", "migrate", "seed_users", "unknown"])
+def test_without_a_running_sandbox_the_choice_is_asked_for(
+    line: str, choose: Any, absent: Path
+) -> None:
+    environ = dict(OWN)
+    with pytest.raises(TargetError) as refused:
+        choose(line, environ, absent)
+    (sentence,) = str(refused.value).splitlines()
+    assert "manage.py sandbox up" in sentence
+    assert "--target aws" in sentence
+
+
+def test_an_endpoint_without_a_named_target_is_a_question(choose: Any) -> None:
+    environ = {"DSQL_ENDPOINT": f"{'a' * 26}.dsql.us-east-1.on.aws"}
+    with pytest.raises(
+        TargetError, match="DSQL_ENDPOINT is set, but no target is named"
+    ):
+        choose("migrate", environ)
+
+
+def test_the_file_names_the_target_only_while_its_sandbox_runs(
+    choose: Any, absent: Path
+) -> None:
+    with pytest.raises(TargetError, match="is absent: start it"):
+        choose("migrate --target sandbox", {}, absent)
+    environ: dict[str, str] = {}
+    choose("runserver", environ, absent)  # it starts the sandbox itself
+    assert lead(environ) == {}
+
+
+@pytest.mark.parametrize("line", ["stack plan", "deploy", "destroy"])
+def test_what_only_makes_sense_on_aws_refuses_the_sandbox(
+    line: str, choose: Any
+) -> None:
+    with pytest.raises(TargetError, match="works on AWS only"):
+        choose(line, {"TARGET": "sandbox"})
+
+
+@pytest.mark.parametrize("line", ["run", "sandbox up", "api_token"])
+def test_what_only_makes_sense_here_refuses_aws(line: str, choose: Any) -> None:
+    with pytest.raises(TargetError, match="works on this machine only"):
+        choose(line, {"TARGET": "aws"})
+
+
+@pytest.mark.parametrize("line", ["migrate --target production", "migrate --target="])
+def test_an_unknown_target_is_refused(line: str, choose: Any) -> None:
+    environ = {"TARGET": "productoin"}
+    with pytest.raises(TargetError, match="sandbox, aws"):
+        choose(line, environ)
+
+
+@pytest.mark.parametrize("line", ["check", "makemigrations", "migrate --help", ""])
+def test_what_talks_to_nothing_needs_no_target(
+    line: str, choose: Any, absent: Path
+) -> None:
+    environ = {"DSQL_ENDPOINT": "kept"}
+    choose(line, environ, absent)
+    assert environ["DSQL_ENDPOINT"] == "kept"
+
+
+def test_the_users_own_file_is_read_for_every_target(
+    choose: Any, file: Path, absent: Path
+) -> None:
+    file.write_text("TARGET=aws\nAWS_PROFILE=mine\nLOG_LEVEL=DEBUG\n")
+    environ = {"LOG_LEVEL": "INFO"}
+    choose("dsql_status", environ, absent)
+    assert environ["AWS_PROFILE"] == "mine"
+    assert environ["LOG_LEVEL"] == "INFO"
+    assert environ["TARGET"] == "aws"
+
+
+@pytest.mark.parametrize("answer", ["", "\n", "no\n", "yes\n"])
+def test_rows_on_aws_are_written_after_a_yes_only(
+    answer: str, choose: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr("ops.aws.account", lambda: "111122223333")
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    if answer == "yes\n":
+        assert choose("seed_users --target aws", {}) == ["manage.py", "seed_users"]
+    else:
+        with pytest.raises(TargetError, match="seed_users did nothing"):
+            choose("seed_users --target aws", {})
+    asked = "seed_users writes rows in AWS account 111122223333. Go on? [y/N] "
+    assert capsys.readouterr().err == asked
+
+
+def test_yes_answers_for_the_user(choose: Any) -> None:
+    line = "dsql_verify --yes --rounds 5 --target aws"
+    assert choose(line, {}) == ["manage.py", "dsql_verify", "--rounds", "5"]
