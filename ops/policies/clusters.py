@@ -31,11 +31,11 @@ def provision(scope: Scope) -> Document:
     anywhere = scope.per_region("dsql", "cluster/*")
     return document(
         *find_clusters(scope),
-        allow("CreateClusters", anywhere, "dsql:CreateCluster", condition=scope.made_ours),
+        allow("CreateClusters", anywhere, "dsql:CreateCluster", condition=scope.request_tags_ours),
         allow("TagClusters", anywhere, "dsql:TagResource", condition=_not_others(scope)),
         allow(
             "ChangeClusters", anywhere, "dsql:DeleteCluster", "dsql:UpdateCluster",
-            condition=scope.ours,
+            condition=scope.resource_is_ours,
         ),
         scope.connect_as_admin("MigrateAndVerify"),
         allow(

@@ -67,7 +67,7 @@ def _apis(scope: Scope) -> Iterator[Statement]:
         "ManageApis", scope.apis("restapis/*"),
         "apigateway:DELETE", "apigateway:GET", "apigateway:PATCH", "apigateway:POST",
         "apigateway:PUT",
-        condition=scope.ours,
+        condition=scope.resource_is_ours,
     )  # fmt: skip
     yield allow(
         # Of REST APIs and their stages: the path is the encoded ARN.

@@ -93,16 +93,16 @@ class Scope:
         known = all(role in self.cluster_arns for role in roles)
         return allow(
             sid, [self.cluster_arn(role) for role in roles], "dsql:DbConnectAdmin",
-            condition=None if known else self.ours,
+            condition=None if known else self.resource_is_ours,
         )  # fmt: skip
 
     @property
-    def ours(self) -> dict[str, Any]:
+    def resource_is_ours(self) -> dict[str, Any]:
         """The condition that the resource carries our tags."""
         return {"StringEquals": self.tags("aws:ResourceTag")}
 
     @property
-    def made_ours(self) -> dict[str, Any]:
+    def request_tags_ours(self) -> dict[str, Any]:
         """The condition that the request gives our tags to what it makes."""
         return {"StringEquals": self.tags("aws:RequestTag")}
 

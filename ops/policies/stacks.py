@@ -83,7 +83,7 @@ def _resources(scope: Scope) -> Iterator[Statement]:
 def _secret(scope: Scope) -> Iterator[Statement]:
     yield allow(
         "CreateSecret", scope.secrets(), "secretsmanager:CreateSecret",
-        condition=scope.made_ours,
+        condition=scope.request_tags_ours,
     )  # fmt: skip
     yield allow(
         "ManageSecret", scope.secrets(),
@@ -92,5 +92,5 @@ def _secret(scope: Scope) -> Iterator[Statement]:
         "secretsmanager:RemoveRegionsFromReplication",
         "secretsmanager:ReplicateSecretToRegions", "secretsmanager:TagResource",
         "secretsmanager:UntagResource", "secretsmanager:UpdateSecret",
-        condition=scope.ours,
+        condition=scope.resource_is_ours,
     )  # fmt: skip

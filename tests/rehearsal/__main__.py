@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ops.paths import PROJECT
 from ops.topology import Topology
-from tests.rehearsal import checks
+from tests.rehearsal import calls, checks
 from tests.rehearsal.world import World
 
 WARM_CALLS = 200
@@ -254,6 +254,10 @@ def destroy(on: Rehearsal) -> None:
         path.name for path in Path(PROJECT).glob(f"{on.world.topology.prefix}-*")
     ]
     on.check(f"no file is left {leftovers or ''}", lambda: not leftovers)
+    denied = calls.not_allowed(on.world.called, on.world.topology, checks.ACCOUNT)
+    on.check(
+        f"the printed policies allow all that was called {denied or ''}", not denied
+    )
     on.rows.append(("left", "nothing"))
 
 

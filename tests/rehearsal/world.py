@@ -11,6 +11,7 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from ops.sandbox import lifecycle
 from ops.sandbox.state import State
 from ops.topology import Topology
+from tests.rehearsal import calls
 from tests.rehearsal.gateway import Functions, Internet
 from tests.rehearsal.moto_gaps import mend
 
@@ -34,6 +35,7 @@ class World:
         )
         self.keys = self._role_keys()
         mend()
+        self.called = calls.record()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self.moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         self.moto.start()
