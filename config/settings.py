@@ -5,6 +5,8 @@ from typing import Any
 from config import env
 
 DEBUG = env.flag("DJANGO_DEBUG")
+# Signs the cursors of lists, and nothing else: on Lambda whoever may call
+# lambda:GetFunction* reads it, and earlier ones in the versions that Lambda keeps.
 SECRET_KEY = env.text("DJANGO_SECRET_KEY")
 SECRET_KEY_FALLBACKS = env.words("DJANGO_SECRET_KEY_FALLBACKS")
 # Besides what API Gateway routes here and loopback names on loopback: config.api.hosts.
