@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from django.db import Error, connection
+from django.db import Error, InterfaceError, OperationalError, connection
 from django.db.models import Value, sql
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -22,6 +22,7 @@ from rest_framework.exceptions import ParseError, ValidationError
 from config.api.answers import render
 from config.api.problems import of_database, of_validation
 from config.api.views import JSONView, load_object
+from config.dsql.conflicts import OutcomeUnknown
 from config.dsql.retry import run_statement
 from users import selectors
 from users.models import User
@@ -134,7 +135,12 @@ def _stored(users: dict[int, User]) -> dict[int, Result]:
     run_statement(lambda: _insert_missing(list(users.values())))
     wanted = [Lower(Value(user.email)) for user in users.values()]
     rows = User.objects.annotate(key=Lower("email")).filter(key__in=wanted)
-    found = run_statement(lambda: list(rows.values_list("email", "pk")))
+    try:
+        found = run_statement(lambda: list(rows.values_list("email", "pk")))
+    except (OperationalError, InterfaceError) as error:
+        raise OutcomeUnknown(
+            f"Users were stored, and who they are is unknown: {error}"
+        ) from error
     ids = {email.lower(): key for email, key in found}
     return {line: _outcome(user, ids) for line, user in users.items()}
 

@@ -329,6 +329,24 @@ def test_an_import_that_stores_nothing_is_503(
     assert (response.status_code, response.json()["code"]) == (503, code)
 
 
+def test_users_that_were_stored_and_cannot_be_read_are_not_said_to_be_undone(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, calls = bulk.run_statement, []
+
+    def store_only(work: Callable[[], Any]) -> Any:
+        calls.append(work)
+        if len(calls) > 1:
+            raise OperationalError("connection lost")
+        return store(work)
+
+    monkeypatch.setattr(bulk, "run_statement", store_only)
+    body = b"\n".join(bulk.sample_lines(2))
+    response = send(client, "POST", "/users/import", body, content_type=NDJSON)
+    assert (response.status_code, response.json()["code"]) == (503, "outcome_unknown")
+    assert User.objects.count() == 2
+
+
 @pytest.mark.parametrize(("error", "code"), FAILURES)
 def test_a_batch_that_fails_later_says_why(
     client: Client, monkeypatch: pytest.MonkeyPatch, error: Error, code: str
