@@ -89,6 +89,8 @@ def manage(
     Raises CommandFailed, or Interrupted when ``stop`` is set: then it was stopped too.
     """
     stop = stop or threading.Event()
+    if stop.is_set():
+        raise Interrupted
     child = Child(command, [command, "--no-color"], environ, say)
     try:
         while child.is_running():

@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from contextlib import closing, suppress
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import psycopg
 
@@ -170,7 +170,7 @@ async def _work(server: Server, worker: Worker) -> None:
         try:
             await server.work(worker)
         except psycopg.Error as error:
-            logger.warning("jobs wait for PostgreSQL: %s", error)
+            logger.info("jobs wait for PostgreSQL: %s", error)
         await asyncio.sleep(JOBS_PAUSE)
 
 
@@ -182,8 +182,9 @@ async def _live(server: Server) -> None:
         server.cut_refused()
 
 
-def _take(lock: IO[str]) -> bool:
+def _take(path: Path) -> bool:
     """Take the lock for life; who only asks for the state holds it for a moment."""
+    lock = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)  # closed by the process's end
     for _ in range(50):
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -199,14 +200,13 @@ def main() -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
-    with (root / "lock").open("a") as lock:
-        if not _take(lock):
-            return 0  # another one was faster and serves this folder
-        (root / "ready").unlink(missing_ok=True)
-        write_private(root / "pid", str(os.getpid()))
-        try:
-            asyncio.run(serve(root))
-        except (OSError, StateError, PostgresError, psycopg.Error) as error:
-            logger.error("%s", error)  # noqa: TRY400 - the text says it, no traceback
-            return 1
+    if not _take(root / "lock"):
+        return 0  # another one was faster and serves this folder
+    (root / "ready").unlink(missing_ok=True)
+    write_private(root / "pid", str(os.getpid()))
+    try:
+        asyncio.run(serve(root))
+    except (OSError, StateError, PostgresError, psycopg.Error) as error:
+        logger.error("%s", error)  # noqa: TRY400 - the text says it, no traceback
+        return 1
     return 0

@@ -392,7 +392,7 @@ class Client(asyncio.Protocol):
             self._refuse(fatal(DENIED, hint=str(refused)))
             return
         except (OSError, psycopg.Error) as error:
-            logger.warning("PostgreSQL does not answer: %s", error)
+            logger.info("PostgreSQL does not answer: %s", error)
             self._refuse(fatal("server unavailable", sqlstate="XX000"))
             return
         if self.transport.is_closing():

@@ -34,11 +34,26 @@ def test_a_failed_command_shows_its_output(environ: dict[str, str]) -> None:
     assert "Unknown command" in "\n".join(said)
 
 
-def test_a_command_under_way_ends_when_the_user_stops(environ: dict[str, str]) -> None:
+def test_a_command_under_way_ends_when_the_user_stops(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "manage.py"
+    program.write_text("import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
+    monkeypatch.setattr(localrun, "MANAGE", program)
     stop = threading.Event()
-    stop.set()
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        stop.set()
+
     with pytest.raises(Interrupted):
-        localrun.manage("migrate", environ, [].append, stop=stop)
+        localrun.manage("slow", {}, say, stop=stop)
+    assert said[0] == "[slow] begun"
+    said.clear()
+    with pytest.raises(Interrupted):
+        localrun.manage("slow", {}, say, stop=stop)
+    assert said == []  # it did not even begin
 
 
 def test_a_child_that_ignores_the_interrupt_is_killed(

@@ -1,8 +1,8 @@
 import signal
 import threading
 from argparse import ArgumentParser
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -78,22 +78,21 @@ class Command(BaseCommand):
         }
         urls = [f"http://{localrun.HOST}:{port}" for port in served.values()]
         self._stop = threading.Event()
-        with stopping_on_signals(self._stop):
-            try:
-                runs = lifecycle.status(SANDBOX).state == "running"
-                with only_run(SANDBOX, urls, sandbox_runs=runs) as claim:
-                    try:
-                        self._run(ports, served, auth)
-                    finally:
-                        if claim.owns_sandbox and lifecycle.down(SANDBOX):
-                            self._say("Stopped the sandbox; its data stay.")
-            except (
-                CommandFailed, NeverServed, PortTaken, PostgresError,
-                SandboxError, StateError,
-            ) as error:  # fmt: skip
-                raise CommandError(str(error)) from error
-            except AlreadyRunning as error:
-                raise CommandError(describe_other(error, served)) from error
+        note_signals(self._stop)
+        try:
+            runs = lifecycle.status(SANDBOX).state == "running"
+            with only_run(SANDBOX, urls, sandbox_runs=runs) as claim:
+                try:
+                    self._run(ports, served, auth)
+                finally:
+                    if claim.owns_sandbox and lifecycle.down(SANDBOX):
+                        self._say("Stopped the sandbox; its data stay.")
+        except (
+            CommandFailed, NeverServed, PortTaken, PostgresError, SandboxError, StateError
+        ) as error:  # fmt: skip
+            raise CommandError(str(error)) from error
+        except AlreadyRunning as error:
+            raise CommandError(describe_other(error, served)) from error
 
     def _say(self, line: str) -> None:
         """Print a line; when nobody reads on (a closed terminal, ``| head``), stop."""
@@ -151,20 +150,13 @@ def describe_other(other: AlreadyRunning, ports: Mapping[str, int]) -> str:
     return f"{other} Both would use the same sandbox."
 
 
-@contextmanager
-def stopping_on_signals(stop: threading.Event) -> Iterator[None]:
+def note_signals(stop: threading.Event) -> None:
     """Only note that the user wants to stop: every step ends or undoes what it began."""
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    for number, handler in before.items():
+    for number in STOP_SIGNALS:
         # nohup wants to outlive the terminal. A background shell ignores SIGINT too, but
         # nothing else would stop what runs there.
-        if number != signal.SIGHUP or handler != signal.SIG_IGN:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda *_: stop.set())
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def region_servers(

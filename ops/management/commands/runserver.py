@@ -22,6 +22,10 @@ from ops.sandbox.state import StateError
 from ops.topology import Topology
 
 
+class DatabaseAway(CommandError):
+    """The target does not answer; no change of the code will bring it."""
+
+
 class Command(runserver.Command):
     server_cls = Server
 
@@ -59,13 +63,23 @@ class Command(runserver.Command):
         command = [sys.executable, *sys.argv]
         os.execve(sys.executable, command, {**os.environ, **environ})  # noqa: S606 - no shell
 
+    def inner_run(self, *args: Any, **options: Any) -> None:
+        try:
+            super().inner_run(*args, **options)
+        except DatabaseAway as error:
+            if threading.current_thread() is threading.main_thread():
+                raise
+            # The reloader would wait for a change; sys.exit() does not work in its thread.
+            self.stderr.write(f"CommandError: {error}")
+            os._exit(1)
+
     def check_migrations(self) -> None:
         host = settings.DATABASES["default"]["HOST"]
         region = os.environ.get("AWS_REGION", "")
         try:
             connection.ensure_connection()
         except OperationalError as error:
-            raise CommandError(
+            raise DatabaseAway(
                 f"{host} cannot be reached: {str(error).strip()}\n"
                 f"If it is the sandbox's, start it: manage.py sandbox up"
             ) from error
