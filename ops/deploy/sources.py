@@ -42,9 +42,10 @@ def read(root: Path) -> Sources:
     strays = sorted(set(_present(root)) - set(sources.files))
     if strays:
         folders = " and ".join(f"{folder}/" for folder in SHIPPED)
+        remedy = "Move" if sources.origin == MANIFEST else "Commit them, or move"
         raise PackageError(
-            f"Not of {sources.origin}: {_listed(strays)}. A package holds exactly those files: "
-            f"commit these or move them out of {folders}."
+            f"These files are not in {sources.origin}: {_listed(strays)}. A package holds no "
+            f"others than it has. {remedy} them out of {folders}."
         )
     return sources
 

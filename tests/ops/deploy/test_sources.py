@@ -152,7 +152,9 @@ def test_what_the_manifest_does_not_name_is_refused_by_name(
 ) -> None:
     archive = unpacked(project, tmp_path / "archive")
     write(archive, {name: "something"})
-    with pytest.raises(PackageError, match=f"Not of {MANIFEST}: {name}"):
+    with pytest.raises(
+        PackageError, match=f"not in {MANIFEST}: {name}. .* Move them out"
+    ):
         sources.read(archive)
 
 
