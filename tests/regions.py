@@ -8,8 +8,9 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from django.core.handlers.wsgi import WSGIHandler
 from django.db import close_old_connections, connections
+
+from config.wsgi import application
 
 Work = Callable[[], Any]
 
@@ -79,7 +80,7 @@ def region_server(alias: str, *, threads: bool = False) -> Iterator[str]:
     opens connections ahead of need, needs threads.
     """
     kind = _Threads if threads else WSGIServer
-    server = make_server("127.0.0.1", 0, WSGIHandler(), kind, _Quiet)
+    server = make_server("127.0.0.1", 0, application, kind, _Quiet)
     if isinstance(server, _Threads):
         server.alias = alias
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.core.handlers.wsgi import WSGIHandler
 
+from config.wsgi import application
 from tests.users.test_api import ADA
 
 REQUESTS = int(os.environ.get("MALFORMED_REQUESTS", "1000"))
@@ -74,13 +74,12 @@ def malformed(chance: random.Random) -> dict[str, Any]:
 @pytest.mark.parametrize("auth", ["none", "oidc"])
 def test_malformed_requests_are_never_server_errors(auth: str, settings: Any) -> None:
     settings.API_AUTH = auth
-    handler = WSGIHandler()
     chance = random.Random(2026)  # noqa: S311 - requests that can be repeated
     statuses = set()
     for _ in range(REQUESTS):
         environ = malformed(chance)
         answered: list[str] = []
-        parts = handler(environ, lambda status, *_: answered.append(status))  # noqa: B023
+        parts = application(environ, lambda status, *_: answered.append(status))  # noqa: B023
         content = b"".join(parts)
         status = int(answered[0][:3])
         statuses.add(status)

@@ -21,6 +21,7 @@ from psycopg import errors
 from config.dsql import retry
 from config.dsql.conflicts import OutcomeUnknown
 from config.dsql.retry import ConflictRetriesExhausted
+from ops import contract
 from tests.users.test_api import ADA, create, send
 from users import bulk, selectors
 from users.models import User
@@ -438,3 +439,34 @@ def test_a_byte_order_mark_is_no_content(client: Client) -> None:
     created = {**ADA, "email": "b@example.com"}
     response = send(client, "POST", "/users", mark + json.dumps(created).encode())
     assert response.status_code == 201
+
+
+def test_what_was_exported_is_imported_without_what_the_contract_names(
+    client: Client,
+) -> None:
+    """And what GET returned is PUT back so."""
+    for name in ("Ada", "Grace", "Jos\u00e9 \U0001f600"):
+        create(client, name=name, email=f"{len(name)}@example.com")
+    *exported, last = lines(client.get("/users/export"))
+    assert last == {"next": None}
+    paths = contract.document()["paths"]
+    summaries = [
+        paths["/users/import"]["post"]["summary"],
+        paths["/users/{user_id}"]["put"]["summary"],
+    ]
+    read_only = "id, created_at, updated_at"
+    assert all(read_only in summary for summary in summaries)
+    assert "the last line" in summaries[0]
+    for row in [*exported, last]:
+        assert load(client, row)[0]["status"] == "invalid"
+    path = f"/users/{exported[0]['id']}"
+    assert send(client, "PUT", path, client.get(path).json()).status_code == 400
+
+    rows = [{k: v for k, v in row.items() if k not in read_only} for row in exported]
+    assert [r["status"] for r in load(client, *rows)[:-1]] == ["exists"] * 3
+    assert send(client, "PUT", path, rows[0]).status_code == 200
+    for row in exported:
+        client.delete(f"/users/{row['id']}")
+    assert [r["status"] for r in load(client, *rows)[:-1]] == ["created"] * 3
+    names = {user["name"] for user in client.get("/users").json()["users"]}
+    assert names == {row["name"] for row in exported}
