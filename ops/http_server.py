@@ -27,6 +27,7 @@ from waitress.utilities import (
 
 from config.api import problems
 from config.api.views import region
+from ops.ports import MOST_PORT
 
 logger = logging.getLogger(__name__)
 # Requests at once. A thread keeps its database connection, and PostgreSQL takes 400.
@@ -240,19 +241,24 @@ class Server(TcpWSGIServer):
         self, address: tuple[str, int], handler: object = None, *, ipv6: bool = False
     ) -> None:
         host, port = address
-        super().__init__(
-            self._respond,
-            dispatcher=Dispatcher(MOST_THREADS if self._is_threaded() else 1),
-            host=host,
-            port=port,
-            backlog=MOST_CONNECTIONS,
-            connection_limit=MOST_CONNECTIONS,
-            channel_timeout=KEEP_ALIVE_SECONDS,
-            cleanup_interval=CLEANUP_SECONDS,
-            max_request_body_size=MOST_BODY_BYTES,
-            asyncore_use_poll=True,
-            ident=None,
-        )
+        if not 0 <= port <= MOST_PORT:  # waitress would take another one
+            raise OSError(f"{port} is not a port.")
+        try:
+            super().__init__(
+                self._respond,
+                dispatcher=Dispatcher(MOST_THREADS if self._is_threaded() else 1),
+                host=host,
+                port=port,
+                backlog=MOST_CONNECTIONS,
+                connection_limit=MOST_CONNECTIONS,
+                channel_timeout=KEEP_ALIVE_SECONDS,
+                cleanup_interval=CLEANUP_SECONDS,
+                max_request_body_size=MOST_BODY_BYTES,
+                asyncore_use_poll=True,
+                ident=None,
+            )
+        except ValueError:  # what waitress makes of an unknown name
+            raise OSError(f"There is no address {host!r}.") from None
         self._application: Application | None = None
 
     def _is_threaded(self) -> bool:

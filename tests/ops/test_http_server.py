@@ -138,6 +138,26 @@ def test_a_connection_serves_one_request_after_another(port: int) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("address", [("127.0.0.1", 65_536), ("127.0.0.1", -1), ("no such name", 0)])  # fmt: skip
+def test_an_address_that_is_none_is_an_error_as_runserver_expects_it(
+    address: tuple[str, int],
+) -> None:
+    with pytest.raises(OSError, match=r"is not a port|There is no address"):
+        Server(address)
+
+
+def test_a_client_that_waits_for_100_continue_gets_it(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
+        client.sendall(
+            b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+            b"Content-Length: 5\r\nConnection: close\r\n\r\n"
+        )
+        assert client.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(b"hello")
+        response = b"".join(iter(lambda: client.recv(65536), b""))
+    assert response.endswith(b"\r\n\r\nhello")
+
+
 def test_http_1_0_gets_a_length_and_keeps_the_connection_on_request(port: int) -> None:
     ask = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
     assert exchange(port, ask, ask).count(b"Content-Length: 7\r\n") == 2

@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand
 from config.api.access import SCOPES
 from ops.issuer import PORT, Issuer
 from ops.paths import ISSUER_KEY
+from ops.ports import port_number
 
 MAX_MINUTES = 24 * 60
 
@@ -33,7 +34,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--subject", default="developer", help="default: developer")
         parser.add_argument("--minutes", type=minutes, default=60, help="default: 60")
-        parser.add_argument("--port", type=int, default=PORT, help="the issuer's")
+        parser.add_argument(
+            "--port", type=port_number, default=PORT, help="the issuer's"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         issuer = Issuer.load(ISSUER_KEY, options["port"])

@@ -12,6 +12,7 @@ from ops.clusters.database import RUNTIME_ROLE
 from ops.issuer import Issuer, serving
 from ops.localrun import CommandFailed, Interrupted, PortTaken, RegionServer
 from ops.paths import ISSUER_KEY, SANDBOX
+from ops.ports import port_number
 from ops.run_lock import AlreadyRunning, only_run
 from ops.sandbox import envfile, lifecycle
 from ops.sandbox.lifecycle import SandboxError, Status
@@ -51,7 +52,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--ports", nargs=2, type=int, default=(8000, 8001),
+            "--ports", nargs=2, type=port_number, default=(8000, 8001),
             metavar=("PRIMARY", "SECONDARY"), help="default: 8000 8001",
         )  # fmt: skip
         parser.add_argument(
@@ -128,16 +129,19 @@ class Command(BaseCommand):
 
 
 def require_free_ports(ports: Mapping[str, int]) -> None:
-    """Raise PortTaken with the way out when one is in use."""
-    try:
-        for role, port in ports.items():
+    """Raise PortTaken with the way out when one is in use, or asked for twice."""
+    if len(set(ports.values())) < len(ports):
+        asked = ", ".join(f"{role} {port}" for role, port in ports.items())
+        raise PortTaken(f"Each needs a port of its own: {asked}.")
+    others = " ".join(str(port + 10) for port in list(ports.values())[:2])
+    for role, port in ports.items():
+        try:
             localrun.require_free_port(role, port)
-    except PortTaken as error:
-        others = " ".join(str(port + 10) for port in list(ports.values())[:2])
-        raise PortTaken(
-            f"{error} Stop what listens there, or choose others: "
-            f"manage.py run --ports {others}"
-        ) from error
+        except PortTaken as error:
+            choose = f", or choose others: manage.py run --ports {others}"
+            raise PortTaken(
+                f"{error} Stop what listens there{choose if role in ROLES else '.'}"
+            ) from error
 
 
 def describe_other(other: AlreadyRunning, ports: Mapping[str, int]) -> str:

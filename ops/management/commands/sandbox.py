@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ops import run_lock
 from ops.paths import ENV_FILE, SANDBOX
+from ops.ports import port_number
 from ops.run_lock import AlreadyRunning
 from ops.sandbox import envfile, faults, lifecycle
 from ops.sandbox.clusters import REGIONS
@@ -33,7 +34,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         up = actions.add_parser("up", help="start it, or find it running")
-        up.add_argument("--port", type=int, default=0, help="default: the one it has")
+        up.add_argument(
+            "--port", type=port_number, default=0, help="default: the one it has"
+        )
         up.add_argument("--job-delay", type=float, metavar="SECONDS", help=JOB_DELAY)
         up.add_argument(
             "--durable", action=BooleanOptionalAction, default=None, help=DURABLE

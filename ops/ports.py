@@ -1,0 +1,12 @@
+"""TCP ports as commands take them."""
+
+from argparse import ArgumentTypeError
+
+MOST_PORT = 65_535
+
+
+def port_number(text: str) -> int:
+    """The type of an argument. Raises ArgumentTypeError, whose text argparse shows."""
+    if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_PORT:
+        return int(text)
+    raise ArgumentTypeError(f"{text!r} is not a port: a number from 1 to {MOST_PORT}")

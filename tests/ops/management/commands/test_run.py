@@ -1,0 +1,38 @@
+import socket
+
+import pytest
+
+from ops.localrun import PortTaken
+from ops.management.commands.run import describe_other, require_free_ports
+from ops.run_lock import AlreadyRunning
+from tests.checkout import free_ports
+
+
+def test_a_taken_port_is_named_with_the_way_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken) as caught:
+            require_free_ports({"primary": port, "secondary": port + 1})
+        with pytest.raises(PortTaken, match=r"Stop what listens there\.$"):
+            require_free_ports({"primary": port + 1, "issuer": port})
+        other = describe_other(AlreadyRunning("It runs."), {"primary": port})
+    named = f"Port {port} (primary) is in use on 127.0.0.1."
+    assert str(caught.value) == (
+        f"{named} Stop what listens there, or choose others: "
+        f"manage.py run --ports {port + 10} {port + 11}"
+    )
+    assert other == f"{named} It runs."
+
+
+def test_another_run_is_named_though_the_ports_are_free() -> None:
+    (port,) = free_ports(1)
+    other = describe_other(AlreadyRunning("It runs."), {"primary": port})
+    assert other == "It runs. Both would use the same sandbox."
+
+
+def test_a_port_cannot_be_given_twice() -> None:
+    with pytest.raises(PortTaken) as caught:
+        require_free_ports({"primary": 8002, "secondary": 8001, "issuer": 8002})
+    assert str(caught.value) == (
+        "Each needs a port of its own: primary 8002, secondary 8001, issuer 8002."
+    )
