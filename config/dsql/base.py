@@ -92,6 +92,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     peer_region: str | None = None
     # Of the open connection; None stands for no connection yet.
     _used_at = _ends_at = 0.0
+    proven = False  # whether it has answered a statement
     _unchecked = False  # since the last request
     _doubtful = False  # whether the server is asked before it is used
 
@@ -143,7 +144,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 open_one,
             )
             connection.limits = self.limits
-            connection.on_silence = partial(self.endpoints.leave, endpoint)
+            connection.on_silence = partial(
+                self.endpoints.leave, endpoint, "a statement had no answer"
+            )
             return connection
 
         self._dial = dial
@@ -152,6 +155,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         seconds = monotonic() - started
         at_peer = endpoint != self.endpoints.own
         self.peer_region = endpoint.region if at_peer else None
+        self._leave = partial(
+            self.endpoints.leave, endpoint, "a new connection was cut"
+        )
         connected.send_robust(
             sender=type(self), host=endpoint.host, seconds=seconds, at_peer=at_peer
         )
@@ -196,7 +202,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         Raises ConnectionLost when it was lost on the way: nothing was done on it.
         """
-        self.undone, self._unchecked, self._doubtful = None, False, False
+        self.undone, self.proven = None, False
+        self._unchecked = self._doubtful = False
         try:
             super().connect()
         except BaseException as error:
@@ -204,6 +211,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 raise
             lost = self.connection.closed
             self.close()
+            if lost:
+                self._leave()
             if lost and isinstance(error, self.Database.Error | Error):
                 raise ConnectionLost(
                     f"Connection lost while it was set up: {error}"
@@ -356,6 +365,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         lost = self.connection is None or self.connection.closed
         if not (lost or is_unavailable(error)):
             return
+        if lost and not self.proven:
+            self._leave()
         if harmless or not self.autocommit:
             # A block ends in ROLLBACK; only its COMMIT leaves a doubt.
             kind = ConnectionLost if lost else ServerUnavailable

@@ -61,10 +61,12 @@ class CursorWrapper(utils.CursorWrapper):
         require_time()
         note_asked(self.db.peer_region)
         try:
-            return execute(sql, params)
+            result = execute(sql, params)
         except Error as error:
             self.db.judge(error, harmless=reads(sql))
             raise
+        self.db.proven = True
+        return result
 
 
 class CursorDebugWrapper(CursorWrapper, base.CursorDebugWrapper):

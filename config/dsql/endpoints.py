@@ -157,11 +157,10 @@ class Endpoints:
         elif self.own in failures:
             self._switch(away=True, reason=" ".join(str(failures[self.own]).split()))
 
-    def leave(self, endpoint: Endpoint) -> None:
-        """A connection to the endpoint went silent: new ones go to the other."""
+    def leave(self, endpoint: Endpoint, reason: str) -> None:
+        """A login there was answered and a statement was not: new ones go to the other."""
         if self.peer is not None:
-            away = endpoint == self.own
-            self._switch(away=away, reason="a statement had no answer", soon=True)
+            self._switch(away=endpoint == self.own, reason=reason, soon=True)
 
     def _switch(self, *, away: bool, reason: str, soon: bool = False) -> None:
         with self._lock:

@@ -307,7 +307,7 @@ def test_an_open_connection_to_an_endpoint_known_as_lost_is_not_waited_for(
     own, waited = connection.connection, []
     own.on_silence = lambda: waited.append(own)
     faults.add("silent", region=PRIMARY)
-    connection.endpoints.leave(connection.endpoints.own)  # as another thread does
+    connection.endpoints.leave(connection.endpoints.own, "as another thread does")
     connection.close_if_unusable_or_obsolete()
     assert client.get("/users")["X-Database-Region"] == SECONDARY
     assert own.closed

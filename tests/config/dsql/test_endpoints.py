@@ -175,7 +175,7 @@ def test_an_endpoint_that_goes_silent_is_left_and_soon_looked_at(
 ) -> None:
     world = World()
     endpoints = world.endpoints()
-    endpoints.leave(OWN)
+    endpoints.leave(OWN, "silent")
     assert endpoints.connect(world.dial)[0] == PEER
     world.now += 3  # the mean is 2
     assert endpoints.connect(world.dial)[0] == OWN
@@ -186,10 +186,10 @@ def test_a_silent_peer_is_left_too_and_without_one_nothing_changes() -> None:
     world = World(own=[REFUSED])
     endpoints = world.endpoints()
     endpoints.connect(world.dial)
-    endpoints.leave(PEER)
+    endpoints.leave(PEER, "silent")
     assert endpoints.connect(world.dial)[0] == OWN
     alone = world.endpoints(peer=None)
-    alone.leave(OWN)
+    alone.leave(OWN, "silent")
     assert not alone.away
 
 
@@ -243,7 +243,7 @@ def test_the_way_out_can_be_checked_while_all_is_well(switches: list[str]) -> No
         assert endpoints.connect(world.dial)[0] == PEER
     assert endpoints.connect(world.dial)[0] == OWN
     assert switches == []
-    endpoints.leave(OWN)
+    endpoints.leave(OWN, "silent")
     with endpoints.without_own():
         assert endpoints.connect(world.dial)[0] == PEER
     assert endpoints.away

@@ -165,6 +165,17 @@ def test_a_read_is_repeated_once_on_a_new_connection(faults: Switch, kind: str) 
     assert run_statement(count) == 0
 
 
+@pytest.mark.parametrize("kind", ["cut-after-login", "cut-before-statement"])
+def test_an_endpoint_that_cuts_each_new_connection_is_left(
+    client: Client, faults: Switch, kind: str
+) -> None:
+    connection.close()
+    faults.add(kind, region=PRIMARY)
+    answer = client.get("/users")
+    assert (answer.status_code, answer["X-Database-Region"]) == (200, SECONDARY)
+    assert create(client).status_code == 201
+
+
 @pytest.mark.parametrize(
     ("kind", "rows"), [("cut-before-statement", 0), ("cut-after-commit", 1)]
 )
