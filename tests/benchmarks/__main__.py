@@ -16,7 +16,7 @@ from ops.sandbox import lifecycle
 from tests.benchmarks.figures import Figure, table
 
 MEASUREMENTS = (
-    "connect", "rss", "sandbox", "pages", "failover", "increments", "coldstart",
+    "connect", "deadline", "rss", "sandbox", "pages", "failover", "increments", "coldstart",
     "frameworks",
 )  # fmt: skip
 

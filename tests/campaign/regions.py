@@ -16,6 +16,7 @@ from ops.sandbox.faultline import Switch
 from tests.checkout import free_ports
 
 START_SECONDS = 60.0
+SETTINGS = "tests.campaign.settings"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Regions:
     servers: tuple[RegionServer, ...]
     switch: Switch
     names: tuple[str, ...]
+    processes: tuple[int, ...]
 
     def clients(self) -> tuple[Client, ...]:
         """A new client of each Region."""
@@ -68,24 +70,28 @@ class Regions:
 
 
 @contextmanager
-def regions(root: Path) -> Iterator[Regions]:
+def regions(root: Path, settings: str = SETTINGS) -> Iterator[Regions]:
     """Serve both Regions from a new sandbox in ``root``, which is removed at the end."""
     with ExitStack() as stack:
         stack.callback(lifecycle.reset, root)
-        yield stack.enter_context(serving(lifecycle.up(root)))
+        yield stack.enter_context(serving(lifecycle.up(root), settings))
 
 
 @contextmanager
-def serving(status: lifecycle.Status) -> Iterator[Regions]:
+def serving(status: lifecycle.Status, settings: str = SETTINGS) -> Iterator[Regions]:
     """Serve both Regions of a running sandbox; what they say goes into servers.log."""
     shared = envfile.variables(status)
-    settings = {"DJANGO_SETTINGS_MODULE": "tests.campaign.settings"}
     servers = tuple(
         RegionServer(
             region.role,
             region.region,
             port,
-            {**shared, **status.environ(region.role), **settings},
+            {
+                **shared,
+                **status.environ(region.role),
+                "DJANGO_SETTINGS_MODULE": settings,
+                "API_RATE_LIMIT": "0",  # all clients have one address
+            },
         )
         for region, port in zip(status.regions, free_ports(2), strict=True)
     )
@@ -95,11 +101,12 @@ def serving(status: lifecycle.Status) -> Iterator[Regions]:
             print(line, file=log)
 
         localrun.manage("migrate", servers[0].environ, say)
-        with localrun.running(servers, say):
+        with localrun.running(servers, say) as children:
             for server in servers:
                 _await(Client(server.port))
             names = tuple(region.region for region in status.regions)
-            yield Regions(servers, Switch(status.root), names)
+            processes = tuple(child.pid for child in children)
+            yield Regions(servers, Switch(status.root), names, processes)
 
 
 def _await(client: Client) -> None:
