@@ -49,6 +49,10 @@ from config.dsql.tokens import TOKENS, Endpoint, region_of
 MAX_AGE_SECONDS = (45 * 60, 55 * 60)
 # A connection idle this long, perhaps with its Lambda frozen, is checked before use.
 IDLE_SECONDS = 60
+# One idle this long is replaced unasked: a frozen process sends no keepalives, and
+# networks drop a flow after 350 silent seconds (VPC user guide, "NAT gateways"; the same
+# for a Network Load Balancer), so the question could only wait for its time to end.
+MAX_IDLE_SECONDS = 300
 CHANGED, UNCHANGED = "changed", "unchanged"  # names of savepoints
 UNDONE = (
     "The transaction was rolled back: an inner atomic() failed and the error was caught "
@@ -227,10 +231,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         What has to be asked waits until a request needs the connection: not each does.
         """
-        if self.connection is not None:
+        if self.connection is not None and not self.in_atomic_block:
             now = time.time()
             idle, self._used_at = now - self._used_at, now
-            if now >= self._ends_at:
+            if now >= self._ends_at or idle > MAX_IDLE_SECONDS:
                 self.close()
                 return
             self._unchecked = True

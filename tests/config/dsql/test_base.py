@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import ProgrammingError, connections
+from django.db import ProgrammingError, connections, transaction
 
 from config.dsql.base import DatabaseWrapper
 from config.dsql.options import AMAZON_ROOTS
@@ -147,16 +147,52 @@ def test_an_idle_connection_that_died_is_replaced(
     assert other.connection is not before
 
 
+def test_a_connection_idle_above_300_seconds_is_replaced_without_asking(
+    other: DatabaseWrapper, clock: WallClock, sandbox: lifecycle.Status
+) -> None:
+    """The flow is gone by then, and nobody says so: a question has no response."""
+    with relay(sandbox.port) as wire:
+        run(other, "SELECT 1")
+        before = other.connection
+        clock.now += 300
+        other.close_if_unusable_or_obsolete()
+        assert run(other, "SELECT 1") == [(1,)]
+        assert other.connection is before
+        assert wire.connections == 1
+        clock.now += 301
+        other.close_if_unusable_or_obsolete()
+        assert other.connection is None
+        assert run(other, "SELECT 1") == [(1,)]
+        assert wire.connections == 2
+        other.close()
+
+
+def test_an_idle_connection_stays_while_its_transaction_is_open(
+    other: DatabaseWrapper, clock: WallClock
+) -> None:
+    with transaction.atomic(using="other"):
+        run(other, "SELECT 1")
+        before = other.connection
+        clock.now += 60 * 60
+        other.close_if_unusable_or_obsolete()
+        assert other.connection is before
+    other.close_if_unusable_or_obsolete()
+    assert other.connection is None
+
+
 def test_ends_between_45_and_55_minutes_of_wall_clock(
     other: DatabaseWrapper, clock: WallClock
 ) -> None:
     for _ in range(3):
         run(other, "SELECT 1")
-        clock.now += 45 * 60 - 1
-        other.close_if_unusable_or_obsolete()
-        assert other.connection is not None
-        clock.now += 10 * 60 + 1
-        other.close_if_unusable_or_obsolete()
+        before = other.connection
+        for _ in range(45):
+            clock.now += 60 - 1
+            other.close_if_unusable_or_obsolete()
+            assert other.connection is before
+        for _ in range(11):
+            clock.now += 60
+            other.close_if_unusable_or_obsolete()
         assert other.connection is None
 
 
