@@ -14,6 +14,7 @@ from contextlib import suppress
 from socketserver import ThreadingMixIn
 from typing import Any
 
+from django.db import connections
 from django.http import HttpResponse
 from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
@@ -37,6 +38,7 @@ MOST_BODY_BYTES = 100_000_000  # they go to a file; Django's own limits are far 
 REQUEST_SECONDS = 20.0  # without another byte of a request that has begun
 LINGER_SECONDS = 2.0  # for a refused client to read why
 KEEP_ALIVE_SECONDS = 120
+IDLE_SECONDS = 15.0  # of a thread
 CLEANUP_SECONDS = 5  # between looks at both
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends RST, not FIN
 SUBJECTS = {  # of what waitress says about these
@@ -198,7 +200,13 @@ class Channel(HTTPChannel):
 
 
 class Dispatcher(ThreadedTaskDispatcher):
-    """Starts a thread when all are busy, so that no request waits for a slow one."""
+    """Starts a thread when all are busy, so that no request waits for a slow one.
+
+    A thread that has been idle for a while ends, and its database connection with it.
+    """
+
+    active_count: int
+    stop_count: int
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -214,6 +222,29 @@ class Dispatcher(ThreadedTaskDispatcher):
                 short = len(self.queue) > count - self.active_count
             if short and count < self._most:
                 self.set_thread_count(count + 1)
+
+    def handler_thread(self, thread_no: int) -> None:
+        try:
+            while (task := self._next_task(thread_no)) is not None:
+                try:
+                    task.service()
+                except Exception:
+                    logger.exception("A request failed outside of its response")
+        finally:
+            connections.close_all()
+
+    def _next_task(self, thread_no: int) -> Any:
+        """What to do, or None for a thread that is to end."""
+        with self.lock:
+            self.active_count -= 1
+            self.queue_cv.wait_for(lambda: self.queue or self.stop_count, IDLE_SECONDS)
+            if self.queue and not self.stop_count:
+                self.active_count += 1
+                return self.queue.popleft()
+            self.stop_count = max(0, self.stop_count - 1)
+            self.threads.discard(thread_no)
+            self.thread_exit_cv.notify()
+            return None
 
 
 class Whole:

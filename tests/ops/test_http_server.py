@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from socketserver import ThreadingMixIn
@@ -344,6 +345,32 @@ def test_a_slow_request_delays_no_other(port: int, echo: Echo) -> None:
     assert {client.getresponse().read() for client in slow} == {b"nothing"}
     for client in slow:
         client.close()
+
+
+def test_a_thread_that_is_idle_ends_and_gives_its_database_connection_back(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "IDLE_SECONDS", 0.01)
+    closed: list[int] = []
+    monkeypatch.setattr(
+        http_server.connections,
+        "close_all",
+        lambda: closed.append(threading.get_ident()),
+    )
+    used: list[int] = []
+
+    def application(environ: Environ, start_response: Callable[..., Any]) -> Any:
+        used.append(threading.get_ident())
+        return echo(environ, start_response)
+
+    with serving(application) as port:
+        for number in range(1, 4):
+            assert b" 200 OK" in exchange(port, b"GET / HTTP/1.0\r\n\r\n")
+            deadline = time.monotonic() + SECONDS
+            while len(closed) < number:
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+        assert closed == used
 
 
 def test_many_clients_may_connect_at_once(port: int) -> None:
