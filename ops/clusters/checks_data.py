@@ -10,6 +10,7 @@ from config.dsql.conflicts import sqlstates
 from ops.clusters import rights as rights_of
 from ops.clusters.checks import CheckFailed, CheckWarning
 from ops.clusters.database import MAPPED, RUNTIME_ROLE, Row, fetch
+from ops.clusters.login import login_hint
 from ops.clusters.rights import SCHEMA, TABLES
 from ops.target import manage
 
@@ -60,7 +61,7 @@ def login(alias: str, arns: Sequence[str]) -> str:
         connections[alias].ensure_connection()
     except DatabaseError as error:
         text = " ".join(str(error).split())
-        raise CheckFailed(text, _login_hint(text)) from error
+        raise CheckFailed(text, login_hint(text)) from error
     raw: Any = connections[alias].connection
     if not raw.pgconn.ssl_in_use:
         raise CheckFailed("The connection is not encrypted.", "Remove sslmode.")
@@ -139,15 +140,3 @@ def mapping(alias: str, arns: Sequence[str]) -> str:
             f"{manage('dsql_database')}, with --role-arn if the runtime role has another name.",
         )
     return ", ".join(arn.rpartition("/")[2] for arn in arns)
-
-
-def _login_hint(error: str) -> str:
-    for part, hint in (
-        ("access denied", "Check the credentials and the right dsql:DbConnectAdmin."),
-        ("certificate verify failed", "Check PGSSLROOTCERT; unset it for AWS itself."),
-        ("onnection refused", "Is the sandbox up? manage.py sandbox up"),
-        ("resolve", "Check the endpoint's name and the network."),
-    ):
-        if part in error:
-            return hint
-    return ""

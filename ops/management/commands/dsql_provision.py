@@ -16,6 +16,7 @@ from ops.clusters.command import (
     target,
 )
 from ops.clusters.inventory import READY, Cluster
+from ops.clusters.login import await_login
 from ops.clusters.plan import Plan, Wishes
 from ops.paths import ENV_FILE
 from ops.sandbox import envfile
@@ -26,7 +27,8 @@ from ops.topology import PRIMARY, SECONDARY, Topology
 class Command(ClusterCommand):
     help = (
         "Make the clusters of both Regions, peered, protected and tagged, or complete what "
-        "exists. Safe to run again at any time; the second run changes nothing."
+        "exists, and wait until each endpoint accepts a login. Safe to run again at any time; "
+        "the second run changes nothing."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -80,6 +82,9 @@ class Command(ClusterCommand):
             say("Nothing to change: the clusters are as wanted.")
         if not dry_run:
             self._remember(topology, members, say)
+            for member in members.values():
+                await_login(member, say)
+            say(f"Ready. Next: {manage('dsql_database')}")
         if format == "json":
             answer = {
                 "dry_run": dry_run,
@@ -108,7 +113,6 @@ class Command(ClusterCommand):
             ) from error
         for line in table(members):
             say(line)
-        say(f"Ready. Next: {manage('dsql_database')}")
         return members
 
     def _remember(

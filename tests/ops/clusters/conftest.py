@@ -12,7 +12,7 @@ import pytest
 from botocore.loaders import Loader
 
 from ops import aws
-from ops.clusters import apply
+from ops.clusters import apply, login
 from ops.sandbox.clusters import Timing
 from tests import control
 from tests.control import World
@@ -45,6 +45,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
         clock = SimpleNamespace(sleep=sleep, monotonic=lambda: made.now)
         monkeypatch.setattr(apply, "time", clock)
+        monkeypatch.setattr(login, "time", clock)
+        # A control plane has no endpoints to log in at.
+        monkeypatch.setattr(login, "log_in", lambda *_: None)
         monkeypatch.setattr(aws, "_session", cache(_session))
         yield made
 

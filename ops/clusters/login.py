@@ -1,0 +1,77 @@
+"""Whether an endpoint lets the operator in, which it may do only some time after ACTIVE.
+
+The name of a new endpoint need not resolve everywhere at once, and a cluster that was
+idle wakes up first.
+"""
+
+import time
+from collections.abc import Callable
+
+from django.db import DatabaseError, connections
+
+from config.dsql.deadlines import within
+from config.dsql.endpoints import Trouble, trouble_of
+from ops.clusters.apply import ApplyError
+from ops.clusters.database import connected
+from ops.clusters.inventory import Cluster
+from ops.target import manage
+
+PATIENCE_SECONDS = 120.0  # for one endpoint
+PAUSE_SECONDS = 2.0
+
+
+def log_in(endpoint: str, seconds: float) -> None:
+    """Open a connection as admin in so much time and close it. Raises DatabaseError."""
+    with connected(endpoint) as alias, within(seconds):
+        connections[alias].ensure_connection()
+
+
+def await_login(cluster: Cluster, say: Callable[[str], None]) -> None:
+    """Try until the cluster's endpoint accepts a login; says each new reason to wait.
+
+    Raises ApplyError when patience ends, or at once when waiting is no cure.
+    """
+    begun, reason = time.monotonic(), ""
+    while True:
+        left = begun + PATIENCE_SECONDS - time.monotonic()
+        try:
+            log_in(cluster.endpoint, left)
+        except DatabaseError as error:
+            text = " ".join(str(error).split())
+            if trouble_of(error) is Trouble.FINAL:
+                raise _refused(cluster, "refuses the login", text) from error
+            if left <= PAUSE_SECONDS:
+                waited = f"accepted no login in {PATIENCE_SECONDS:.0f} s"
+                raise _refused(cluster, waited, text) from error
+            if text != reason:
+                say(
+                    f"{cluster.region}: {cluster.endpoint} accepts no login yet: {text}"
+                )
+                reason = text
+        else:
+            say(f"{cluster.region}: {cluster.endpoint} accepts logins")
+            return
+        time.sleep(PAUSE_SECONDS)
+
+
+def login_hint(error: str) -> str:
+    """What to do about a login that failed with that text; empty when nothing is known."""
+    for part, remedy in (
+        ("access denied", "Check the credentials and the right dsql:DbConnectAdmin."),
+        ("certificate verify failed", "Check PGSSLROOTCERT; unset it for AWS itself."),
+        ("onnection refused", "Is the sandbox up? manage.py sandbox up"),
+        ("resolve", "Check the endpoint's name and the network."),
+        ("No answer", "Check that this machine may reach the endpoint's port 5432."),
+    ):
+        if part in error:
+            return remedy
+    return ""
+
+
+def _refused(cluster: Cluster, what: str, reason: str) -> ApplyError:
+    lines = (
+        f"{cluster.region}: {cluster.endpoint} {what}: {reason}",
+        login_hint(reason),
+        f"To go on: {manage('dsql_provision')}",
+    )
+    return ApplyError("\n".join(filter(None, lines)))
