@@ -65,15 +65,15 @@ def users_import(
     numbered = ((n, line) for n, line in enumerate(lines, start=1) if line.strip())
     ends = clock() + seconds
     while batch := list(islice(numbered, BATCH_ROWS)):
-        results, users = _judged(batch, lambda: clock() >= ends)
+        results, users = _validate_batch(batch, lambda: clock() >= ends)
         if users:
             try:
-                outcomes = _stored(users)
+                outcomes = _store_batch(users)
                 stored = True
             except Error as error:
                 if not stored:
                     raise
-                outcomes = _failed(users, error)
+                outcomes = _failed_results(users, error)
             for result in results:
                 result |= outcomes.get(result["line"], {})
         held += results
@@ -99,7 +99,7 @@ def fitting(results: Iterable[Result]) -> Iterator[Result]:
         yield result
 
 
-def _judged(
+def _validate_batch(
     batch: list[tuple[int, bytes]], over: Callable[[], bool]
 ) -> tuple[list[Result], dict[int, User]]:
     """What can be said of each line without the database, and the users to store."""
@@ -130,7 +130,7 @@ def _validated(text: bytes) -> dict[str, Any]:
     return validated(load_object(text, what="line"))
 
 
-def _stored(users: dict[int, User]) -> dict[int, Result]:
+def _store_batch(users: dict[int, User]) -> dict[int, Result]:
     """The outcome of each line whose user was valid. Raises the database's error."""
     run_statement(lambda: _insert_missing(list(users.values())))
     wanted = [Lower(Value(user.email)) for user in users.values()]
@@ -165,7 +165,7 @@ def _outcome(user: User, ids: dict[str, Any]) -> Result:
     return {"status": "created" if key == user.pk else "exists", "id": key}
 
 
-def _failed(users: dict[int, User], error: Error) -> dict[int, Result]:
+def _failed_results(users: dict[int, User], error: Error) -> dict[int, Result]:
     logger.warning("A batch of an import failed: %s", error)
     cause = of_database(error).code
     return {line: {"status": "failed", "cause": cause} for line in users}

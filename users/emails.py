@@ -19,10 +19,10 @@ def fault(address: str) -> str:
     local, at, domain = address.rpartition("@")
     if not at:
         return "Has no @; write name@example.com."
-    found = _fault_of_local_part(local) or _fault_of_domain(domain)
-    if not found and len(address) > MAX_ADDRESS:
+    reason = _fault_of_local_part(local) or _fault_of_domain(domain)
+    if not reason and len(address) > MAX_ADDRESS:
         return f"Has {len(address)} characters; at most {MAX_ADDRESS} are allowed."
-    return found
+    return reason
 
 
 def _fault_of_local_part(local: str) -> str:
@@ -54,8 +54,8 @@ def _fault_of_domain(domain: str) -> str:
         return f"The domain has {len(domain)} characters; at most {MAX_DOMAIN} are allowed."
     *above, last = labels = domain.split(".")
     for label in labels:
-        if found := _fault_of_label(label):
-            return found
+        if reason := _fault_of_label(label):
+            return reason
     if last.isdigit():
         return "The domain ends in a number; write an IP address in brackets."
     if not above and last.lower() != "localhost":

@@ -6,9 +6,11 @@ import unicodedata
 MAX_NAME = 100
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 CONTROLS = "Must be without control characters."
-# Letters and symbols that show nothing: fillers of Hangul, the blank of Braille, of musical
-# notation and of hieroglyphs. Their categories are those of visible characters.
-BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159\U00013441\U00013442")
+# Fillers of Hangul and Khitan, the blanks of Braille, of musical notation and of hieroglyphs:
+# they show nothing, and their categories are those of visible characters.
+BLANK = frozenset(
+    "\u115f\u1160\u2800\u3164\uffa0\U00016fe4\U0001d159\U00013441\U00013442"
+)
 # They show nothing by themselves, but scripts and emoji need them behind a character: joiners
 # and variation selectors.
 MODIFIER = re.compile(

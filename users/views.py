@@ -46,7 +46,7 @@ def email_taken() -> Problem:
 
 
 def precondition_failed(conditions: Conditions) -> Problem:
-    return Problem("precondition_failed", conditions.why_not())
+    return Problem("precondition_failed", conditions.failure())
 
 
 class Users(JSONView):

@@ -30,7 +30,7 @@ class Conditions:
         """Whether a GET is answered 304: the client holds this very state."""
         return self.none_match is not None and bool(self.none_match & {ANY, tag})
 
-    def why_not(self) -> str:
+    def failure(self) -> str:
         """What is wrong when a condition does not hold and the resource exists."""
         if self.weak:
             return (

@@ -169,9 +169,9 @@ KINDS = {
     ),
     "schema_behind": Kind(
         503,
-        "The database lacks a migration of this version; nothing was done.",
-        "The operator runs manage.py dsql_database; repeat the request when /health says "
-        "schema: current.",
+        "The database lacks a table or a column that a migration of this version makes; "
+        "nothing was done.",
+        "Repeat the request when the operator has run manage.py dsql_database.",
     ),
     "write_conflict": Kind(
         503,
@@ -290,8 +290,8 @@ def of_database(error: BaseException) -> Problem:
     if schema_is_behind(error):
         return Problem(
             "schema_behind",
-            "The database lacks a migration of this version; nothing was done. "
-            "GET /health says schema: behind.",
+            "The database lacks a table or a column of this version (schema: behind); "
+            "nothing was done.",
         )
     if isinstance(error, OutcomeUnknown):
         # No Retry-After: a program must not repeat this by itself.

@@ -39,6 +39,7 @@ UNSEEN = {
     "Hangul jungseong filler": "\u1160",
     "halfwidth Hangul filler": "\uffa0",
     "Braille blank": "\u2800",
+    "Khitan filler": "\U00018b00\U00016fe4",
     "null notehead": "\U0001d159",
     "Khmer inherent vowel": "\u17b4",
     "grapheme joiner": "Ada\u034f",
