@@ -125,6 +125,8 @@ class Server:
         for client in list(self.clients):
             if not fault.concerns(client.faults.region, client.faults.client):
                 continue
+            if client.is_silent:
+                continue  # whose client would not hear of the end either
             if fault.kind in AT_ONCE:
                 client.cut()
             elif fault.kind == "session-end" and client.session is not None:
@@ -297,6 +299,10 @@ class Client(asyncio.Protocol):
         if connection is not None:  # else it is gone already
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def is_silent(self) -> bool:
+        return self._silent or (self.session is not None and self.session.silent)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server.clients.discard(self)

@@ -302,15 +302,24 @@ def test_a_server_goes_silent_when_a_change_was_committed(
     faults.add("silent-after-commit", region=PRIMARY, times=1)
     connection = connect()
     assert connection.execute("SELECT 1").fetchone() == (1,)
-    assert hears_nothing(connection, "INSERT INTO fault VALUES (1)")
+    assert hears_nothing(connection, "INSERT INTO fault VALUES (1)", cut=faults)
     assert numbers(table) == [1]
 
 
-def hears_nothing(connection: psycopg.Connection[Any], sql: str) -> bool:
-    """Whether the answer does not end in a short while; the connection is closed."""
+def hears_nothing(
+    connection: psycopg.Connection[Any], sql: str, cut: Switch | None = None
+) -> bool:
+    """Whether the answer does not end in a short while; the connection is closed.
+
+    A cut in the middle of it is not heard of either.
+    """
     server = connection.pgconn
     server.send_query(sql.encode())
     server.flush()
+    if cut is not None:
+        while not cut.list()[0]["struck"]:
+            pass  # until it is silent
+        cut.add("cut", region=PRIMARY)
     waits = time.monotonic() + 0.3
     while (left := waits - time.monotonic()) > 0:
         if select.select([server.socket], [], [], left)[0]:
