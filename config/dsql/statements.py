@@ -11,6 +11,8 @@ from django.db.utils import DatabaseErrorWrapper
 SYNCHRONOUS_INDEX = re.compile(
     r"\s*(CREATE (?:UNIQUE )?INDEX)(?: CONCURRENTLY)? (?!ASYNC\b)", re.IGNORECASE
 )
+# It ends when the job does, which may take as long as it likes.
+WAIT_FOR_JOB = re.compile(r"\s*CALL\s+sys\.wait_for_job\b", re.IGNORECASE)
 ROW_LIMIT = "transaction row limit exceeded"
 WAY_OUT = (
     " DSQL takes 3,000 changed rows per transaction, rows that foreign keys cascade to "
@@ -30,8 +32,13 @@ class Cursor(PostgresCursor):
     database: Any = None
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
-        found = SYNCHRONOUS_INDEX.match(query) if isinstance(query, str) else None
-        if found is None or self.database is None:
+        if self.database is None or not isinstance(query, str):
+            return super().execute(query, params, **options)
+        if WAIT_FOR_JOB.match(query):
+            with self.database.without_deadline():
+                return super().execute(query, params, **options)
+        found = SYNCHRONOUS_INDEX.match(query)
+        if found is None:
             return super().execute(query, params, **options)
         text = f"{found[1]} ASYNC {query[found.end() :]}"
 

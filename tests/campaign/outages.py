@@ -198,6 +198,11 @@ def signal_postgres(number: int, _: Regions, root: Root) -> None:
         os.kill(pid, number)
 
 
+def signal_sandbox(number: int, _: Regions, root: Root) -> None:
+    """What listens for both Regions: connections are taken by the system, and no more."""
+    os.kill(int((root / "pid").read_text()), number)
+
+
 def kill_postgres(_: Regions, root: Root) -> None:
     """Now and whenever it was started again: the fault lasts until it is ended."""
     os.kill(postgres_processes(root)[0], signal.SIGQUIT)
@@ -216,6 +221,10 @@ OUTAGES: Mapping[str, tuple[Fault, Fault]] = {
     "PostgreSQL frozen (SIGSTOP)": (
         partial(signal_postgres, signal.SIGSTOP),
         partial(signal_postgres, signal.SIGCONT),
+    ),
+    "both listeners frozen (SIGSTOP)": (
+        partial(signal_sandbox, signal.SIGSTOP),
+        partial(signal_sandbox, signal.SIGCONT),
     ),
     "PostgreSQL stopped": (kill_postgres, nothing),
     "XX000 at each statement": fault("unavailable-at-statement", **PRIMARY),

@@ -67,11 +67,14 @@ class Statements(schema.DatabaseSchemaEditor):
 
     def __enter__(self):
         connection = self.connection
-        if connection.migrating and not self.collect_sql and connection.editor is None:
+        keeps = connection.migrating and not self.collect_sql
+        if keeps and connection.editor is None:
             self._journal = Journal(connection)
+        entered = super().__enter__()
+        if self._journal is not None:
             connection.editor = self
         connection.limits.suspended += 1
-        return super().__enter__()
+        return entered
 
     def __exit__(self, exc_type, exc_value, traceback):
         """Run what was deferred; plain indexes are built side by side."""

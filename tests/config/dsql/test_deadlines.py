@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import OperationalError, connection, transaction
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -36,6 +37,7 @@ from ops.sandbox import lifecycle
 from ops.sandbox.faultline import Switch
 from tests.config.dsql.conftest import run
 from tests.config.dsql.test_failover import count, create, new_user
+from tests.conftest import JOB_DELAY
 
 PRIMARY, SECONDARY = "us-east-1", "us-east-2"
 NOTHING, DATA = 0, 1  # what a wait tells: nobody, or something came
@@ -383,6 +385,40 @@ def test_migrations_and_the_schema_editor_wait(
         run(scratch, slow)
     with pytest.raises(ConnectionLost, match="No answer"):
         run_statement(lambda: run(scratch, slow), using="other")
+
+
+@pytest.fixture
+def slow_jobs(sandbox: lifecycle.Status) -> Iterator[None]:
+    """Jobs begin later than a statement may last."""
+    lifecycle.up(sandbox.root, job_delay=0.6)
+    yield
+    lifecycle.up(sandbox.root, job_delay=JOB_DELAY)
+
+
+@pytest.mark.usefixtures("slow_jobs")
+def test_who_waits_for_a_job_waits_until_it_ends(
+    scratch: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(scratch, "CREATE TABLE built (n int)")
+    scratch.close()
+    monkeypatch.setitem(scratch.settings_dict["OPTIONS"], "statement_seconds", 0.2)
+    ((job,),) = run(scratch, "CREATE INDEX ASYNC later ON built (n)")
+    run(scratch, f"CALL sys.wait_for_job('{job}')")
+    query = f"SELECT status FROM sys.jobs WHERE job_id = '{job}'"
+    assert run(scratch, query) == [("completed",)]
+
+
+def test_a_schema_editor_that_cannot_begin_lifts_no_deadline(
+    scratch: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(editor: Any) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(BaseDatabaseSchemaEditor, "__enter__", fail)
+    with pytest.raises(RuntimeError), scratch.schema_editor():
+        pytest.fail("it began")
+    assert scratch.limits.suspended == 0
+    assert scratch.editor is None
 
 
 def test_without_a_limit_statements_are_waited_for(
