@@ -122,7 +122,7 @@ def test_replays_during_a_deletion_are_before_or_after_it(
 ) -> None:
     monkeypatch.setattr(retry, "DEFAULT_POLICY", retry.Policy(base_delay=0.001))
     with both_regions() as regions:
-        for number in range(50):
+        for number in range(20):
             body, key = {**ADA, "email": f"u{number}@example.com"}, f"k{number}"
             first = post(body, key)
             gone, replay = regions.at_once(
@@ -145,7 +145,7 @@ def test_a_user_and_the_answer_about_it_go_together_whatever_is_cut(
     with both_regions() as regions:
         users = [
             regions.serve(1, lambda n=n: post({**ADA, "email": f"{n}@a.com"}, f"k{n}"))
-            for n in range(100)
+            for n in range(50)
         ]
         rates = {"cut-before-statement": 0.2, "cut-after-commit": 0.3, "conflict": 0.2}
         for seed, (kind, rate) in enumerate(rates.items()):
@@ -163,8 +163,8 @@ def test_a_user_and_the_answer_about_it_go_together_whatever_is_cut(
             replay = regions.serve(1, lambda b=body, n=number: post(b, f"k{n}"))
             assert replay.status_code == (201 if there else 410)
     assert set(seen) <= {204, 404, 503}
-    assert seen[503] > 5
-    assert seen[204] > 25
+    assert seen[503] > 3
+    assert seen[204] > 12
 
 
 def test_a_replay_leads_to_where_its_own_caller_sees_the_api() -> None:

@@ -121,8 +121,11 @@ def test_many_requests_begin_one_read_and_none_holds_the_lock(issuer: Issuer) ->
     assert issuer.keys.get("new", "RS256")
 
 
-def test_a_real_wait_ends_although_the_issuer_says_nothing(issuer: Issuer) -> None:
+def test_a_real_wait_ends_although_the_issuer_says_nothing(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The waits above are the test's; this one is the product's own."""
+    monkeypatch.setattr(tokens, "UNKNOWN_KEY_WAIT", 0.1)
     issuer.keys._wait = threading.Event.wait
     issuer.fall_silent()
     with pytest.raises(NoKeys):
