@@ -14,11 +14,13 @@ BLANK = frozenset(
 # They show nothing by themselves, but scripts and emoji need them behind a character: joiners
 # and variation selectors.
 MODIFIER = re.compile(
-    "[\u034f\u17b4\u17b5\u180b-\u180d\u180f\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+    "[\u034f\u17b4\u17b5\u180b-\u180f\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
-JOINERS = ZWNJ, ZWJ = "\u200c", "\u200d"
-EMOJI_STYLE = "\ufe0f"
+ZWJ = "\u200d"
+JOINERS = {"\u200c", ZWJ, "\u180e"}  # non-joiner, joiner, Mongolian vowel separator
+EMOJI_STYLE, KEYCAP = "\ufe0f", "\u20e3"
 VIRAMA = 9  # combining class; a joiner behind it shapes the consonant before
+CASED = {"Lu", "Ll", "Lt"}  # scripts with two cases need no modifier
 
 
 def fault(name: str) -> str:
@@ -49,14 +51,21 @@ def fault(name: str) -> str:
 
 def _modifies(name: str, at: int) -> bool:
     """Whether the modifier has something to modify, and a joiner something to join."""
-    before, after = name[at - 1 : at], name[at + 1 : at + 2]
-    if not before or before.isascii() or unicodedata.category(before)[0] not in "LMNPS":
+    before, char, after = name[at - 1 : at], name[at], name[at + 1 : at + 2]
+    if (char, after) == (EMOJI_STYLE, KEYCAP):
+        return before != "" and before in "0123456789#*"
+    if not _takes_modifiers(before):
         return False
-    if MODIFIER.match(before) and (before, name[at]) != (EMOJI_STYLE, ZWJ):
+    if MODIFIER.match(before) and (before, char) != (EMOJI_STYLE, ZWJ):
         return False  # a row of them shows nothing either
-    if name[at] not in JOINERS or unicodedata.combining(before) == VIRAMA:
+    if char not in JOINERS or unicodedata.combining(before) == VIRAMA:
         return True
-    return after != "" and not after.isascii() and not after.isspace()
+    return _takes_modifiers(after)
+
+
+def _takes_modifiers(char: str) -> bool:
+    category = unicodedata.category(char) if char else "Zs"
+    return not char.isascii() and category[0] in "LMNPS" and category not in CASED
 
 
 def _described(char: str) -> str:

@@ -142,8 +142,9 @@ class ByContentType(BaseContentNegotiation):
 def _is_utf8(parameters: str) -> bool:
     for parameter in parameters.split(";"):
         name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset":
-            return value.strip().strip('"').lower() in {"utf-8", "us-ascii"}
+        named = value.strip().strip('"').lower()
+        if name.strip().lower() == "charset" and named not in {"utf-8", "us-ascii"}:
+            return False
     return True
 
 

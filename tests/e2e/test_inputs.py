@@ -1,5 +1,6 @@
 """What is refused, over a socket: the server of this machine with the whole API behind it."""
 
+import http.client
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -66,3 +67,14 @@ def test_what_nothing_honours_is_refused(
     assert (found, problem["status"]) == (status, status)
     assert problem["detail"]
     assert not User.objects.exists()
+
+
+def test_head_of_a_stream_leaves_the_connection_to_the_next_request(port: int) -> None:
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    for method in ("HEAD", "GET", "HEAD"):
+        client.request(method, "/users/export")
+        response = client.getresponse()
+        assert response.status == 200
+        assert response.headers["Content-Type"] == "application/x-ndjson"
+        assert (response.read() == b"") == (method == "HEAD")
+    client.close()

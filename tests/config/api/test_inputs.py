@@ -154,7 +154,16 @@ def test_a_coded_body_is_refused_unread(method: str, path: str, body: Any) -> No
 
 
 @pytest.mark.parametrize(
-    "charset", ["latin-1", "utf-16", "utf-7", '"ISO-8859-1"', "", "x''y"]
+    "charset",
+    [
+        "latin-1",
+        "utf-16",
+        "utf-7",
+        '"ISO-8859-1"',
+        "",
+        "x''y",
+        "utf-8; charset=latin-1",
+    ],
 )
 def test_another_charset_is_refused(charset: str) -> None:
     kind = f"application/json; charset={charset}"
