@@ -34,6 +34,7 @@ def test_the_admin_works_after_migrating_from_zero() -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (chromium.BROWSER and chromium.DRIVER),
     reason="no Chromium with its driver: apt-get install chromium chromium-driver",

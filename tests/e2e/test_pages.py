@@ -116,6 +116,7 @@ def text_of(page: str, place: str) -> str:
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium: apt-get install chromium")
 @pytest.mark.django_db(transaction=True, databases=["default", "secondary"])
 def test_the_front_page_shows_both_regions(tmp_path: Path, settings: Any) -> None:
