@@ -1,7 +1,10 @@
 """Lambda as far as a function notices: its package unpacked, its variables, the Runtime API.
 
 Lambda developer guide, "Using the Lambda runtime API for custom runtimes". The function
-runs in AWS's own runtime client (awslambdaric) with nothing else on its import path.
+runs in AWS's own runtime client (awslambdaric) with nothing else on its import path. An
+init that takes ten seconds or fails is ended and repeated inside the first request, whose
+time it then takes ("Understanding the Lambda execution environment lifecycle"); so is the
+init after a request that took too long.
 """
 
 import io
@@ -17,15 +20,20 @@ import threading
 import time
 import uuid
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 # What the managed runtime brings besides Python; here it comes from the environment.
 RUNTIME_CLIENT = ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
+# Stands in for the name server, for names of which HOSTS_VARIABLE has the addresses.
+RESOLVER = Path(__file__).with_name("resolver.py")
+HOSTS_VARIABLE = "REHEARSAL_HOSTS"
 INVOCATION = "/2018-06-01/runtime/invocation"
-START_SECONDS = 60.0
+INIT_SECONDS = 10.0
+READY, ERROR, TIMEOUT = "ready", "error", "timeout"
 
 
 class FunctionError(Exception):
@@ -42,13 +50,94 @@ class QuietServer(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
+@dataclass(frozen=True, slots=True)
+class Init:
+    """How an init went."""
+
+    seconds: float
+    status: str
+
+    def report(self, phase: str) -> str:
+        """Lambda's log line about an init that did not end well."""
+        return (
+            f"INIT_REPORT Init Duration: {self.seconds * 1000:.2f} ms\t"
+            f"Phase: {phase}\tStatus: {self.status}"
+        )
+
+
+class Process:
+    """The function's process and its Runtime API."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        environ: Mapping[str, str],
+        log: Path,
+    ) -> None:
+        self.events: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.answers: queue.Queue[tuple[str, bytes]] = queue.Queue()
+        self.ready = threading.Event()
+        self.init_cpu = 0.0
+        self.deadline = 0.0  # of the request under way, wall clock
+        self.server = QuietServer(("127.0.0.1", 0), _runtime_api(self))
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        host, port = self.server.server_address[:2]
+        self.started = time.monotonic()
+        with log.open("ab") as lines:
+            self.child = subprocess.Popen(
+                command, cwd=folder, stdout=lines, stderr=lines,
+                env={**environ, "AWS_LAMBDA_RUNTIME_API": f"{host!s}:{port}"},
+                stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+
+    def init(self, seconds: float) -> Init:
+        """Wait until it asks for its first request, ends, or so much time is over."""
+        while not self.ready.wait(0.02):
+            spent = time.monotonic() - self.started
+            if self.child.poll() is not None:
+                return Init(spent, ERROR)
+            if spent > seconds:
+                return Init(spent, TIMEOUT)
+        return Init(time.monotonic() - self.started, READY)
+
+    def respond(self, event: Mapping[str, Any], seconds: float) -> Any:
+        """What the handler returns. Raises FunctionError, queue.Empty when time is over."""
+        self.deadline = time.time() + seconds
+        self.events.put({"id": str(uuid.uuid4()), "body": json.dumps(event).encode()})
+        kind, body = self.answers.get(timeout=max(seconds, 0.0))
+        if kind != "response":
+            raise FunctionError(body.decode())
+        return json.loads(body)
+
+    def cpu(self) -> float:
+        tasks = Path(f"/proc/{self.child.pid}/task")
+        spent = [
+            (each / "schedstat").read_text().split()[0] for each in tasks.iterdir()
+        ]
+        return sum(map(int, spent)) / 1e9
+
+    def close(self) -> None:
+        self.child.kill()
+        self.child.wait()
+        self.events.put(None)  # whoever still waits for a request in its name
+        self.server.shutdown()
+        self.server.server_close()
+
+
 class Function:
     """One execution environment, started at once and ended by ``close``."""
 
     def __init__(
-        self, package: bytes, handler: str, variables: Mapping[str, str], timeout: float
+        self,
+        package: bytes,
+        handler: str,
+        variables: Mapping[str, str],
+        timeout: float,
+        *,
+        log_line: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.timeout = timeout
+        self.timeout, self.log_line = timeout, log_line
         self.folder = Path(tempfile.mkdtemp(prefix="rehearsal-function-"))
         self.log = self.folder / "log.txt"
         self.task = self.folder / "task"
@@ -56,57 +145,77 @@ class Function:
             archive.extractall(self.task)
             _date_as_in(archive, self.task)
         self._runtime_client()
-        self.events: queue.Queue[dict[str, Any]] = queue.Queue()
-        self.answers: queue.Queue[tuple[str, bytes]] = queue.Queue()
-        self.ready = threading.Event()
-        self.init_cpu = 0.0
+        self.handler, self.variables = handler, variables
         self.lock = threading.Lock()
-        self.server = QuietServer(("127.0.0.1", 0), _runtime_api(self))
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.process = self._start(handler, variables)
+        self.init_ended: Init | None = None
+        self.process: Process | None = self._start()
+
+    def init(self) -> Init:
+        """Lambda's init phase, which invoking waits for: once, and of ten seconds."""
+        if self.init_ended is None:
+            assert self.process is not None
+            self.init_ended = self.process.init(INIT_SECONDS)
+            self._end_unless_ready(self.init_ended, "init")
+        return self.init_ended
 
     def invoke(self, event: Mapping[str, Any]) -> Any:
         """The handler's answer. Raises FunctionError, as API Gateway would answer 502."""
         with self.lock:
-            self._await_ready()
-            request = {"id": str(uuid.uuid4()), "body": json.dumps(event).encode()}
-            self.events.put(request)
+            self.init()
+            deadline = time.monotonic() + self.timeout
+            if self.process is None:
+                self.process = self._start()
+                again = self.process.init(self.timeout)
+                self._end_unless_ready(again, "invoke")
+            if self.process is None:
+                raise FunctionError(
+                    f"It did not start:\n{self.log.read_text()[-2000:]}"
+                )
             try:
-                kind, body = self.answers.get(timeout=self.timeout)
+                return self.process.respond(event, deadline - time.monotonic())
             except queue.Empty:
-                raise FunctionError(f"No answer in {self.timeout} s") from None
-        if kind != "response":
-            raise FunctionError(body.decode())
-        return json.loads(body)
+                self._end()
+                text = f"Task timed out after {self.timeout:.2f} seconds"
+                self._log_platform(f"{uuid.uuid4()} {text}")
+                raise FunctionError(text) from None
+
+    @property
+    def init_cpu(self) -> float:
+        """CPU seconds of the init."""
+        assert self.process is not None
+        return self.process.init_cpu
 
     def cpu(self) -> float:
         """CPU seconds that the process has used."""
-        tasks = Path(f"/proc/{self.process.pid}/task")
-        spent = [
-            (each / "schedstat").read_text().split()[0] for each in tasks.iterdir()
-        ]
-        return sum(map(int, spent)) / 1e9
+        assert self.process is not None
+        return self.process.cpu()
 
     def rss(self) -> int:
         """Resident bytes."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.child.pid}/status").read_text()
         line = next(row for row in status.splitlines() if row.startswith("VmRSS"))
         return int(line.split()[1]) * 1024
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.server.shutdown()
-        self.server.server_close()
+        self._end()
         shutil.rmtree(self.folder)
 
-    def _await_ready(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not self.ready.wait(0.05):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise FunctionError(
-                    f"It did not start:\n{self.log.read_text()[-2000:]}"
-                )
+    def _end(self) -> None:
+        if self.process is not None:
+            self.process.close()
+            self.process = None
+
+    def _end_unless_ready(self, init: Init, phase: str) -> None:
+        if init.status != READY:
+            self._end()
+            self._log_platform(init.report(phase))
+
+    def _log_platform(self, line: str) -> None:
+        """A line of Lambda itself, among the function's."""
+        with self.log.open("a") as log:
+            print(line, file=log)
+        self.log_line(line)
 
     def _runtime_client(self) -> None:
         runtime = self.folder / "runtime"
@@ -115,11 +224,11 @@ class Function:
         for name in RUNTIME_CLIENT:
             for found in packages.glob(f"{name}*"):
                 (runtime / found.name).symlink_to(found)
+        (runtime / RESOLVER.name).symlink_to(RESOLVER)
 
-    def _start(
-        self, handler: str, variables: Mapping[str, str]
-    ) -> subprocess.Popen[bytes]:
-        host, port = self.server.server_address[:2]
+    def _start(self) -> Process:
+        version = ".".join(map(str, sys.version_info[:2]))
+        self._log_platform(f"INIT_START Runtime Version: python:{version}")
         environ = {
             "PATH": os.defpath,
             "LANG": "en_US.UTF-8",
@@ -128,15 +237,11 @@ class Function:
             # /var/task is read-only: what has no valid bytecode compiles every time.
             "PYTHONDONTWRITEBYTECODE": "1",
             "LAMBDA_TASK_ROOT": str(self.task),
-            "AWS_LAMBDA_RUNTIME_API": f"{host!s}:{port}",
-            **variables,
+            **self.variables,
         }
-        with self.log.open("wb") as log:
-            return subprocess.Popen(
-                [sys.executable, "-s", "-S", "-m", "awslambdaric", handler],
-                cwd=self.task, env=environ, stdout=log, stderr=log,
-                stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+        module = RESOLVER.stem if HOSTS_VARIABLE in self.variables else "awslambdaric"
+        command = [sys.executable, "-s", "-S", "-m", module, self.handler]
+        return Process(command, self.task, environ, self.log)
 
 
 def _date_as_in(archive: zipfile.ZipFile, folder: Path) -> None:
@@ -146,24 +251,26 @@ def _date_as_in(archive: zipfile.ZipFile, folder: Path) -> None:
         os.utime(folder / info.filename, (moment, moment))
 
 
-def _runtime_api(function: Function) -> type[BaseHTTPRequestHandler]:
+def _runtime_api(process: Process) -> type[BaseHTTPRequestHandler]:
     class RuntimeApi(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         wbufsize = -1  # one packet an answer, or each waits for a delayed ACK
 
         def do_GET(self) -> None:
-            if not function.ready.is_set():
-                function.init_cpu = function.cpu()
-                function.ready.set()
-            request = function.events.get()
-            deadline = int((time.time() + function.timeout) * 1000)
+            if not process.ready.is_set():
+                process.init_cpu = process.cpu()
+                process.ready.set()
+            request = process.events.get()
+            if request is None:
+                self.close_connection = True
+                return
             self._answer(
                 200,
                 request["body"],
                 {
                     "Content-Type": "application/json",
                     "Lambda-Runtime-Aws-Request-Id": request["id"],
-                    "Lambda-Runtime-Deadline-Ms": str(deadline),
+                    "Lambda-Runtime-Deadline-Ms": str(int(process.deadline * 1000)),
                     "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:::function:f",
                     "Lambda-Runtime-Trace-Id": _trace_id(),
                 },
@@ -172,7 +279,7 @@ def _runtime_api(function: Function) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.path.startswith(INVOCATION):
-                function.answers.put((self.path.rsplit("/", 1)[1], body))
+                process.answers.put((self.path.rsplit("/", 1)[1], body))
             self._answer(202, b"", {})
 
         def _answer(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
