@@ -12,7 +12,7 @@ export DSQL_GOLDEN_DIR ?= $(abspath ../shared/reference/dsql-golden)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow check format bench rehearse deploy destroy lock manifest sbom clean django-suite contract
+.PHONY: help install run test test-slow check format bench fuzz rehearse deploy destroy lock manifest sbom clean django-suite contract
 
 help: ## Explain every target
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -56,6 +56,9 @@ check: $(READY) ## Format, lint, types, import contracts, deployment checks, mis
 format: $(READY) ## Format the code and apply the safe lint fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+fuzz: $(READY) ## Send random sessions to the sandbox until one differs (FUZZ="--seed 7 --sessions 20000"; an hour at most)
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 bench: $(READY) ## Run the measurements of tests/benchmarks (minutes; not part of the tests)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt

@@ -1,0 +1,1 @@
+"""Random sessions against the sandbox, bounded, with seeds; what differs is shrunk."""

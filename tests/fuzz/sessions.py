@@ -1,0 +1,67 @@
+"""Runs random sessions of both kinds until one differs or enough have been run."""
+
+import random
+import time
+from dataclasses import dataclass
+
+from ops.sandbox import lifecycle, messages
+from ops.sandbox.postgres import Postgres
+from tests.fuzz import rivals
+from tests.fuzz import single as alone
+from tests.fuzz.shrink import shrink
+from tests.fuzz.talk import Plain, Sandbox
+
+DATABASE = "fuzz_plain"
+
+
+@dataclass(frozen=True)
+class Found:
+    sessions: int
+    seed: int  # of the session that differs, or the last one
+    difference: str = ""
+
+
+def prepare(status: lifecycle.Status) -> None:
+    """The tables of both kinds, and a database that only PostgreSQL's rules hold for."""
+    with Postgres(status.root).connect() as superuser:
+        superuser.execute(f"CREATE DATABASE {DATABASE} TEMPLATE template0")
+    plain, sandbox = Plain(status, DATABASE), Sandbox(status)
+    for end in (plain, sandbox):
+        end.say(messages.query(alone.TABLE))
+        end.close()
+    sandbox = Sandbox(status)
+    sandbox.say(messages.query(rivals.TABLE))
+    sandbox.close()
+
+
+def single(status: lifecycle.Status, seed: int, sessions: int, end: float) -> Found:
+    ends = Sandbox(status), Plain(status, DATABASE)
+    try:
+        for number in range(sessions):
+            turns = alone.conversation(_draw(seed + number))
+            if alone.differs(turns, ends):
+                _, said = shrink(turns, lambda some: alone.differs(some, ends))
+                return Found(number + 1, seed + number, said)
+            if time.monotonic() > end:
+                return Found(number + 1, seed + number)
+    finally:
+        for one in ends:
+            one.close()
+    return Found(sessions, seed + sessions - 1)
+
+
+def concurrent(status: lifecycle.Status, seed: int, sessions: int, end: float) -> Found:
+    for number in range(sessions):
+        steps = rivals.steps(_draw(seed + number))
+        if rivals.differs(steps, lambda: Sandbox(status)):
+            _, said = shrink(
+                steps, lambda some: rivals.differs(some, lambda: Sandbox(status))
+            )
+            return Found(number + 1, seed + number, said)
+        if time.monotonic() > end:
+            return Found(number + 1, seed + number)
+    return Found(sessions, seed + sessions - 1)
+
+
+def _draw(seed: int) -> random.Random:
+    return random.Random(seed)  # noqa: S311 - repeatable, not secret
