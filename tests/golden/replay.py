@@ -2,7 +2,7 @@
 
 The recordings' README describes the procedure: one connection, setup, every case in
 suite order, ROLLBACK after each; cases of two sessions run on connections of their own at
-the same time. ``python -m tests.golden.replay [runs]`` prints every miss.
+the same time, each step when both have ended the one before. ``python -m tests.golden.replay [runs]`` prints every miss.
 """
 
 import json
@@ -126,7 +126,7 @@ def replay(status: lifecycle.Status, folder: Path, *, protocol: str) -> Report:
                 _case(case, query if case.get("simple_protocol") else send, report)
                 query(b"ROLLBACK")
             elif case:
-                pair = Pair(status, protocol, setup["session_step_delay_ms"] / 1000)
+                pair = Pair(status, protocol)
                 _compare_pair(case, pair.run(setup["sessions"][name]), report)
         for sql in setup["cleanup"]:
             query(sql.encode())
@@ -135,25 +135,25 @@ def replay(status: lifecycle.Status, folder: Path, *, protocol: str) -> Report:
 
 @dataclass
 class Pair:
-    """Sessions that run their steps side by side, with a pause after each step."""
+    """Sessions that run their steps side by side: nobody begins one before all ended one."""
 
     status: lifecycle.Status
     protocol: str
-    pause: float  # seconds
 
     def run(self, scripts: list[list[str]]) -> list[list[Seen]]:
         """What each session saw at each step. Raises TimeoutError when one hangs."""
         seen: list[list[Seen]] = [[] for _ in scripts]
         barrier = threading.Barrier(len(scripts))
+        steps = max(map(len, scripts))
 
         def work(script: list[str], into: list[Seen]) -> None:
             with connect(self.status) as connection:
                 query = simple(connection)
                 send = query if self.protocol == "simple" else extended(connection)
-                barrier.wait()
-                for sql in script:
-                    into.append(_seen(send(sql.encode())))
-                    threading.Event().wait(self.pause)
+                for number in range(steps):
+                    barrier.wait(STEP_SECONDS)
+                    if number < len(script):
+                        into.append(_seen(send(script[number].encode())))
 
         threads = [
             threading.Thread(target=work, args=job, daemon=True)
@@ -162,7 +162,7 @@ class Pair:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(STEP_SECONDS * max(map(len, scripts)))
+            thread.join(STEP_SECONDS * steps)
             if thread.is_alive():
                 raise TimeoutError(f"a step of {scripts} did not end")
         return seen
