@@ -12,7 +12,7 @@ CREATE FUNCTION pg_catalog.version() RETURNS text LANGUAGE sql STABLE AS
 ALTER FUNCTION pg_catalog.current_setting(text) RENAME TO native_setting;
 CREATE FUNCTION pg_catalog.current_setting(text) RETURNS text LANGUAGE sql STABLE STRICT AS
   $$ SELECT CASE lower($1) WHEN 'server_version' THEN '16.15'
-       WHEN 'server_version_num' THEN '160015' ELSE pg_catalog.native_setting($1) END $$;
+       WHEN 'server_version_num' THEN '160015' WHEN 'max_connections' THEN '20' ELSE pg_catalog.native_setting($1) END $$;
 
 DO $$
 DECLARE name text;

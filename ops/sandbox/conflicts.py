@@ -30,7 +30,8 @@ Generated SQL qualifies every column whose table has an alias, and needs no name
 client's schemas: a user may have any name.
 
 Limits. A view or a function of a transaction that stepped aside shows its snapshot without
-its own changes. A portal that was not fetched to its end is gone then. A role that may not
+its own changes. A portal that was not fetched to its end is gone then, and one of the
+empty name after any request of the session's own. A role that may not
 read a table it writes conflicts at once. A table that steps aside is copied, so that a
 conflict on 200,000 rows costs a second or two. Two tables of one name in two schemas can
 not both step aside: that is a conflict at once. A shared key is not remembered when other
@@ -268,6 +269,11 @@ def written_rows() -> Steps[int]:
     """How many rows this transaction wrote, by whatever statement or constraint."""
     ((count,),) = rows((yield from ask("SELECT sandbox.written_rows()")))
     return int(count)
+
+
+def check_last(names: frozenset[str]) -> Task:
+    """Raise it when the last statement wrote a value that is too large."""
+    yield from _call("check_last", _array(names))
 
 
 def check_own(footprint: Footprint) -> Task:

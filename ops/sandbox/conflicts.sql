@@ -338,6 +338,28 @@ BEGIN
   END IF;
 END $$;
 
+-- Fail when a value in one of the rows is too large. Sizes are as stored, compressed.
+CREATE FUNCTION sandbox.check_values(rel regclass, condition text) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  part record;
+  size bigint;
+BEGIN
+  FOR part IN SELECT attname, format_type(atttypid, NULL) AS type FROM pg_attribute
+    WHERE attrelid = rel AND attnum > 0 AND NOT attisdropped AND attlen = -1 LOOP
+    EXECUTE format('SELECT max(pg_column_size(t.%I)) FROM %s t WHERE %s',
+      part.attname, rel, condition) INTO size;
+    IF size > 1 << 20 THEN
+      RAISE program_limit_exceeded USING MESSAGE = format(
+        'datatype limit greater than 1048576 bytes not supported for %s', part.type);
+    END IF;
+  END LOOP;
+END $$;
+-- That of the rows which the last statement wrote.
+CREATE FUNCTION sandbox.check_last(names text[]) RETURNS void LANGUAGE sql STABLE AS $$
+  SELECT sandbox.check_values(oid, format('t.xmin = %L', sandbox.newest()))
+  FROM unnest(names) n JOIN pg_class ON oid = to_regclass(n) WHERE relkind = 'r' $$;
+
 -- Fail when what this transaction wrote to the named tables is more than DSQL takes. Sizes
 -- are as stored, compressed.
 CREATE FUNCTION sandbox.check_size(names text[]) RETURNS void LANGUAGE plpgsql AS $$
@@ -346,19 +368,14 @@ DECLARE
   total bigint := 0;
   size bigint;
   widest bigint;
-  widest_column bigint;
 BEGIN
   FOR rel IN SELECT DISTINCT coalesce(s.base, to_regclass(n)) FROM unnest(names) n
     LEFT JOIN sandbox.shadows() s ON s.shadow = to_regclass(n) LOOP
     CONTINUE WHEN (SELECT relkind FROM pg_class WHERE oid = rel) IS DISTINCT FROM 'r';
-    EXECUTE format('SELECT sum(pg_column_size(t.*)), max(pg_column_size(t.*)), '
-      'max(greatest(%s)) FROM %s t WHERE sandbox.own(t.xmin)',
-      (SELECT string_agg(format('pg_column_size(t.%s)', c), ', ')
-        FROM unnest(sandbox.columns(rel)) c), sandbox.qualified(rel))
-      INTO size, widest, widest_column;
-    IF widest_column > 1 << 20 THEN
-      RAISE program_limit_exceeded USING MESSAGE = 'maximum column size exceeded';
-    ELSIF widest > 2 << 20 THEN
+    PERFORM sandbox.check_values(rel, 'sandbox.own(t.xmin)');
+    EXECUTE format('SELECT sum(pg_column_size(t.*)), max(pg_column_size(t.*)) '
+      'FROM %s t WHERE sandbox.own(t.xmin)', sandbox.qualified(rel)) INTO size, widest;
+    IF widest > 2 << 20 THEN
       RAISE program_limit_exceeded USING MESSAGE = 'maximum row size exceeded';
     END IF;
     total := total + coalesce(size, 0);

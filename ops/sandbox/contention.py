@@ -8,7 +8,6 @@ from ops.sandbox.conflicts import BLOCKED, OC000, OC001, RIVALRY, Footprint
 from ops.sandbox.exchanges import Exchange, Steps, Task, UpstreamError, error_in
 from ops.sandbox.rules import Kind, Refusal, Statement, relations, with_shadows
 from ops.sandbox.transactions import (
-    FAIL,
     UNAVAILABLE,
     AnsweredWithError,
     Refused,
@@ -25,6 +24,7 @@ CHANGES = (Kind.LOCK, Kind.WRITE, Kind.DDL)
 class Contention(Transactions):
     """The part of a session that knows of other sessions, and no protocol."""
 
+    _is_large: bool = False  # what the client sent for the statement
     _partial: bool = False  # the client fetches the statement's rows in parts
 
     def _contends(self, statement: Statement) -> bool:
@@ -62,6 +62,8 @@ class Contention(Transactions):
                 return answer
         else:
             raise Refused(OC000)
+        if statement.kind is Kind.WRITE and (statement.grows or self._is_large):
+            yield from conflicts.check_last(relations(statement.sql))
         if before is not None:
             self._measured = (yield from conflicts.written_rows()) - before
         if statement.locks and self._txn.explicit:
@@ -130,7 +132,7 @@ class Contention(Transactions):
                 yield from self._lose(self._verdict_on(error))
 
     def _lose(self, refusal: Refusal) -> Task:
-        yield FAIL
+        yield from self._fail()
         self._txn.lost = refusal
 
     # The end

@@ -24,6 +24,7 @@ from ops.sandbox.control_store import CLUSTERS
 from ops.sandbox.faultline import Switchboard, socket_path
 from ops.sandbox.jobs import Worker
 from ops.sandbox.postgres import Postgres, PostgresError, Superuser
+from ops.sandbox.rules import assume
 from ops.sandbox.server import Backend, Server
 from ops.sandbox.state import State, StateError, job_delay, write_private
 
@@ -97,6 +98,7 @@ async def serve(root: Path) -> None:
     state = State.load(root)
     if state is None:
         raise StateError(f"{root} holds no sandbox.")
+    assume(state.assume)
     listener = listen(state.port)
     postgres = Postgres(root)
     keeper = Keeper(postgres, durable=state.durable)

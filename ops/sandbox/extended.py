@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ops.sandbox import messages
-from ops.sandbox.contention import Contention
+from ops.sandbox.copying import Copying
 from ops.sandbox.exchanges import (
     ACKNOWLEDGEMENTS,
     ERROR,
@@ -26,8 +26,11 @@ from ops.sandbox.repairs import Repairs, Unit
 from ops.sandbox.rules import Kind, Refusal, Statement, judge
 from ops.sandbox.transactions import (
     ABORTED,
+    ANEW,
     ANSWERS,
     ENDINGS,
+    FAILURE,
+    LARGE,
     AnsweredWithError,
     Refused,
     Transaction,
@@ -42,11 +45,18 @@ BARE_READ = Statement("", Kind.READ)
 MALFORMED = Refusal("08P01", "invalid string in message")
 
 
+def _parse_unnamed(prepared: Prepared) -> bytes:
+    text = messages.cstrings("", prepared.statement.sql)
+    return messages.message(b"P", text + prepared.types)
+
+
 @dataclass(slots=True, eq=False)
-class Extended(Contention):
+class Extended(Copying):
     _skipping: bool = False  # to the next Sync, after an error
-    _swallowed: bool = False  # a Sync came while a COPY took in rows
     _names: Names = field(default_factory=Names)
+    _unnamed: Prepared | None = (
+        None  # Names.unnamed, in a batch that is being looked at
+    )
     # Of the exchange that ended last: how many of the client's messages PostgreSQL has
     # acknowledged, and whether there was an error.
     _acknowledged_count: int = 0
@@ -54,6 +64,7 @@ class Extended(Contention):
 
     def _extended(self, batch: list[bytes], *, synced: bool) -> Task:
         """The messages up to a Sync (or Flush); after an error they are skipped to Sync."""
+        self._takes_rows = False
         try:
             self._check_struck()
             if synced and self._all_plain(batch):
@@ -72,9 +83,8 @@ class Extended(Contention):
         except AnsweredWithError:
             self._skipping = True
             yield from self._abort()
-        if synced and not self._swallowed:
+        if synced and not self._takes_rows:
             yield from self._sync()
-        self._swallowed = False
 
     def _sync(self) -> Task:
         if self._txn.opened and not self._txn.explicit:
@@ -95,12 +105,22 @@ class Extended(Contention):
             self._names.portals.clear()
         self._to_client.append(messages.ready(self._shown_status()))
 
+    def _fail(self) -> Task:
+        """As below; what has no name is prepared again, which an aborted block refuses."""
+        kept = self._names.statements.get("")
+        again = b"" if kept is None else _parse_unnamed(kept)
+        yield Exchange(ANEW + again + FAILURE, count=2)
+        parsed = self._acknowledged_count > len(("ROLLBACK", "BEGIN"))
+        self._names.unnamed = kept if parsed else None
+        self._names.lose_portals()
+
     # Batches that no rule touches
 
     def _all_plain(self, batch: list[bytes]) -> bool:
         """Whether no rule touches the batch, so that it may go through as it came."""
         if self._txn.opened or self._aside or not self._unhindered():
             return False
+        self._unnamed = self._names.unnamed
         plain = all(self._plain(whole) for whole in batch)
         if not plain:
             self._names.take_back()
@@ -114,11 +134,13 @@ class Extended(Contention):
             statement = self._judged(sql)
             if not statement.plain or statement.sql != sql:
                 return False
-            names.parse(name, Prepared(statement, whole[rest:]))
+            prepared = Prepared(statement, whole[rest:])
+            names.parse(name, prepared)
+            self._unnamed = self._unnamed if name else prepared
         elif kind == BIND:
             portal, name, rest = self._parts(whole)
             names.bind(portal, name, whole[rest:])
-            return bool(name) or names.statements.get("") is names.unnamed
+            return bool(name) or names.statements.get("") is self._unnamed
         elif kind == EXECUTE:
             names.other()
             found = names.portals.get(messages.cstring(whole, 5)[0])
@@ -144,7 +166,7 @@ class Extended(Contention):
 
     def _has(self, prepared: Prepared, describe: bytes) -> bool:
         """Whether PostgreSQL still has what is to be described under its name."""
-        return describe[6] != 0 or prepared is self._names.unnamed
+        return describe[6] != 0 or prepared is self._unnamed
 
     def _pass_on(self, batch: list[bytes]) -> Task:
         if any(whole[0] == EXECUTE for whole in batch):
@@ -155,6 +177,7 @@ class Extended(Contention):
             yield from self._abort()
         else:
             self._names.keep()
+            self._names.unnamed = self._unnamed
         self._synced()
 
     # Message by message
@@ -260,22 +283,31 @@ class Extended(Contention):
             return
         statement, fresh = portal.prepared.statement, not portal.started
         ends = statement.kind in ENDINGS
+        if ends:  # what precedes it may fail, and then nothing ends
+            yield from self._acknowledged(group[:-1])
+            group = group[-1:]
         if fresh and not self._aborted:
-            if ends:
-                yield from self._acknowledged(group[:-1])
-                group = group[-1:]
             yield from self._prepare(statement)
         contends = fresh and not ends and not self._aborted
+        if contends and statement.copies:
+            yield from self._acknowledged(group[:-1])
+            answer = yield from self._copy(statement)
+            portal.started = True
+            yield from self._answered(statement, answer, describe=False)
+            return
         self._partial = group[-1].whole[-4:] != ALL_ROWS
+        self._is_large = len(portal.values) + len(statement.sql) > LARGE
         if contends and self._contends(statement):
             answer = yield from self._contend(
                 statement, lambda again: self._send_group(group, again=again)
             )
             self._relay(group[-1], answer)
         else:
+            kept = frozenset({ROW} if statement.estimates else ())
             answer = yield from self._send_group(
-                group, EVERYTHING - ANSWERS, self._replacements(group[-1])
+                group, EVERYTHING - ANSWERS - kept, self._replacements(group[-1])
             )
+            self._to_client += [whole for whole in answer if whole[0] in kept]
         portal.started = True
         if not fresh:
             self._measured = 0  # its rows are counted already

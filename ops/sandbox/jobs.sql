@@ -21,14 +21,17 @@ RETURNS text LANGUAGE sql SET search_path = pg_catalog AS $$
          clock_timestamp(), clock_timestamp(), constraint_id
   RETURNING job_id $$;
 
--- The index that this transaction has just made becomes what DSQL shows until it is built.
-CREATE FUNCTION sandbox.submit_index(rel regclass, is_unique boolean, nulls_equal boolean)
+-- The index that this transaction has just made becomes what DSQL shows until it is built;
+-- a unique one is neither filled nor enforced until then, or is if that is assumed.
+CREATE FUNCTION sandbox.submit_index(
+  rel regclass, is_unique boolean, nulls_equal boolean, enforced boolean)
 RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE built oid := (SELECT max(indexrelid) FROM pg_index
   WHERE indrelid = rel AND sandbox.own(xmin));
 BEGIN
-  UPDATE pg_index SET indisvalid = false, indisunique = is_unique,
-    indnullsnotdistinct = nulls_equal WHERE indexrelid = built;
+  PERFORM sandbox.check_keys(built);
+  UPDATE pg_index SET indisvalid = false, indisready = enforced OR NOT is_unique,
+    indisunique = is_unique, indnullsnotdistinct = nulls_equal WHERE indexrelid = built;
   RETURN sandbox.submit('INDEX_BUILD', built);
 END $$;
 
@@ -66,6 +69,7 @@ BEGIN
   IF job.job_type = 'INDEX_BUILD' AND name IS NOT NULL THEN
     -- The index is complete but for its promise of uniqueness.
     IF (SELECT indisunique FROM pg_index WHERE indexrelid = job.object_id) THEN
+      UPDATE pg_index SET indisready = true WHERE indexrelid = job.object_id;
       EXECUTE format('REINDEX INDEX %s', name);
     ELSE
       UPDATE pg_index SET indisvalid = true WHERE indexrelid = job.object_id;
@@ -79,11 +83,16 @@ BEGIN
     update_time = clock_timestamp() WHERE job_id = id;
 EXCEPTION
   WHEN lock_not_available OR serialization_failure THEN RAISE;
+  WHEN unique_violation THEN
+    UPDATE sandbox.jobs SET status = 'failed', update_time = clock_timestamp(),
+      details = 'found duplicate key(s) while validating index uniqueness' WHERE job_id = id;
   WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS said = MESSAGE_TEXT, more = PG_EXCEPTION_DETAIL;
     UPDATE sandbox.jobs SET status = 'failed', details = concat_ws(' ', said, nullif(more, '')),
-      object_name = NULL, update_time = clock_timestamp() WHERE job_id = id;
+      update_time = clock_timestamp() WHERE job_id = id;
 END $$;
+CREATE FUNCTION sys.job_err_msg(id text) RETURNS text LANGUAGE sql STABLE AS
+  $$ SELECT details FROM sys.jobs WHERE job_id = id AND status = 'failed' $$;
 
 CREATE PROCEDURE sys.wait_for_job(IN id text, OUT succeeded boolean)
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from ops.sandbox.clusters import Cluster, Timing
 from ops.sandbox.control import ACTIONS
 from ops.sandbox.control_store import CLUSTERS, load, save
 from ops.sandbox.postgres import Postgres
+from ops.sandbox.rules import assumptions
 from ops.sandbox.state import State
 from ops.sandbox.tokens import Key
 from ops.topology import PRIMARY, ROLES, Topology
@@ -58,6 +59,7 @@ class Status:
     data: Path
     credentials: dict[str, str]  # the operator's
     runtime: dict[str, dict[str, str]]  # by role: those that serve it
+    assume: tuple[str, ...] = ()  # where sources differ
 
     @property
     def sslrootcert(self) -> Path:
@@ -76,6 +78,7 @@ class Status:
             "sslrootcert": str(self.sslrootcert),
             "credentials": self.credentials,
             "data": str(self.data),
+            "assume": list(self.assume),
         }
 
     def environ(self, role: str = "primary") -> dict[str, str]:
@@ -111,7 +114,9 @@ def status(root: Path) -> Status:
     running = "running" if (root / "ready").exists() else "starting"
     word = running if _locked(root) else "stopped"
     serving = dict(zip(ROLES, runtime, strict=True))
-    return Status(word, _serving(root), state.port, root, data, operator, serving)
+    return Status(
+        word, _serving(root), state.port, root, data, operator, serving, state.assume
+    )
 
 
 def _credentials(key: Key) -> dict[str, str]:
@@ -147,6 +152,7 @@ def up(
     timing: Timing | None = None,
     job_delay: float | None = None,
     durable: bool | None = None,
+    assume: Collection[str] | None = None,
     prefix: str = DEFAULT_TOPOLOGY.prefix,
 ) -> Status:
     """Start the sandbox, or find it running. ``port`` 0 keeps the port it has.
@@ -154,10 +160,12 @@ def up(
     A new one begins with the clusters of ``topology``, ready to serve; None for none.
     ``job_delay``: seconds before a job begins; None keeps what is set. A running sandbox
     takes it at once. ``durable``: whether commits outlive a crash of PostgreSQL; None keeps
-    what is set, at first True. Only a start can change it.
+    what is set, at first True. ``assume``: names of rules/assumptions.py; None keeps what
+    is set, at first none. Only a start can change these two.
 
     Raises SandboxError with the last lines of its log when it does not start.
     """
+    names = _known(assume)
     root = root.resolve()
     # Passable, not readable: as root, PostgreSQL runs as another user inside it.
     root.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -168,7 +176,12 @@ def up(
                 f"The sandbox in {root} is running, and only a start can change whether "
                 "its commits are durable: run `manage.py sandbox down` first."
             )
-        kept.changed(job_delay=job_delay, durable=durable).save(root)
+        if found.state == "running" and names not in {None, frozenset(kept.assume)}:
+            raise SandboxError(
+                f"The sandbox in {root} is running, and only a start can change what it "
+                "assumes: run `manage.py sandbox down` first."
+            )
+        kept.changed(job_delay=job_delay, durable=durable, assume=names).save(root)
     if found.state == "running":
         return found
     # Of two starters one makes the state and the other finds it.
@@ -179,9 +192,18 @@ def up(
             if state is None:
                 save(root / CLUSTERS, *_initial(topology))
                 state = State.new(port, OPERATOR, timing or Timing(), prefix)
-            state.changed(port=port, job_delay=job_delay, durable=durable).save(root)
+            state.changed(
+                port=port, job_delay=job_delay, durable=durable, assume=names
+            ).save(root)
             _spawn(root)
     return _await(root)
+
+
+def _known(assume: Collection[str] | None) -> frozenset[str] | None:
+    try:
+        return None if assume is None else assumptions.check(assume)
+    except assumptions.UnknownAssumptionError as error:
+        raise SandboxError(str(error)) from None
 
 
 def _initial(topology: Topology | None) -> tuple[list[Cluster], list[str]]:

@@ -40,8 +40,6 @@ class Names:
 
     def parse(self, name: str, prepared: Prepared) -> None:
         self._enter(self.statements, name, prepared)
-        if not name:
-            self.unnamed = prepared
 
     def bind(self, portal: str, name: str, values: bytes) -> Portal | None:
         """None for an unknown statement: PostgreSQL words the error."""
@@ -79,11 +77,8 @@ class Names:
 
     def take_back(self) -> None:
         """Nothing was sent."""
-        unnamed = self.statements.get("")
         for entry in reversed(self._pending):
             self._restore(entry)
-        if self.statements.get("") is not unnamed:
-            self.unnamed = None
         self._pending.clear()
 
     def lose_portals(self) -> None:
@@ -104,12 +99,9 @@ class Names:
         self.portals.pop("", None)
 
     def deallocate(self, name: str) -> None:
-        """DEALLOCATE; no name means all."""
-        if name:
-            self.statements.pop(name, None)
-        else:
-            self.statements.clear()
-            self.unnamed = None
+        """DEALLOCATE; no name means all that have one."""
+        for gone in [name] if name else [known for known in self.statements if known]:
+            self.statements.pop(gone, None)
 
     def _enter(self, table: dict[str, Any], name: str, value: Any) -> None:
         self._pending.append((table, name, table.get(name)))

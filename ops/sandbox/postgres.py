@@ -27,7 +27,7 @@ SUPERUSER = "cluster_owner"
 PORT = 5432  # names the socket only; PostgreSQL listens on no address
 CATALOG = [
     Path(__file__).with_name(name)
-    for name in ("catalog.sql", "conflicts.sql", "jobs.sql")
+    for name in ("catalog.sql", "checks.sql", "conflicts.sql", "jobs.sql")
 ]
 CLEAR = Path(__file__).with_name("clear.sql")
 START_SECONDS = 60

@@ -43,8 +43,7 @@ class Repairs:
     _bound: set[Portal] = field(default_factory=set)
 
     def add(self, group: Sequence[Unit]) -> None:
-        made = {id(unit.prepared) for unit in group if unit.whole[0] == PARSE}
-        if self.again or id(self.known) in made:
+        if self.again:
             self.known = None
         for unit in group:
             kind = unit.whole[0]

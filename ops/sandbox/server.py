@@ -28,6 +28,7 @@ from ops.sandbox.control import Control
 from ops.sandbox.control_server import ControlServer
 from ops.sandbox.faults import AT_ONCE, FOREVER, ClientFaults, Fault, Faults
 from ops.sandbox.jobs import Worker
+from ops.sandbox.rules.settings import SETTINGS, refused_at_startup
 from ops.sandbox.session import Session
 from ops.sandbox.tokens import Key, TokenRefused
 
@@ -45,11 +46,6 @@ DENIED = "unable to accept connection, access denied"
 NO_SNI = "unable to accept connection, sni was not received"
 CONNECTION_FAILURE = "08006"  # what a cluster refuses logins with
 HIGH_WATER = 1 << 20  # bytes buffered to one side before the other is paused
-# Startup parameters that PostgreSQL gets; the rest are the sandbox's own business.
-PASSED_PARAMETERS = {
-    "application_name", "client_encoding", "DateStyle", "TimeZone", "extra_float_digits",
-    "options", "IntervalStyle",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +364,8 @@ class Client(asyncio.Protocol):
             name = self._parameters["database"]
             text = f'database "{name}" does not exist'
             self._refuse(fatal(text, sqlstate="3D000"))
+        elif refusal := refused_at_startup(self._parameters):
+            self._refuse(fatal(refusal.message, sqlstate=refusal.sqlstate))
         else:
             self._greeted = True
             self.transport.write(messages.message(b"R", struct.pack("!i", 3)))
@@ -411,7 +409,11 @@ class Client(asyncio.Protocol):
             self.end_after(seconds)
         self.session, self.upstream = session, upstream
         self.server.peers.sessions.add(session)
-        passed = {k: v for k, v in self._parameters.items() if k in PASSED_PARAMETERS}
+        passed = {
+            name: value
+            for name, value in self._parameters.items()
+            if name.lower() in SETTINGS | {"options"}
+        }
         session.begin(messages.startup({"user": role, "database": "postgres"} | passed))
         session.receive_from_client(self._buffer)
         self._buffer = b""
@@ -434,14 +436,16 @@ class Client(asyncio.Protocol):
             token,
             host=host,
             region=region_of(host) or "",
-            action="DbConnectAdmin" if role == "admin" else "DbConnect",
+            user=role,
             find_key=backend.find_key,
             now=datetime.now(UTC),
         )
         if role != "admin" and not await asyncio.to_thread(
             backend.may_be, key.arn, role
         ):
-            raise TokenRefused(f"{key.arn} is not mapped to the role {role}")
+            raise TokenRefused(
+                f"User: {key.arn} is not authorized to access this resource"
+            )
         backend.clusters.connected(host)
 
     # Session

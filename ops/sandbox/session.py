@@ -5,59 +5,43 @@ Bytes go in with ``receive_from_client`` and ``receive_from_server`` and come ou
 PostgreSQL is a generator: it yields an Exchange and is resumed with the messages that
 were not relayed. Client messages wait while an exchange is under way.
 
-The layers below: transactions.py, and extended.py for one of the two protocols.
+The layers below, lowest first: transactions.py, contention.py, copying.py, and extended.py
+and simple.py for the two protocols.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ops.sandbox import conflicts, messages
 from ops.sandbox.exchanges import (
     ACKNOWLEDGEMENTS,
-    COMPLETE,
+    COPY_ROWS,
     ERROR,
-    EVERYTHING,
-    NOTICE,
     PARAMETER,
     PAUSE,
     READY,
     RESYNC,
-    ROW,
-    ROWS,
     Exchange,
-    Steps,
     Task,
-    UpstreamError,
-    error_in,
 )
-from ops.sandbox.extended import EXECUTE, MALFORMED, PARSE, Extended
+from ops.sandbox.extended import EXECUTE, PARSE
 from ops.sandbox.messages import Framer, MalformedMessageError, OversizedMessageError
-from ops.sandbox.rules import Kind, Refusal, Statement, judge
+from ops.sandbox.rules import Refusal
+from ops.sandbox.simple import Simple
 from ops.sandbox.transactions import (
-    ANSWERS,
-    ENDINGS,
-    SYNTAX_ERROR,
     UNAVAILABLE,
-    AnsweredWithError,
-    Refused,
-    no_chain,
 )
 
 FUNCTION_CALL = Refusal("0A000", "unsupported protocol message")
-UNTIL_COMPLETE = EVERYTHING - {COMPLETE, ERROR}
 
 
 @dataclass(slots=True, eq=False)
-class Session(Extended):
-    """``wake`` is called when there are data to send that no received data caused.
-
-    ``observe`` is told every query string that the client sends.
-    """
+class Session(Simple):
+    """``wake`` is called when there are data to send that no received data caused."""
 
     wake: Callable[[], None] = lambda: None
-    observe: Callable[[str], None] = lambda _: None
     closed: bool = False
     silent: bool = False  # by a fault: nothing is taken or sent any more
     _executing: bool = False
@@ -128,8 +112,19 @@ class Session(Extended):
                 self._start(self._yield_locks())
             else:
                 self._asked = self._asked_tables = False
-        while self._task is None and self._inbox and not self.closed:
-            self._take(*self._inbox.popleft())
+        while self._inbox and not self.closed:
+            if self._task is None:
+                self._take(*self._inbox.popleft())
+            elif self._exchange is COPY_ROWS:
+                self._take_in_copy(*self._inbox.popleft())
+            else:
+                break
+
+    def _take_in_copy(self, kind: int, whole: bytes) -> None:
+        if kind == b"X"[0]:
+            self.closed = True
+        elif self._take_row(kind, whole):
+            self._step([])
 
     def _take(self, kind: int, whole: bytes) -> None:
         if kind == b"X"[0]:
@@ -272,121 +267,3 @@ class Session(Extended):
             self._to_client.append(whole)
         if greeting[-1][0] == ERROR or self.faults.cuts_after_login():
             self.closed = True
-
-    def _simple(self, whole: bytes) -> Task:
-        try:
-            sql = messages.cstring(whole, 5)[0]
-        except MalformedMessageError:
-            yield from self._refuse(MALFORMED)
-        else:
-            yield from self._query(sql)
-        if self._status == "I":
-            self._names.portals.clear()
-        self._to_client.append(messages.ready(self._shown_status()))
-
-    def _query(self, sql: str) -> Task:
-        self.observe(sql)
-        statements = judge(sql)
-        self._names.query()
-        if self._struck is not None:
-            yield from self._run_all(statements)
-        elif len(statements) == 1 and self._passes(statements[0], sql):
-            self._catalog = self.peers.catalog
-            yield Exchange(messages.query(sql), EVERYTHING)
-        elif not statements:
-            yield Exchange(messages.query(""), EVERYTHING)
-        else:
-            yield from self._run_all(statements)
-
-    def _passes(self, statement: Statement, sql: str) -> bool:
-        """A read that needs no rule of the transaction goes through as it came."""
-        txn = self._txn
-        return (
-            statement.plain
-            and statement.sql == sql
-            and not (txn.explicit or txn.opened)
-            and self._catalog in (None, self.peers.catalog)
-        )
-
-    def _run_all(self, statements: Sequence[Statement]) -> Task:
-        try:
-            self._check_struck()
-            for statement in statements:
-                yield from self._run(statement)
-            if not self._txn.explicit:
-                yield from self._end("COMMIT")
-        except Refused as error:
-            yield from self._refuse(error.refusal)
-        except UpstreamError as error:
-            yield from self._refuse(self._verdict_on(error))
-        except AnsweredWithError:
-            if self._txn.explicit or self._status != "I":
-                yield from self._abort()
-
-    def _run(self, statement: Statement) -> Task:
-        if statement.unparsed:
-            yield from self._word_error(statement)
-        if statement.kind in ENDINGS and statement.refusal is None:
-            yield from self._finish(statement)
-            return
-        if self._aborted:
-            self._raise_refusal(statement)
-            yield Exchange(messages.query(statement.sql), EVERYTHING)
-            raise AnsweredWithError
-        self._check(statement)
-        if statement.kind is Kind.BEGIN:
-            yield from self._begin(statement)
-            return
-        yield from self._await_job(statement)
-        yield from self._guard(statement)
-        hidden = frozenset({ROWS, ROW} if statement.discard_rows else ())
-        self._partial = False
-        if self._contends(statement):
-            answer = yield from self._contend(
-                statement, lambda _: self._send_text(statement)
-            )
-            known = ANSWERS | hidden | {READY}
-            self._to_client += [whole for whole in answer if whole[0] not in known]
-        else:
-            yield from self._open()
-            relay = UNTIL_COMPLETE - hidden
-            answer = yield Exchange(messages.query(statement.sql), relay)
-        yield from self._answered(statement, answer, describe=True)
-        if statement.deallocates is not None:
-            self._names.deallocate(statement.deallocates)
-
-    def _word_error(self, statement: Statement) -> Task:
-        """Have PostgreSQL word a syntax error, by a message that runs nothing."""
-        parse = messages.cstrings("", statement.sql) + b"\0\0"
-        send = messages.message(b"P", parse) + RESYNC.send
-        yield Exchange(send, frozenset({ERROR}))
-        if self._failed:
-            raise AnsweredWithError
-        raise Refused(SYNTAX_ERROR)
-
-    def _send_text(self, statement: Statement) -> Steps[list[bytes]]:
-        answer = yield Exchange(messages.query(self._led(statement)))
-        return answer
-
-    def _begin(self, statement: Statement) -> Task:
-        relay = EVERYTHING - {ERROR}
-        if self._txn.opened and not self._txn.explicit:
-            relay -= {
-                NOTICE
-            }  # that there is a transaction, which the client did not begin
-        answer = yield Exchange(messages.query(statement.sql), relay)
-        if (error := error_in(answer)) is not None:
-            self._show_error(error)
-            raise AnsweredWithError
-        self._begun()
-
-    def _finish(self, statement: Statement) -> Task:
-        if statement.chains and not self._txn.explicit:
-            raise Refused(no_chain(statement))
-        if statement.kind is Kind.COMMIT and not self._aborted:
-            yield from self._settle()
-        answer = yield Exchange(messages.query(statement.sql))
-        self._to_client += [m for m in answer if m[0] not in (ERROR, READY)]
-        self._names.portals.clear()
-        self._ended(statement, answer)
-        self._begun()

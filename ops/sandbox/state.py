@@ -5,6 +5,7 @@ import os
 import secrets
 import socket
 import string
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class State:
     timing: Timing = field(default_factory=Timing)
     job_delay: float = JOB_DELAY  # seconds from a statement with ASYNC to its job
     durable: bool = True  # whether a commit waits until it outlives a crash
+    assume: tuple[str, ...] = ()  # names of rules/assumptions.py
 
     @classmethod
     def new(
@@ -54,11 +56,12 @@ class State:
             port, timing = int(kept["port"]), Timing(**kept["timing"])
             delay = float(kept["job_delay"])
             durable = bool(kept.get("durable", True))
+            assume = tuple(kept.get("assume", ()))
         except (ValueError, KeyError, TypeError) as error:
             raise StateError(
                 f"{path} cannot be read ({error!r}): run `manage.py sandbox reset`."
             ) from error
-        return cls((operator, first, second), port, timing, delay, durable)
+        return cls((operator, first, second), port, timing, delay, durable, assume)
 
     def save(self, root: Path) -> None:
         write_private(root / "sandbox.json", json.dumps(asdict(self), indent=2))
@@ -69,6 +72,7 @@ class State:
         port: int = 0,
         job_delay: float | None = None,
         durable: bool | None = None,
+        assume: Collection[str] | None = None,
     ) -> "State":
         """A copy with these fields; 0 and None keep a field as it is."""
         return replace(
@@ -76,6 +80,7 @@ class State:
             port=port or self.port,
             job_delay=self.job_delay if job_delay is None else job_delay,
             durable=self.durable if durable is None else durable,
+            assume=self.assume if assume is None else tuple(sorted(assume)),
         )
 
     def find_key(self, access_key: str) -> Key | None:

@@ -40,7 +40,7 @@ def verify(
     *,
     host: str,
     region: str,
-    action: str,
+    user: str,
     find_key: Callable[[str], Key | None],
     now: datetime,
 ) -> Key:
@@ -49,8 +49,11 @@ def verify(
     if address.lower() != host.lower():
         raise TokenRefused("The token was signed for another host")
     params = _parameters(query)
+    action = "DbConnectAdmin" if user == "admin" else "DbConnect"
     if params["Action"] != action:
-        raise TokenRefused(f"The token's action is not {action}")
+        raise TokenRefused(
+            f"Wrong user to action mapping. user: {user}, action: {params['Action']}"
+        )
     key = _key(params, region, find_key)
     _check_times(params, now)
     if not hmac.compare_digest(
@@ -58,7 +61,9 @@ def verify(
     ):
         raise TokenRefused("Signature does not match")
     if action not in key.actions:
-        raise TokenRefused(f"{key.arn} is not allowed to dsql:{action}")
+        raise TokenRefused(
+            f"User: {key.arn} is not authorized to perform: dsql:{action}"
+        )
     return key
 
 
@@ -66,7 +71,7 @@ def _parameters(query: str) -> dict[str, str]:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True)
     except ValueError:
-        raise TokenRefused("Wrong user to action mapping or not a token") from None
+        raise TokenRefused("The password is not a token") from None
     params = dict(pairs)
     if len(params) != len(pairs) or not REQUIRED <= set(params) <= REQUIRED | OPTIONAL:
         raise TokenRefused("The token lacks, repeats or adds parameters")

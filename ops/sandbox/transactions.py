@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ops.sandbox import conflicts, messages
 from ops.sandbox.conflicts import BLOCKED, OC000, OC001, RIVALRY, Footprint, Peer, Peers
+from ops.sandbox.dpu import estimate
 from ops.sandbox.exchanges import (
     COMPLETE,
     EMPTY,
@@ -24,6 +25,7 @@ from ops.sandbox.faults import ClientFaults, Faults
 from ops.sandbox.rules import Kind, Refusal, Statement
 
 MAX_ROWS = 3000
+LARGE = 1 << 18  # characters or bytes that may hold a value larger than DSQL's
 MAX_AGE = 300  # seconds a transaction may last
 ABORTED = Refusal(
     "25P02",
@@ -42,10 +44,15 @@ ENDINGS = (Kind.COMMIT, Kind.ROLLBACK)
 # Statements that read the catalog.
 TOUCHING = (Kind.READ, Kind.LOCK, Kind.WRITE, Kind.DDL)
 # A table that cannot be copied aside: no right to read it, or two of one name.
+# Classes of what the sandbox's own functions refuse a statement with.
+CHECKED = {"0A", "54"}
 CONFLICTS_AT_ONCE = {"42501", "42P07"}
 ANSWERS = frozenset({COMPLETE, ERROR, EMPTY, SUSPENDED})
-# Leaves PostgreSQL in an aborted block that holds no lock; words its later refusals.
-FAIL = Exchange(messages.query("ROLLBACK; BEGIN; ROLLBACK TO SAVEPOINT aborted"))
+ANEW = messages.query("ROLLBACK; BEGIN")
+# A Bind to a statement that nobody has: an error that changes no name.
+FAILURE = messages.message(
+    b"B", messages.cstrings("aborted", "\x01 aborted") + b"\0" * 6
+) + messages.message(b"S")
 SYNTAX_ERROR = Refusal("42601", "syntax error")
 
 
@@ -90,6 +97,9 @@ class Transactions(Peer):
     faults: ClientFaults = field(default_factory=lambda: ClientFaults(Faults()))
     _status: str = "I"  # PostgreSQL's, of its last ReadyForQuery
     _txn: Transaction = field(default_factory=Transaction)
+    # A query's last tag is shown when its transaction is committed.
+    _holds: bool = False
+    _held: bytes | None = None
     _committed: bool = False  # by the statement under way
     # Rows that it wrote; None when its tag says so.
     _measured: int | None = None
@@ -196,12 +206,23 @@ class Transactions(Peer):
         if last[0] == COMPLETE:
             tag = messages.cstring(last, 5)[0]
             self._count(tag)
+            if statement.verify:
+                yield from ask(statement.verify)
             if statement.submits:
                 yield from self._submit(statement, describe=describe)
+            if statement.estimates:
+                self._show_estimate(answer)
             if statement.sets_constraints:
                 self._txn.constraints.append(statement.sql)
             last = messages.complete(statement.tag or tag)
-        self._to_client.append(last)
+        if self._holds:
+            self._held = last
+        else:
+            self._to_client.append(last)
+
+    def _show_estimate(self, answer: list[bytes]) -> None:
+        plan = [text for (text,) in rows(answer)]
+        self._to_client += [messages.text_row(line) for line in estimate(plan)]
 
     def _count(self, tag: str) -> None:
         verb, _, count = tag.rpartition(" ")
@@ -230,14 +251,20 @@ class Transactions(Peer):
         if not explicit:
             yield Exchange(messages.query("ROLLBACK"))
         elif self._status != "E" or footprint is not None:
-            yield FAIL
+            yield from self._fail()
         self._txn = Transaction(explicit=explicit)
+
+    def _fail(self) -> Task:
+        """Leave PostgreSQL in an aborted block without locks: it words later refusals."""
+        yield Exchange(ANEW + FAILURE, count=2)
 
     @staticmethod
     def _verdict_on(error: UpstreamError) -> Refusal:
         """What the client hears when the session's own request failed."""
         if error.sqlstate in RIVALRY | CONFLICTS_AT_ONCE:
             return OC000
+        if error.sqlstate[:2] in CHECKED:
+            return Refusal(error.sqlstate, str(error))
         return Refusal("XX000", f"sandbox: {error}")
 
     def _show_error(self, whole: bytes) -> None:

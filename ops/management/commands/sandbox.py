@@ -16,6 +16,7 @@ from ops.sandbox.faultline import Switch
 from ops.sandbox.faults import Fault, FaultError
 from ops.sandbox.lifecycle import SandboxError, Status
 from ops.sandbox.postgres import PostgresError
+from ops.sandbox.rules.assumptions import ASSUMPTIONS
 from ops.sandbox.state import StateError
 from ops.topology import ROLES, Topology
 
@@ -26,6 +27,11 @@ DURABLE = (
     "for the disk (default: as before, at first --durable)"
 )
 
+ASSUME = (
+    "what holds where sources differ, else the stricter; repeat it for several, 'none' "
+    "takes all back (default: as before, at first none)"
+)
+
 
 class Command(BaseCommand):
     help = "Two Regions of Aurora DSQL on this machine: up, down, status, reset, env, fault."
@@ -33,13 +39,25 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
-        up = actions.add_parser("up", help="start it, or find it running")
+        up = actions.add_parser(
+            "up",
+            help="start it, or find it running",
+            formatter_class=RawDescriptionHelpFormatter,
+            epilog="\n".join(f"{k:<26}{about}" for k, about in ASSUMPTIONS.items()),
+        )
         up.add_argument(
             "--port", type=port_number, default=0, help="default: the one it has"
         )
         up.add_argument("--job-delay", type=float, metavar="SECONDS", help=JOB_DELAY)
         up.add_argument(
             "--durable", action=BooleanOptionalAction, default=None, help=DURABLE
+        )
+        up.add_argument(
+            "--assume",
+            action="append",
+            choices=("none", *sorted(ASSUMPTIONS)),
+            metavar="NAME",
+            help=ASSUME,
         )
         up.add_argument("--format", choices=("text", "json"), default="text")
         actions.add_parser("down", help="stop it; the data stay")
@@ -93,6 +111,7 @@ class Command(BaseCommand):
         port: int,
         job_delay: float | None,
         durable: bool | None,
+        assume: list[str] | None,
         format: str,
         **_: Any,
     ) -> None:
@@ -105,6 +124,7 @@ class Command(BaseCommand):
             port=port,
             job_delay=job_delay,
             durable=durable,
+            assume=None if assume is None else {*assume} - {"none"},
             prefix=Topology.from_environment().prefix,
         )
         self._say(format, envfile.ensure(ENV_FILE, status))
@@ -200,3 +220,4 @@ class Command(BaseCommand):
             self.stdout.write(f"listens    {lifecycle.HOST}:{status.port}")
             self.stdout.write(f"CA         {status.sslrootcert}")
             self.stdout.write(f"data       {status.data}")
+            self.stdout.write(f"assumes    {', '.join(status.assume) or 'nothing'}")

@@ -1,18 +1,21 @@
 """What DSQL accepts, judged on PostgreSQL's parse tree. Pure: text in, verdicts out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 from google.protobuf.message import DecodeError
 from postgast import PgQueryError, parse
 
+from ops.sandbox.rules import assumptions
 from ops.sandbox.rules.model import Kind, Refusal, Statement
 from ops.sandbox.rules.relations import relations, with_shadows
 from ops.sandbox.rules.scan import AWS_IAM, literal_free, split, take_out_async
 from ops.sandbox.rules.statements import verdict
 
-__all__ = ["Kind", "Refusal", "Statement", "judge", "relations", "with_shadows"]
+__all__ = [
+    "Kind", "Refusal", "Statement", "assume", "judge", "relations", "with_shadows",
+]  # fmt: skip
 
 VALUES_ONLY = ("select", "insert", "update", "delete", "with")
 
@@ -59,13 +62,16 @@ def _parsed(sql: str, plain: str, asyncs: Sequence[int]) -> tuple[Statement, ...
     except DecodeError:
         # Nested deeper than the tree's encoding goes: only the first word is known.
         return tuple(_guess(part) for part in split(plain))
+    if len(trees) == 1:
+        return (verdict(plain, trees[0].stmt, is_async=bool(asyncs)),)
     text = plain.encode()
     found = []
     for tree in trees:
         end = tree.stmt_location + tree.stmt_len if tree.stmt_len else len(text)
-        part = text[tree.stmt_location : end].decode() if len(trees) > 1 else plain
+        part = text[tree.stmt_location : end].decode()
         is_async = any(tree.stmt_location <= at < end for at in asyncs)
-        found.append(verdict(part, tree.stmt, is_async=is_async))
+        # Again, so that places in the tree are places in the part.
+        found.append(verdict(part, parse(part).stmts[0].stmt, is_async=is_async))
     return tuple(found)
 
 
@@ -80,6 +86,13 @@ def _one(sql: str) -> Statement:
         return _aws_iam(iam[1].lower(), iam[2], iam[4])
     (found,) = _parsed(sql, *take_out_async(sql))
     return found
+
+
+def assume(names: Iterable[str]) -> None:
+    """Judge by these assumptions from now on. Raises UnknownAssumptionError."""
+    assumptions.assume(names)
+    _judge.cache_clear()
+    _plain.cache_clear()
 
 
 def _aws_iam(verb: str, role: str, arn: str) -> Statement:

@@ -4,16 +4,18 @@ from typing import Any
 
 from postgast import pg_query_pb2 as pg
 
+from ops.sandbox.rules.assumptions import assumed
+from ops.sandbox.rules.indexes import create_index, index_guards
 from ops.sandbox.rules.model import Kind, Refusal, Statement
-from ops.sandbox.rules.relations import literal, quoted, regclass
+from ops.sandbox.rules.relations import literal, name_of, quoted, regclass
 from ops.sandbox.rules.scan import take_out_unique
 from ops.sandbox.rules.tables import (
     alter_table,
     column_count_guards,
-    create_index,
-    index_count_guard,
+    identity_guards,
     primary_key_guards,
 )
+from ops.sandbox.rules.types import with_digits
 
 DROPPED_BY_JOB = {pg.OBJECT_TABLE, pg.OBJECT_INDEX}
 
@@ -23,24 +25,30 @@ def index_statement(sql: str, node: Any, is_async: bool) -> Statement:
 
     Its job makes it unique: rows that forbid that must not fail the statement.
     """
-    refusal = create_index(node, is_async)
-    flags = f"{node.unique}, {node.nulls_not_distinct}"
+    refusal = create_index(sql, node, is_async)
+    enforced = assumed("unique-enforced")
+    flags = f"{node.unique}, {node.nulls_not_distinct}, {enforced}"
     return Statement(
         take_out_unique(sql) if node.unique else sql,
         Kind.DDL,
         refusal,
         submits=f"sandbox.submit_index({regclass(node.relation)}, {flags})",
-        guard=index_count_guard(node),
+        guard=" UNION ALL ".join(index_guards(node)),
     )
 
 
 def alter_table_statement(sql: str, node: Any, is_async: bool) -> Statement:
     refusal = alter_table(node, is_async)
     if not is_async or refusal:
-        guard = " UNION ALL ".join(
-            [*primary_key_guards(node), *column_count_guards(node)]
+        guards = (primary_key_guards, column_count_guards, identity_guards)
+        guard = " UNION ALL ".join(query for found in guards for query in found(node))
+        subtypes = {command.alter_table_cmd.subtype for command in node.cmds}
+        check = (
+            f"SELECT sandbox.check_table({literal(name_of(node.relation))}::regclass)"
         )
-        return Statement(sql, Kind.DDL, refusal, guard=guard)
+        verify = check if pg.AT_AddColumn in subtypes else ""
+        text = with_digits(sql, node)
+        return Statement(text, Kind.DDL, refusal, guard=guard, verify=verify)
     command = node.cmds[0].alter_table_cmd
     if len(node.cmds) != 1 or command.subtype != pg.AT_ValidateConstraint:
         return Statement(

@@ -40,6 +40,12 @@ class Statement:
     deallocates: str | None = None  # the name of DEALLOCATE; "" for all
     chains: bool = False  # COMMIT or ROLLBACK with AND CHAIN
     nested: bool = False  # it writes rows that its command tag does not count
+    copies: bool = False  # COPY FROM STDIN: the client's rows follow
+    estimates: bool = False  # EXPLAIN that ends with an estimate of its cost
+    verify: str = (
+        ""  # a query asked afterwards: it raises what the result is refused for
+    )
+    grows: bool = False  # it may make larger values than it was sent
     unparsed: bool = False  # no SQL: PostgreSQL words the error, and nothing is run
     locks: str = ""  # "FOR UPDATE" or "FOR KEY SHARE", whichever is stronger
     guard: str = (
@@ -51,6 +57,7 @@ class Statement:
         """Whether it may reach PostgreSQL as it came and be answered as it comes."""
         return self.kind is Kind.READ and not (
             self.refusal
+            or self.estimates
             or self.tag
             or self.discard_rows
             or self.waits_for_job

@@ -96,6 +96,18 @@ def take_out_unique(sql: str) -> str:
     return sql
 
 
+def take_out_waiting(sql: str) -> str:
+    """A query whose locking clauses have no NOWAIT or SKIP LOCKED."""
+    found = tokens(sql)
+    words = [t.text.upper() if t.kind == "word" else "" for t in found]
+    for at in range(len(found) - 1, 0, -1):
+        if words[at] == "NOWAIT":
+            sql = sql[: found[at].start] + sql[found[at].end :]
+        elif words[at - 1 : at + 1] == ["SKIP", "LOCKED"]:
+            sql = sql[: found[at - 1].start] + sql[found[at].end :]
+    return sql
+
+
 ALTER_ACTIONS = {"ADD", "ALTER", "DROP", "RENAME", "SET", "OWNER", "VALIDATE", "."}
 
 

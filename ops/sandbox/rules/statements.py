@@ -1,71 +1,69 @@
-"""The verdict per kind of statement. Texts: recordings of a real cluster."""
+"""The verdict per kind of statement. Texts: recordings of a real cluster.
+
+What the documents and recordings of DSQL name has a handler; every other kind of
+statement is refused by its name.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
+from google.protobuf.message import DecodeError
+from postgast import PgQueryError, parse
 from postgast import pg_query_pb2 as pg
-from postgast import walk
 
+from ops.sandbox.rules.assumptions import assumed
 from ops.sandbox.rules.background import (
     alter_table_statement,
     drop_guard,
     index_statement,
 )
 from ops.sandbox.rules.model import Kind, Refusal, Statement
-from ops.sandbox.rules.tables import create_table, sequence
+from ops.sandbox.rules.queries import query, refusal_in
+from ops.sandbox.rules.relations import literal, name_of, quoted
+from ops.sandbox.rules.settings import set_statement, show_statement
+from ops.sandbox.rules.tables import create_table
+from ops.sandbox.rules.types import (
+    RANGES,
+    altered_sequence,
+    column_type,
+    name_of_type,
+    sequence,
+    unsupported,
+    with_digits,
+)
 
-
-def unsupported(message: str) -> Refusal:
-    return Refusal("0A000", message)
-
-
-# Statements refused as a kind: "unsupported statement: <Node>".
-REFUSED_NODES = {
-    "truncate_stmt": "Truncate",
-    "create_extension_stmt": "CreateExtension",
-    "createdb_stmt": "Createdb",
-    "dropdb_stmt": "Dropdb",
-    "create_table_as_stmt": "CreateTableAs",
-    "composite_type_stmt": "CompositeType",
-    "create_range_stmt": "CreateRange",
-    "create_table_space_stmt": "CreateTableSpace",
-    "create_foreign_table_stmt": "CreateForeignTable",
-    "listen_stmt": "Listen",
-    "notify_stmt": "Notify",
-    "unlisten_stmt": "Unlisten",
-    "alter_system_stmt": "AlterSystem",
-    "declare_cursor_stmt": "DeclareCursor",
-    "create_policy_stmt": "CreatePolicy",
-    "copy_stmt": "Copy",
-    "lock_stmt": "Lock",
-    "do_stmt": "Do",
-    "discard_stmt": "Discard",
-    "prepare_stmt": "Prepare",
-    "execute_stmt": "Execute",
-}
+Handler = Callable[[str, Any, bool], Statement]
+# Refused by words of their own; others: "unsupported statement: <Node>".
 REFUSED_TEXTS = {
     "create_trig_stmt": "CREATE TRIGGER not supported",
     "create_enum_stmt": "CREATE TYPE not supported",
     "alter_enum_stmt": "ALTER TYPE not supported",
+    "alter_type_stmt": "ALTER TYPE not supported",
     "merge_stmt": "unsupported statement type: MERGE",
 }
-# Only these settings may be changed; the rest are the cluster's business.
-SETTINGS = {
-    "timezone", "search_path", "client_encoding", "datestyle", "intervalstyle",
-    "application_name", "extra_float_digits", "dsql.enable_batched_nestloop",
-    "standard_conforming_strings", "bytea_output",
-}  # fmt: skip
-VERSION = {"server_version": "16.15", "server_version_num": "160015"}
-REFUSED_FUNCTIONS = {
-    "pg_backend_pid", "pg_advisory_lock", "pg_try_advisory_lock", "pg_advisory_unlock",
-    "pg_advisory_xact_lock", "pg_try_advisory_xact_lock", "pg_advisory_lock_shared",
-    "pg_advisory_unlock_all", "pg_cancel_backend", "pg_terminate_backend", "pg_sleep_until",
-}  # fmt: skip
-GEOMETRY = {"line", "circle", "point", "lseg", "box", "path", "polygon"}
-OBJECTS_THAT_DROP = {
-    "OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_INDEX", "OBJECT_SEQUENCE", "OBJECT_SCHEMA",
-    "OBJECT_FUNCTION", "OBJECT_DOMAIN", "OBJECT_STATISTIC_EXT", "OBJECT_PROCEDURE",
-    "OBJECT_ROUTINE",
+ROUTINES = {"OBJECT_FUNCTION", "OBJECT_ROUTINE"}
+RELATIONS = {"OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_INDEX", "OBJECT_SEQUENCE"}
+# What each of these statements may be about.
+OBJECTS = {
+    "DROP": {
+        *RELATIONS, *ROUTINES, "OBJECT_SCHEMA", "OBJECT_DOMAIN", "OBJECT_STATISTIC_EXT",
+        "OBJECT_PROCEDURE",
+    },
+    "RENAME": {
+        *RELATIONS, *ROUTINES, "OBJECT_SCHEMA", "OBJECT_STATISTIC_EXT", "OBJECT_COLUMN",
+        "OBJECT_TABCONSTRAINT", "OBJECT_ROLE",
+    },
+    "COMMENT": {
+        *RELATIONS, *ROUTINES, "OBJECT_COLUMN", "OBJECT_TABCONSTRAINT", "OBJECT_SCHEMA",
+        "OBJECT_DOMAIN", "OBJECT_STATISTIC_EXT",
+    },
+    "SET SCHEMA": {*RELATIONS, *ROUTINES, "OBJECT_DOMAIN", "OBJECT_STATISTIC_EXT"},
+    "OWNER": {
+        *RELATIONS, *ROUTINES, "OBJECT_SCHEMA", "OBJECT_DOMAIN", "OBJECT_STATISTIC_EXT",
+    },
+    "GRANT": {
+        "OBJECT_TABLE", "OBJECT_SEQUENCE", "OBJECT_SCHEMA", *ROUTINES,
+    },
 }  # fmt: skip
 MAX_SCHEMAS = 10
 SCHEMA_GUARD = (
@@ -87,87 +85,30 @@ TRANSACTION_REFUSALS = {
     "TRANS_STMT_COMMIT_PREPARED": "COMMIT PREPARED",
     "TRANS_STMT_ROLLBACK_PREPARED": "ROLLBACK PREPARED",
 }
-LOCKS = {pg.LCS_FORUPDATE: "FOR UPDATE", pg.LCS_FORKEYSHARE: "FOR KEY SHARE"}
-WRITES = ("insert_stmt", "update_stmt", "delete_stmt")
+QUERIES = ("select_stmt", "insert_stmt", "update_stmt", "delete_stmt")
 
 
 def verdict(sql: str, wrapped: Any, *, is_async: bool) -> Statement:
     """Judge one parsed statement; ``sql`` already lacks DSQL's own words."""
     name = wrapped.WhichOneof("node")
     node = getattr(wrapped, name)
-    if name in REFUSED_NODES:
-        message = f"unsupported statement: {REFUSED_NODES[name]}"
-        return Statement(sql, Kind.DDL, unsupported(message))
+    if name in QUERIES:
+        return query(sql, node)
     if name in REFUSED_TEXTS:
         return Statement(sql, Kind.DDL, unsupported(REFUSED_TEXTS[name]))
-    if name in ("select_stmt", *WRITES):
-        return query(sql, node)
     handler = HANDLERS.get(name)
-    if handler is not None:
-        return handler(sql, node, is_async)
-    return Statement(sql, Kind.DDL)
+    if handler is None or (name == "do_stmt" and not assumed("plpgsql")):
+        return Statement(sql, Kind.DDL, unsupported_kind(node))
+    found = handler(sql, node, is_async)
+    if found.kind is Kind.DDL and found.refusal is None:
+        refusal = refusal_in(node)
+        return Statement(sql, Kind.DDL, refusal) if refusal else found
+    return found
 
 
-def query(sql: str, node: Any) -> Statement:
-    refusal, locks = None, ""
-    writes = 0
-    for _, part in walk(node):
-        refusal = refusal or _query_refusal(part)
-        if isinstance(part, pg.InsertStmt | pg.UpdateStmt | pg.DeleteStmt):
-            writes += 1
-        elif isinstance(part, pg.LockingClause):
-            locks = max(locks, LOCKS.get(part.strength, ""))
-    kind = Kind.WRITE if writes else Kind.LOCK if locks else Kind.READ
-    # A tag counts the rows of the outermost statement.
-    nested = writes > (0 if isinstance(node, pg.SelectStmt) else 1)
-    return Statement(sql, kind, refusal, locks=locks, nested=nested)
-
-
-def _query_refusal(part: Any) -> Refusal | None:
-    if isinstance(part, pg.LockingClause):
-        if part.strength not in (pg.LCS_FORUPDATE, pg.LCS_FORKEYSHARE):
-            return unsupported(
-                "locking clauses other than FOR UPDATE/FOR KEY SHARE are not supported"
-            )
-    elif isinstance(part, pg.RangeTableSample):
-        return unsupported("TABLESAMPLE clause not supported")
-    elif isinstance(part, pg.FuncCall):
-        return _function_refusal(part.funcname[-1].string.sval)
-    elif isinstance(part, pg.JoinExpr):
-        return _lateral_refusal(part)
-    elif isinstance(part, pg.IntoClause):
-        return unsupported("unsupported statement: CreateTableAs")
-    return None
-
-
-def _function_refusal(name: str) -> Refusal | None:
-    if name in REFUSED_FUNCTIONS:
-        return unsupported(f"function {name} not supported")
-    if name in GEOMETRY:
-        return unsupported(f"datatype {name} not supported")
-    return None
-
-
-def _lateral_refusal(join: Any) -> Refusal | None:
-    """DSQL's planner fails on LEFT JOIN LATERAL whose targets name the outer relation."""
-    if join.jointype != pg.JOIN_LEFT or not join.rarg.HasField("range_subselect"):
-        return None
-    inner = join.rarg.range_subselect
-    if not inner.lateral or not join.larg.HasField("range_var"):
-        return None
-    outer = join.larg.range_var
-    outer_name = outer.alias.aliasname or outer.relname
-    select = inner.subquery.select_stmt
-    names = {
-        part.fields[0].string.sval
-        for target in select.target_list
-        for _, part in walk(target)
-        if isinstance(part, pg.ColumnRef) and len(part.fields) > 1
-    }
-    if outer_name not in names or not select.from_clause:
-        return None
-    scanned = select.from_clause[0].range_var.relname
-    return Refusal("42804", f"attribute 1 of type {scanned} has wrong type")
+def unsupported_kind(node: Any) -> Refusal:
+    name = type(node).__name__.removesuffix("Stmt")
+    return unsupported(f"unsupported statement: {name}")
 
 
 def _transaction(sql: str, node: Any, is_async: bool) -> Statement:
@@ -186,23 +127,6 @@ def _transaction(sql: str, node: Any, is_async: bool) -> Statement:
     return Statement(sql, TRANSACTION_KINDS[name], chains=node.chain)
 
 
-def _set(sql: str, node: Any, is_async: bool) -> Statement:
-    reset = node.kind in (pg.VAR_RESET, pg.VAR_RESET_ALL)
-    if not reset and node.name.lower() not in SETTINGS:
-        message = f'setting configuration parameter "{node.name}" not supported'
-        return Statement(sql, Kind.SETTING, unsupported(message))
-    return Statement(sql, Kind.SETTING)
-
-
-def _show(sql: str, node: Any, is_async: bool) -> Statement:
-    version = VERSION.get(node.name.lower())
-    if version:
-        return Statement(
-            f"SELECT '{version}' AS {node.name.lower()}", Kind.READ, tag="SHOW"
-        )
-    return Statement(sql, Kind.READ)
-
-
 def _vacuum(sql: str, node: Any, is_async: bool) -> Statement:
     if node.is_vacuumcmd:
         return Statement(sql, Kind.DDL, unsupported("unsupported VACUUM statement"))
@@ -218,52 +142,78 @@ def _call(sql: str, node: Any, is_async: bool) -> Statement:
     if names == ["sys", "wait_for_job"] and len(args) == 1:
         job = args[0].a_const.sval.sval
         # PostgreSQL wants a place for the procedure's result among the arguments.
-        quoted = "'" + job.replace("'", "''") + "'"
         return Statement(
-            f"CALL sys.wait_for_job({quoted}, NULL)", Kind.READ, waits_for_job=job
+            f"CALL sys.wait_for_job({literal(job)}, NULL)", Kind.READ, waits_for_job=job
         )
-    return Statement(sql, Kind.WRITE)
+    return Statement(sql, Kind.WRITE, nested=True)
 
 
-def _drop(sql: str, node: Any, is_async: bool) -> Statement:
-    if pg.ObjectType.Name(node.remove_type) not in OBJECTS_THAT_DROP:
-        return Statement(
-            sql, Kind.DDL, unsupported("unsupported object in DROP statement")
-        )
-    if node.concurrent:
-        message = "DROP INDEX CONCURRENTLY must be first action in transaction"
-        return Statement(sql, Kind.DDL, unsupported(message))
-    return Statement(sql, Kind.DDL, guard=drop_guard(node))
+def _copy(sql: str, node: Any, is_async: bool) -> Statement:
+    """COPY table FROM STDIN is how data are loaded; no other form is named."""
+    from_client = node.is_from and not node.filename and not node.is_program
+    if not from_client or node.HasField("query") or assumed("no-copy"):
+        return Statement(sql, Kind.WRITE, unsupported_kind(node))
+    return Statement(sql, Kind.WRITE, refusal_in(node), copies=True)
 
 
-def _rename(sql: str, node: Any, is_async: bool) -> Statement:
-    if node.rename_type == pg.OBJECT_TYPE:
-        message = "unsupported object in RENAME statement"
-        return Statement(sql, Kind.DDL, unsupported(message))
-    return Statement(sql, Kind.DDL)
-
-
-def _function(sql: str, node: Any, is_async: bool) -> Statement:
-    if node.is_procedure:
-        return Statement(sql, Kind.DDL, unsupported("PROCEDURE is not supported"))
-    for option in node.options:
-        language = option.def_elem.arg.string.sval
-        if option.def_elem.defname == "language" and language.lower() != "sql":
-            message = f"CREATE FUNCTION with language {language} not supported"
-            return Statement(sql, Kind.DDL, unsupported(message))
-    return Statement(sql, Kind.DDL)
+def _do(sql: str, node: Any, is_async: bool) -> Statement:
+    return Statement(sql, Kind.WRITE, nested=True)
 
 
 def _explain(sql: str, node: Any, is_async: bool) -> Statement:
     inner = verdict(sql, node.query, is_async=False)
-    analyzed = any(option.def_elem.defname == "analyze" for option in node.options)
-    kind = inner.kind if analyzed else Kind.READ
+    options = {option.def_elem.defname for option in node.options}
+    kind = inner.kind if "analyze" in options else Kind.READ
     nested = kind is Kind.WRITE  # its tag counts nothing
-    return Statement(sql, kind, inner.refusal, nested=nested)
+    estimates = {"analyze", "verbose"} <= options and "format" not in options
+    return Statement(sql, kind, inner.refusal, nested=nested, estimates=estimates)
+
+
+def _deallocate(sql: str, node: Any, is_async: bool) -> Statement:
+    refused = node.name and not assumed("deallocate-name")
+    refusal = unsupported_kind(node) if refused else None
+    return Statement(sql, Kind.SETTING, refusal, deallocates=node.name)
+
+
+def _constraints(sql: str, node: Any, is_async: bool) -> Statement:
+    return Statement(sql, Kind.SETTING, sets_constraints=True)
+
+
+# Objects
+
+
+def _object_refusal(statement: str, kind: int) -> Refusal | None:
+    if pg.ObjectType.Name(kind) in OBJECTS[statement]:
+        return None
+    return unsupported(f"unsupported object in {statement} statement")
+
+
+def _drop(sql: str, node: Any, is_async: bool) -> Statement:
+    refusal = _object_refusal("DROP", node.remove_type)
+    if refusal is None and node.concurrent:
+        message = "DROP INDEX CONCURRENTLY must be first action in transaction"
+        refusal = unsupported(message)
+    return Statement(sql, Kind.DDL, refusal, guard=drop_guard(node))
+
+
+def _rename(sql: str, node: Any, is_async: bool) -> Statement:
+    return Statement(sql, Kind.DDL, _object_refusal("RENAME", node.rename_type))
+
+
+def _comment(sql: str, node: Any, is_async: bool) -> Statement:
+    return Statement(sql, Kind.DDL, _object_refusal("COMMENT", node.objtype))
+
+
+def _set_schema(sql: str, node: Any, is_async: bool) -> Statement:
+    return Statement(sql, Kind.DDL, _object_refusal("SET SCHEMA", node.object_type))
+
+
+def _owner(sql: str, node: Any, is_async: bool) -> Statement:
+    return Statement(sql, Kind.DDL, _object_refusal("OWNER", node.object_type))
 
 
 def _grant(sql: str, node: Any, is_async: bool) -> Statement:
-    if node.objtype == pg.OBJECT_DATABASE:
+    if pg.ObjectType.Name(node.objtype) not in OBJECTS["GRANT"]:
         return Statement(sql, Kind.DDL, unsupported("unsupported object type in GRANT"))
     on_public = any(item.string.sval == "public" for item in node.objects)
     if node.objtype == pg.OBJECT_SCHEMA and on_public:
@@ -272,41 +222,111 @@ def _grant(sql: str, node: Any, is_async: bool) -> Statement:
     return Statement(sql, Kind.DDL)
 
 
-def _deallocate(sql: str, node: Any, is_async: bool) -> Statement:
-    return Statement(sql, Kind.SETTING, deallocates=node.name)
+def _ddl(sql: str, node: Any, is_async: bool) -> Statement:
+    return Statement(sql, Kind.DDL)
 
 
-def _constraints(sql: str, node: Any, is_async: bool) -> Statement:
-    return Statement(sql, Kind.SETTING, sets_constraints=True)
+# Functions, schemas, views
+
+
+def _function(sql: str, node: Any, is_async: bool) -> Statement:
+    if node.is_procedure and not assumed("plpgsql"):
+        return Statement(sql, Kind.DDL, unsupported("PROCEDURE is not supported"))
+    if name_of_type(node.return_type) in RANGES:
+        message = f"datatype {name_of_type(node.return_type)} not supported"
+        return Statement(sql, Kind.DDL, unsupported(message))
+    languages = {"sql", "plpgsql"} if assumed("plpgsql") else {"sql"}
+    for option in node.options:
+        language = option.def_elem.arg.string.sval
+        if option.def_elem.defname == "language" and language.lower() not in languages:
+            message = f"CREATE FUNCTION with language {language} not supported"
+            return Statement(sql, Kind.DDL, unsupported(message))
+    return Statement(sql, Kind.DDL, _body_refusal(node))
+
+
+def _body_refusal(node: Any) -> Refusal | None:
+    """For a statement in the text of an SQL function."""
+    texts = [
+        item.string.sval
+        for option in node.options
+        if option.def_elem.defname == "as"
+        for item in option.def_elem.arg.list.items
+    ]
+    try:
+        trees = parse(texts[0]).stmts if len(texts) == 1 else []
+    except (PgQueryError, DecodeError):
+        return None  # PL/pgSQL, or PostgreSQL words the error
+    found = (verdict("", tree.stmt, is_async=False).refusal for tree in trees)
+    return next((refusal for refusal in found if refusal), None)
 
 
 def _schema(sql: str, node: Any, is_async: bool) -> Statement:
-    return Statement(sql, Kind.DDL, guard=SCHEMA_GUARD)
+    inner = (verdict(sql, part, is_async=False).refusal for part in node.schema_elts)
+    refusal = next((found for found in inner if found), None)
+    return Statement(with_digits(sql, node), Kind.DDL, refusal, guard=SCHEMA_GUARD)
 
 
-def _table(rule: Callable[[Any, bool], Refusal | None]) -> Any:
-    def judge_table(sql: str, node: Any, is_async: bool) -> Statement:
+def _view(sql: str, node: Any, is_async: bool) -> Statement:
+    if node.view.relpersistence == "t":
+        message = "TEMPORARY or TEMP view not supported for CREATE VIEW"
+        return Statement(sql, Kind.DDL, unsupported(message))
+    return Statement(sql, Kind.DDL)
+
+
+def _domain(sql: str, node: Any, is_async: bool) -> Statement:
+    refusal = column_type(node.type_name)
+    if refusal is None and node.HasField("coll_clause"):
+        refusal = unsupported("COLLATE clause not supported")
+    name = ".".join(quoted(part.string.sval) for part in node.domainname)
+    check = f"SELECT sandbox.check_domain({literal(name)}::regtype)"
+    return Statement(with_digits(sql, node), Kind.DDL, refusal, verify=check)
+
+
+def _table(sql: str, node: Any, is_async: bool) -> Statement:
+    check = f"SELECT sandbox.check_table({literal(name_of(node.relation))}::regclass)"
+    text = with_digits(sql, node)
+    return Statement(text, Kind.DDL, create_table(node, is_async), verify=check)
+
+
+def _sequence(rule: Callable[[Any, bool], Refusal | None]) -> Handler:
+    def judge_sequence(sql: str, node: Any, is_async: bool) -> Statement:
         return Statement(sql, Kind.DDL, rule(node, is_async))
 
-    return judge_table
+    return judge_sequence
 
 
-HANDLERS: dict[str, Callable[[str, Any, bool], Statement]] = {
+HANDLERS: dict[str, Handler] = {
     "transaction_stmt": _transaction,
-    "variable_set_stmt": _set,
-    "variable_show_stmt": _show,
+    "variable_set_stmt": set_statement,
+    "variable_show_stmt": show_statement,
     "constraints_set_stmt": _constraints,
     "deallocate_stmt": _deallocate,
     "vacuum_stmt": _vacuum,
     "call_stmt": _call,
+    "copy_stmt": _copy,
+    "do_stmt": _do,
+    "explain_stmt": _explain,
     "drop_stmt": _drop,
     "rename_stmt": _rename,
-    "create_function_stmt": _function,
-    "explain_stmt": _explain,
+    "comment_stmt": _comment,
+    "alter_object_schema_stmt": _set_schema,
+    "alter_owner_stmt": _owner,
     "grant_stmt": _grant,
-    "create_stmt": _table(create_table),
-    "create_seq_stmt": _table(sequence),
+    "create_stmt": _table,
+    "create_seq_stmt": _sequence(sequence),
+    "alter_seq_stmt": _sequence(altered_sequence),
     "create_schema_stmt": _schema,
+    "create_domain_stmt": _domain,
+    "create_function_stmt": _function,
+    "view_stmt": _view,
     "alter_table_stmt": alter_table_statement,
     "index_stmt": index_statement,
-}
+    **dict.fromkeys(
+        [
+            "alter_function_stmt", "alter_default_privileges_stmt", "create_role_stmt",
+            "alter_role_stmt", "drop_role_stmt", "grant_role_stmt", "create_stats_stmt",
+            "alter_stats_stmt",
+        ],
+        _ddl,
+    ),
+}  # fmt: skip

@@ -10,6 +10,7 @@ from ops.sandbox import lifecycle
 from ops.sandbox.clusters import Timing
 from ops.sandbox.lifecycle import SandboxError, Status
 from ops.sandbox.state import State, StateError
+from tests.golden.replay import connect
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,34 @@ def test_the_state_survives_its_file(tmp_path: Path) -> None:
     state.save(tmp_path)
     assert State.load(tmp_path) == state
     assert (tmp_path / "sandbox.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_assumed_outlives_a_stop(tmp_path: Path) -> None:
+    try:
+        lifecycle.up(tmp_path, assume=["plpgsql", "deallocate-name"], durable=False)
+        lifecycle.down(tmp_path)
+        status = lifecycle.up(tmp_path)
+        assert status.assume == ("deallocate-name", "plpgsql")
+        with connect(status) as session:
+            session.execute(
+                "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS "
+                "'BEGIN RETURN 7; END'"
+            )
+            assert session.execute("SELECT f()").fetchone() == (7,)
+            session.pgconn.prepare(b"p", b"SELECT 1")
+            session.execute("DEALLOCATE p")
+        with pytest.raises(SandboxError, match=r"`manage\.py sandbox down` first"):
+            lifecycle.up(tmp_path, assume=[])
+        lifecycle.down(tmp_path)
+        assert lifecycle.up(tmp_path, assume=[]).assume == ()
+    finally:
+        lifecycle.reset(tmp_path)
+
+
+def test_an_unknown_assumption_starts_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match="There is no assumption 'moon'"):
+        lifecycle.up(tmp_path / "new", assume=["moon"])
+    assert not (tmp_path / "new").exists()
 
 
 def test_nothing_to_stop_or_delete_is_no_error(tmp_path: Path) -> None:

@@ -23,12 +23,12 @@ def token(
     return sign(Endpoint(HOST, region, user), keys or Keys())
 
 
-def check(text: str, *, action: str = "DbConnectAdmin", later: float = 0) -> Key:
+def check(text: str, *, user: str = "admin", later: float = 0) -> Key:
     return verify(
         text,
         host=HOST,
         region="us-east-1",
-        action=action,
+        user=user,
         find_key=lambda name: KEY if name == "AKIA" else None,
         now=datetime.now(UTC) + timedelta(seconds=later),
     )
@@ -36,7 +36,7 @@ def check(text: str, *, action: str = "DbConnectAdmin", later: float = 0) -> Key
 
 def test_accepts_what_botocore_signed() -> None:
     assert check(token()) is KEY
-    assert check(token("app"), action="DbConnect") is KEY
+    assert check(token("app"), user="app") is KEY
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_accepts_what_botocore_signed() -> None:
         (token(), 901, "Signature expired"),
         (token(), -1200, "not yet current"),
         (token(region="us-east-2"), 0, "another Region"),
-        (token("app"), 0, "action is not DbConnectAdmin"),
+        (token("app"), 0, "user: admin, action: DbConnect"),
         (token(keys=Keys(secret_key="wrong")), 0, "does not match"),
         (token(keys=Keys(access_key="OTHER")), 0, "is invalid"),
         (token().replace(HOST, "other" + HOST[5:]), 0, "another host"),

@@ -113,9 +113,6 @@ class Upstream:
         sql = " ".join(sql.split())
         self.log.append(sql)
         verb = sql.partition(" ")[0]
-        if sql == "ROLLBACK TO SAVEPOINT aborted":
-            self._status = "E"
-            return messages.error("3B001", "no such savepoint")
         if sql.startswith("ROLLBACK TO"):
             self._status = "T"
         elif verb in VERBS and not (verb == "BEGIN" and self._status == "E"):

@@ -3,7 +3,7 @@
 import os
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from botocore.credentials import Credentials
@@ -36,15 +36,16 @@ class Wire:
         login = messages.startup({"user": "admin", "database": "postgres"})
         self.send(login, message(b"p", token + b"\0"))
 
-    def send(self, *sent: bytes, readies: int = 1) -> list[str]:
+    def send(self, *sent: bytes, show: Callable[[bytes], str] = shown) -> list[str]:
         """Each message that comes back: its type, then tag, status or error."""
         self._socket.sendall(b"".join(sent))
         lines: list[str] = []
-        while readies:
-            for kind, whole in self._framer.feed(self._receive()):
-                readies -= kind == b"Z"[0]
-                if kind not in b"NSRK":
-                    lines.append(shown(whole))
+        while not lines or lines[-1][0] != "Z":
+            lines += [
+                show(whole)
+                for kind, whole in self._framer.feed(self._receive())
+                if kind not in b"NSRK"
+            ]
         return lines
 
     def _receive(self) -> bytes:

@@ -66,14 +66,17 @@ def test_json_is_all_that_goes_to_standard_output(started: lifecycle.Status) -> 
         "sslrootcert": str(started.sslrootcert),
         "credentials": started.credentials,
         "data": str(started.data),
+        "assume": [],
     }
     assert set(found["credentials"]) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
 
 @pytest.mark.usefixtures("started")
 def test_up_refuses_what_only_a_start_can_change() -> None:
-    with pytest.raises(CommandError, match=r"run `manage\.py sandbox down` first"):
-        said("up", "--durable")
+    for wish in (["--durable"], ["--assume", "plpgsql", "--assume", "no-copy"]):
+        with pytest.raises(CommandError, match=r"run `manage\.py sandbox down` first"):
+            said("up", *wish)
+    assert "assumes    nothing" in said("up", "--assume", "none")
 
 
 @pytest.mark.parametrize("role", ["primary", "secondary"])
