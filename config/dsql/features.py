@@ -82,6 +82,10 @@ GAPS: dict[str, dict[str, str]] = {
             test_creation_in_transaction test_updates_in_transaction""",
         "select_for_update.tests.SelectForUpdateTests": "test_raw_lock_not_available",
     },
+    "between requests the server is asked nothing: a connection is checked at its next use": {
+        "backends.base.test_base.ConnectionHealthChecksTests": """
+            test_health_checks_enabled_errors_occurred""",
+    },
     "a transaction changes at most 3,000 rows": {
         "delete.tests.DeletionTests": "test_large_delete test_large_delete_related",
         "delete.tests.FastDeleteTests": "test_fast_delete_large_batch",

@@ -45,7 +45,7 @@ DJANGOS = {
     "server_side_binding",
 }
 LIBPQS = {
-    "application_name", "connect_timeout", "fallback_application_name", "hostaddr",
+    "application_name", "client_encoding", "connect_timeout", "fallback_application_name", "hostaddr",
     "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval",
     "load_balance_hosts", "options", "port", "sslcrl", "sslcrldir",
     "ssl_max_protocol_version", "sslnegotiation", "sslrootcert", "tcp_user_timeout",

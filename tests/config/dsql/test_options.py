@@ -99,6 +99,7 @@ def test_what_is_safe_may_be_said_and_what_is_stricter() -> None:
         "sslnegotiation": "direct",
         "tcp_user_timeout": 5000,
         "isolation_level": 3,
+        "client_encoding": "utf-8",
     }
     params = wrapper(HOST=HOST, OPTIONS=said).get_connection_params()
     assert params["ssl_min_protocol_version"] == "TLSv1.3"
