@@ -45,6 +45,10 @@ class CursorWrapper(utils.CursorWrapper):
         self._note(sql)
         return self._judged(execute, sql, param_list)
 
+    def callproc(self, procname: Any, params: Any = None, kparams: Any = None) -> Any:
+        call: Any = super().callproc
+        return self._judged(lambda *given: call(*given, kparams), procname, params)
+
     def _note(self, sql: Any) -> None:
         if not (self.db.autocommit or self.db.changed):
             self.db.changed = not reads(sql)

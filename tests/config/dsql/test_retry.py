@@ -4,13 +4,14 @@ import pytest
 from django.db import OperationalError, connections, transaction
 
 from config.dsql.base import DatabaseWrapper
-from config.dsql.conflicts import sqlstates
+from config.dsql.conflicts import OutcomeUnknown, sqlstates
 from config.dsql.retry import (
     ConflictRetriesExhausted,
     Policy,
     run_statement,
     run_transaction,
 )
+from ops.sandbox.faultline import Switch
 from tests.config.dsql.conftest import run
 
 
@@ -162,3 +163,14 @@ def test_a_transaction_inside_another_is_refused(scratch: DatabaseWrapper) -> No
         pytest.raises(RuntimeError, match="durable"),
     ):
         run_transaction(lambda: None, using="other")
+
+
+def test_a_procedures_outcome_is_judged_as_a_statements_is(
+    other: DatabaseWrapper, faults: Switch
+) -> None:
+    with other.cursor() as cursor:
+        faults.add("unavailable-at-statement", times=1)
+        with pytest.raises(OutcomeUnknown, match="server unavailable"):
+            cursor.callproc("version")
+        cursor.callproc("version")
+        assert cursor.fetchone()[0].startswith("PostgreSQL 16")
