@@ -44,7 +44,7 @@ def one_of(
     value = env.get(name, default).strip()
     if value not in choices:
         raise ImproperlyConfigured(
-            f"{name} is {value!r}; set it to one of {', '.join(choices)}."
+            f"{name} is {value!r}; set it to one of {', '.join(filter(None, choices))}."
         )
     return value
 

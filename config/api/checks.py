@@ -47,6 +47,15 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
         )
     for name in ("OIDC_ISSUER", "OIDC_JWKS_URL", "PEER_URL"):
         url = getattr(settings, name)
-        if url and urlsplit(url).scheme != "https":
-            found.append(Error(f"{name} is {url!r}.", hint="Use https.", id="api.E004"))
+        if url and not _is_https(url):
+            hint = "Use https:// and a host's name."
+            found.append(Error(f"{name} is {url!r}.", hint=hint, id="api.E004"))
     return found
+
+
+def _is_https(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme == "https" and bool(parts.hostname)
