@@ -60,12 +60,12 @@ def fetch(alias: str, sql: str, *params: Any) -> list[Row]:
 def prepare(
     alias: str, arns: list[str], say: Say, *, remap: bool = False, verbosity: int = 1
 ) -> int:
-    """Migrate, make the role, grant what it lacks, map the ARNs; the number of changes.
+    """Migrate, make the role, grant what it lacks, map these ARNs and no others to it.
 
-    Each change is made only where it is missing, because every one of them makes the
-    first statement of every other session fail with OC001. ``remap`` also revokes and
-    grants again what is mapped: an IAM role that was deleted and made again has the same
-    ARN and another identity, and is refused until then.
+    Returns the number of changes. Each is made only where it is missing, because every
+    one of them makes the first statement of every other session fail with OC001.
+    ``remap`` also revokes and grants again what is mapped: an IAM role that was deleted
+    and made again has the same ARN and another identity, and is refused until then.
     """
     call_command("migrate", database=alias, interactive=False, verbosity=verbosity)
     quote = connections[alias].ops.quote_name
@@ -78,13 +78,20 @@ def prepare(
         statements.append(
             f"GRANT {', '.join(privileges)} ON TABLE {quote(table)} TO {role}"
         )
-    mapped = {row[0] for row in fetch(alias, MAPPED, RUNTIME_ROLE)}
+    mapped = [row[0] for row in fetch(alias, MAPPED, RUNTIME_ROLE)]
     for arn in arns:
         if arn in mapped and remap:
-            statements.append(f"AWS IAM REVOKE {role} FROM '{arn}'")
+            statements.append(f"AWS IAM REVOKE {role} FROM {_literal(arn)}")
         if arn not in mapped or remap:
-            statements.append(f"AWS IAM GRANT {role} TO '{arn}'")
+            statements.append(f"AWS IAM GRANT {role} TO {_literal(arn)}")
+    unwanted = [_literal(arn) for arn in mapped if arn not in arns]
+    statements += [f"AWS IAM REVOKE {role} FROM {arn}" for arn in unwanted]
     for sql in statements:
         say(sql)
         fetch(alias, sql)
     return len(statements)
+
+
+def _literal(text: str) -> str:
+    """These statements take no parameters."""
+    return "'" + text.replace("'", "''") + "'"

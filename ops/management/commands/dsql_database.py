@@ -39,8 +39,8 @@ class Command(ClusterCommand):
         super().add_arguments(parser)
         parser.add_argument(
             "--role-arn", action="append", type=role_arn, metavar="ARN",
-            help="who may connect as the runtime role; default: the roles that the runtime "
-            "stack makes in each Region",
+            help="who may connect as the runtime role, and nobody else: other mappings are "
+            "revoked; default: the roles that the runtime stack makes in each Region",
         )  # fmt: skip
 
         parser.add_argument(

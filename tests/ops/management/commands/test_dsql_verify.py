@@ -321,6 +321,21 @@ def test_remap_revokes_and_grants_each_mapping_again() -> None:
     assert said[-1] == f"AWS IAM GRANT \"app\" TO '{ARNS[0]}'"
 
 
+def test_a_mapping_that_is_not_wanted_is_revoked_after_the_others_are_granted() -> None:
+    other = "arn:aws:iam::123456789012:role/left-from-another-deployment"
+    admin(f"AWS IAM GRANT app TO '{other}'")
+    admin(f"AWS IAM REVOKE app FROM '{ARNS[0]}'")
+    said: list[str] = []
+    assert prepare("verified", ARNS, said.append, verbosity=0) == 2
+    assert said == [
+        f"AWS IAM GRANT \"app\" TO '{ARNS[0]}'",
+        f"AWS IAM REVOKE \"app\" FROM '{other}'",
+    ]
+    mapped = "SELECT arn FROM sys.iam_pg_role_mappings WHERE pg_role_name = 'app'"
+    assert {row[0] for row in fetch("verified", mapped)} == set(ARNS)
+    assert prepare("verified", ARNS, said.append, verbosity=0) == 0
+
+
 def test_a_stale_read_fails_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks_across, "_name", lambda *_: "before")
     found = report("--only", "replication", code=1)
