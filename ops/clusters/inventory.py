@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops import aws
+from ops.target import manage
 from ops.topology import Topology
 
 # A cluster scales to zero and wakes when connected to: idle is not a fault.
@@ -43,6 +44,15 @@ class Cluster:
     def account(self) -> str:
         return account_of(self.arn)
 
+    @property
+    def described(self) -> str:
+        """What a person needs to tell it from another before it is deleted."""
+        protected = "protected" if self.protected else "unprotected"
+        return (
+            f"{self.identifier} ({self.status}), {protected}, made "
+            f"{self.created:%Y-%m-%d %H:%M}"
+        )
+
     def __str__(self) -> str:
         return f"{self.region} {self.identifier} ({self.status})"
 
@@ -69,6 +79,32 @@ class Inventory:
         """Ours, but in a Region that is not wanted."""
         wanted = set(self.topology.regions.values())
         return [cluster for cluster in self.owned if cluster.region not in wanted]
+
+    def several(self) -> str:
+        """Which clusters claim one place: tags alone do not tell whose each is then.
+
+        Empty when every Region and every role has at most one that is not going already.
+        """
+        places: dict[str, list[Cluster]] = {}
+        for cluster in self.owned:
+            if cluster.status not in LEAVING:
+                names = [f"Region {cluster.region}"]
+                if cluster.role:
+                    names.append(f"role {cluster.role}")
+                for name in names:
+                    places.setdefault(name, []).append(cluster)
+        found = [
+            f"{name}: {' and '.join(map(str, same))}"
+            for name, same in places.items()
+            if len(same) > 1
+        ]
+        if not found:
+            return ""
+        return (
+            f"Several clusters carry the tags of {self.topology.prefix} ({'; '.join(found)}). "
+            f"Nothing was deleted. Remove the tag Application from those that are not part of "
+            f"it, or name each that shall go: {manage('dsql_destroy')} --cluster <identifier>"
+        )
 
     def missing_peer(self, arn: str) -> bool:
         return arn in self.others and self.others[arn] is None

@@ -6,8 +6,9 @@ another name, and hands its own command object over. It prints a SystemExit's te
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +18,120 @@ import boto3
 from django.core.exceptions import ImproperlyConfigured
 
 from ops.aws import AwsError
-from ops.deploy import function, wanted
-from ops.deploy.found import NotReady
+from ops.deploy import checks, function, wanted
 from ops.deploy.gateway import Gateway, Wanted
 from ops.deploy.options import Options
 from ops.deploy.package import Target, build
 from ops.deploy.sources import PackageError
+from ops.ownership import NotReady
+from ops.prompt import ask
 from ops.stacks.runtime import RuntimeStack
 from ops.stacks.secret import SecretMissing
 from ops.target import manage, use_aws
 from ops.topology import Topology
+
+# What needs no account, what only reads there, and what changes only what is ours.
+LOCAL = {"package", "save-python-settings-file", "shell", "template"}
+READING = {"status", "tail"}
+CHANGING = {"deploy", "invoke", "manage", "rollback", "undeploy", "update"}
 
 
 def settings(cli: Any) -> None:
     """Replace what zappa_settings.json cannot know, before any command runs."""
     # Zappa refuses to run without one; nothing of it is packaged.
     os.environ["VIRTUAL_ENV"] = sys.prefix
+    # With --all, the stage before may have had another method put in its place.
+    vars(cli).pop(cli.command, None)
     with _refusals():
         use_aws(os.environ)
         topology, options = Topology.from_environment(), Options.from_environment()
         stage = cli.api_stage
-        if stage not in topology.regions:
-            raise NotReady(f"Stage {stage!r} is no role; use primary or secondary.")
-        deploys = cli.command in {"deploy", "update"}
-        if deploys:
-            options.require_access()
-            wanted.require_current_schema(topology, dict(os.environ))
-            values = wanted.deployed(topology, options, stage)
-            _load(cli, topology, values)
-            _continue(cli, values["aws_environment_variables"])
-        else:
+        _require_known(cli, topology)
+        if cli.command not in CHANGING:
             _load(cli, topology, wanted.local(topology, options, stage))
+        elif cli.command in {"deploy", "update"}:
+            _prepare(cli, topology, options)
+        else:
+            function.require_ours(topology, stage)
+            Gateway.require_own_stages(topology, stage)
+            _load(cli, topology, wanted.local(topology, options, stage))
+            if cli.command == "undeploy":
+                _instead(cli, partial(_undeploy, topology, stage))
+            elif cli.command == "rollback":
+                _require_versions(topology, stage, cli.vargs["num_rollback"])
+
+
+def _require_known(cli: Any, topology: Topology) -> None:
+    """Raise NotReady for a stage or a command that does not fit what is deployed here."""
+    if cli.api_stage not in topology.regions:
+        raise NotReady(f"Stage {cli.api_stage!r} is no role; use primary or secondary.")
+    if cli.command not in LOCAL | READING | CHANGING:
+        raise NotReady(
+            f"`zappa {cli.command}` does not fit: it changes rules and permissions by name, or "
+            f"makes a domain of one Region. Nothing was changed."
+        )
+    if cli.stage_config.get("events") or cli.stage_config.get("keep_warm"):
+        raise NotReady(
+            "Remove `events` and `keep_warm` from Zappa's settings: with them, Zappa deletes "
+            "every rule that points at the function, whoever made it."
+        )
+
+
+def _prepare(cli: Any, topology: Topology, options: Options) -> None:
+    """Everything is found and checked before Zappa touches anything."""
+    stage = cli.api_stage
+    options.require_access()
+    for role in topology.regions:  # the peer's function learns this Region's address
+        function.require_ours(topology, role)
+    Gateway.require_no_other(topology, stage)
+    Gateway.require_own_stages(topology, stage)
+    values = wanted.deployed(topology, options, stage)
+    variables = values["aws_environment_variables"]
+    wanted.require_network(
+        topology, stage, cli.stage_config.get("vpc_config"), cli.vargs["settings_file"]
+    )
+    checks.require_sound(topology.regions[stage], variables)
+    wanted.require_current_schema(topology, dict(os.environ))
+    _load(cli, topology, values)
+    # For post(): Zappa writes into its own what the function has besides.
+    cli.own_variables = frozenset(variables)
+    # Zappa would delete the URLs that others have given the function.
+    cli.zappa.delete_lambda_function_url = lambda *_: None
+    _say(f"Who may call: {options.who_may_call()}.")
+    _continue(cli, topology)
+
+
+def _undeploy(
+    topology: Topology, stage: str, *, no_confirm: bool, remove_logs: bool
+) -> None:
+    """In place of Zappa's, which deletes by name; see function.remove()."""
+    with _refusals():
+        if remove_logs:
+            raise NotReady(
+                f"The logs are the runtime stack's: `manage.py stack delete --stage {stage}` "
+                f"removes them with it."
+            )
+        found = function.contents(topology, stage)
+        if not found:
+            _say(f"{topology.function(stage)[1]} is not deployed: nothing to remove.")
+            return
+        for line in found:
+            _say(line)
+        if not no_confirm and ask("This removes all of that. Go on? [y/n] ") != "y":
+            return
+        function.remove(topology, stage)
+        _say("Done.")
+
+
+def _require_versions(topology: Topology, stage: str, steps: int) -> None:
+    """Raise NotReady where Zappa would end with an error of its own, or do nothing."""
+    published = len(function.versions(topology, stage))
+    if published <= steps:
+        raise NotReady(
+            f"{topology.function(stage)[1]} has {published} published version(s), so there is "
+            f"none {steps} before the newest. To go back, check out the older commit and "
+            f"run `zappa update {stage}`; to remove a first deployment, `zappa undeploy {stage}`."
+        )
 
 
 def package(cli: Any) -> None:
@@ -63,7 +147,10 @@ def post(cli: Any) -> None:
         topology, options = Topology.from_environment(), Options.from_environment()
         stage = cli.api_stage
         outputs = RuntimeStack(topology, stage).outputs() or {}
-        gateway = Gateway(cli.aws_region, cli.zappa.get_api_id(cli.lambda_name))
+        function.keep_variables(topology, stage, cli.own_variables)
+        gateway = Gateway.of(topology, stage)
+        if gateway is None:
+            raise NotReady(f"{cli.aws_region}: {cli.lambda_name} has no API.")
         stages = tuple(dict.fromkeys((options.stage, stage)))
         gateway.harden(
             stage,
@@ -77,8 +164,8 @@ def post(cli: Any) -> None:
         )
         url = gateway.url(options.stage)
         # The peer's front page shows this Region's health; its API may be newer than it.
-        peer = topology.function(topology.peer_of(stage))
-        function.add_variables(*peer, {"PEER_URL": url})
+        peer = topology.peer_of(stage)
+        function.add_variables(topology, peer, {"PEER_URL": url})
         _say(f"{cli.aws_region}: {url}")
         _say(f"Try: curl {url}/health")
         _say(f"When both Regions are deployed: {_verification(topology, options)}")
@@ -86,7 +173,7 @@ def post(cli: Any) -> None:
 
 def _verification(topology: Topology, options: Options) -> str:
     """The command that checks the whole, as far as its URLs are known."""
-    found = {role: Gateway.of(*topology.function(role)) for role in topology.regions}
+    found = {role: Gateway.of(topology, role) for role in topology.regions}
     urls = [
         f"--api-url {role}={gateway.url(options.stage) if gateway else 'URL'}"
         for role, gateway in found.items()
@@ -107,23 +194,36 @@ def _load(cli: Any, topology: Topology, values: dict[str, Any]) -> None:
     cli.load_settings(cli.vargs.get("settings_file"), session)
 
 
-def _continue(cli: Any, variables: Mapping[str, str]) -> None:
+def _continue(cli: Any, topology: Topology) -> None:
     """Make ``deploy`` and ``update`` right after whatever happened before them."""
-    state = function.state(cli.aws_region, cli.lambda_name)
-    if state == function.COMPLETE:
-        function.keep_variables(cli.aws_region, cli.lambda_name, variables)
+    stage = cli.api_stage
+    state = function.state(topology, stage)
     if cli.command == "deploy" and state == function.COMPLETE:
         _say(f"{cli.lambda_name} is deployed already: updating it.")
-        cli.update()
-        sys.exit(0)
+        _instead(cli, partial(_update, cli))
     if cli.command == "deploy" and state == function.PARTIAL:
-        _say(f"{cli.lambda_name} is left from a failed deployment: making it anew.")
-        function.remove(cli.aws_region, cli.lambda_name)
+        _say(
+            f"{cli.lambda_name} is left from a failed deployment: making it anew. First goes:"
+        )
+        for line in function.contents(topology, stage):
+            _say(line)
+        function.remove(topology, stage)
     if cli.command == "update" and state != function.COMPLETE:
         raise NotReady(
-            f"{cli.aws_region}: {cli.lambda_name} is not deployed. Run `zappa deploy "
-            f"{cli.api_stage}`."
+            f"{cli.aws_region}: {cli.lambda_name} is not deployed. Run `zappa deploy {stage}`."
         )
+
+
+def _update(
+    cli: Any, source_zip: str | None = None, docker_image_uri: str | None = None
+) -> None:
+    """What ``deploy`` of a deployed function is; the arguments are deploy's."""
+    cli.update(source_zip, docker_image_uri=docker_image_uri)
+
+
+def _instead(cli: Any, action: Callable[..., None]) -> None:
+    """Have Zappa call this for its command, then go on: with --all, to the next stage."""
+    setattr(cli, cli.command, action)
 
 
 @contextmanager

@@ -2,12 +2,9 @@
 
 from ops.clusters import inventory
 from ops.clusters.inventory import READY, Cluster
+from ops.ownership import NotReady
 from ops.target import manage
 from ops.topology import Topology
-
-
-class NotReady(Exception):
-    """Something that a deployment needs is missing or half-made; says the next command."""
 
 
 def clusters(topology: Topology) -> dict[str, Cluster]:

@@ -7,7 +7,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ops import aws
+from ops import aws, ownership
+from ops.ownership import NotReady
+from ops.topology import Topology
 
 RATE, BURST = 1000, 2000  # requests a second, and above that for a moment
 CLOSED = 0  # requests a second: API Gateway refuses every one itself, with 429
@@ -85,15 +87,58 @@ class Gateway:
         return f"https://{self.api}.execute-api.{self.region}.amazonaws.com/{stage}"
 
     @classmethod
-    def of(cls, region: str, function: str) -> "Gateway | None":
-        """The API that Zappa's stack of that function made."""
-        found = aws.existing(
-            aws.client("cloudformation", region).describe_stack_resource,
-            StackName=function, LogicalResourceId="Api",
-        )  # fmt: skip
-        if found is None:
-            return None
-        return cls(region, found["StackResourceDetail"]["PhysicalResourceId"])
+    def of(cls, topology: Topology, stage: str) -> "Gateway | None":
+        """The API that our stack of that stage lists.
+
+        Raises NotReady when a stack of the name is not ours.
+        """
+        region, name = topology.function(stage)
+        stack = ownership.stack(topology, region, name)
+        listed = ownership.resources(region, stack["StackId"]) if stack else ()
+        for found in listed:
+            if found.logical == "Api" and found.name and not found.deleted:
+                return cls(region, found.name)
+        return None
+
+    @classmethod
+    def require_no_other(cls, topology: Topology, stage: str) -> None:
+        """Raise NotReady when another API has the name of the stage's.
+
+        Where its stack does not answer, Zappa takes an API by its name.
+        """
+        own = cls.of(topology, stage)
+        region, name = topology.function(stage)
+        client = aws.client("apigateway", region)
+        with aws.explained():
+            pages = client.get_paginator("get_rest_apis").paginate()
+            named = [
+                api for page in pages for api in page["items"] if api["name"] == name
+            ]
+        for api in named:
+            if own is None or api["id"] != own.api:
+                raise NotReady(
+                    f"{region}: the API {name} ({api['id']}) is not of our stack: "
+                    f"{ownership.describe(api.get('tags', {}))}. Nothing was changed. Choose "
+                    f"another CLUSTER_NAME_PREFIX than {topology.prefix}, or have its owner "
+                    f"rename it."
+                )
+
+    @classmethod
+    def require_own_stages(cls, topology: Topology, stage: str) -> None:
+        """Raise NotReady when tags say that a stage of our API is another's.
+
+        Without tags it is ours, as its API is.
+        """
+        own = cls.of(topology, stage)
+        if own is None:
+            return
+        with aws.explained():
+            found = own.client.get_stages(restApiId=own.api)["item"]
+        for each in found:
+            tags = each.get("tags", {})
+            if tags.keys() & topology.common_tags.keys():
+                what = f"the stage {each['stageName']} of the API {own.api}"
+                ownership.require_ours(topology, own.region, what, tags)
 
     def _put_errors(self, origins: Sequence[str]) -> bool:
         listed = self.client.get_gateway_responses(restApiId=self.api, limit=500)

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from ops import aws
-from ops.deploy import function
-from ops.deploy.found import NotReady
+from ops.clusters import inventory
+from ops.deploy import checks, function, wanted
 from ops.deploy.gateway import Gateway
-from ops.deploy.options import Options
+from ops.deploy.options import NONE, Options
+from ops.ownership import NotReady
 from ops.paths import MANAGE, PROJECT
+from ops.stacks.runtime import RuntimeStack
 from ops.topology import Topology
 
+LISTED = "/users?limit=1"
 SMOKE_ATTEMPTS, SMOKE_PAUSE = 15, 2.0  # a new stage answers after some seconds
 RECHECK_ATTEMPTS = 3  # of what has served before
 SMOKE_SECONDS = 35.0  # a cold start included
@@ -30,10 +33,17 @@ class StepFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """A function as a deployment found it; version 0 when none was whole."""
+    """A function as a deployment found it; the version counts where it was whole."""
 
+    state: str
     version: int
     settings: Mapping[str, Any]
+
+    @property
+    def access(self) -> str:
+        """The API_AUTH that it had."""
+        variables = self.settings.get("Environment", {}).get("Variables", {})
+        return str(variables.get("API_AUTH", ""))
 
 
 class Life:
@@ -46,12 +56,20 @@ class Life:
         self.topology, self.options = topology, options
         self.say, self.sleep = say, sleep
 
-    def deploy(self) -> None:
+    def deploy(self, confirm: Callable[[], None] = lambda: None) -> None:
         """Make or update everything. On a failure both functions are as they were.
 
-        Raises StepFailed, and ImproperlyConfigured before anything is made.
+        ``confirm`` is called once everything that can be checked is; what it raises ends
+        the deployment. Raises StepFailed, and ImproperlyConfigured or NotReady before
+        anything is made.
         """
         self.options.require_access()
+        for stage in self.topology.regions:
+            variables = wanted.foreseen(self.topology, self.options, stage)
+            checks.require_sound(self.topology.regions[stage], variables)
+        self._require_ours()
+        self.say(f"Who may call: {self.options.who_may_call()}.")
+        confirm()
         self._manage("dsql_provision")
         for stage in self.topology.regions:
             self._manage("stack", "deploy", "--stage", stage)
@@ -60,19 +78,56 @@ class Life:
         urls = [f"--api-url={role}={url}" for role, url in self._urls().items()]
         self._manage("dsql_verify", "--yes", *urls)
 
-    def destroy(self) -> None:
+    def destroy(self, confirm: Callable[[], None] = lambda: None) -> None:
         """Remove everything, the data included, and say what remains.
 
-        Raises StepFailed.
+        Says first what was found; then ``confirm`` may raise. Raises StepFailed, and
+        NotReady before anything is removed when something is not ours.
         """
+        found = self._contents()
+        if not found:
+            self.say(f"There is nothing of {self.topology.prefix}: nothing to delete.")
+            return
+        for line in found:
+            self.say(line)
+        confirm()
         stages = list(self.topology.regions)[::-1]
         for stage in stages:
-            if self._state(stage) != function.ABSENT:
+            if function.contents(self.topology, stage):
                 self._zappa("undeploy", stage, "--yes")
         for stage in stages:
             self._manage("stack", "delete", "--stage", stage, "--yes")
         self._manage("dsql_destroy", "--yes", "--prefix", self.topology.prefix)
         self._say_what_remains()
+
+    def _require_ours(self) -> None:
+        """Raise NotReady when anything has a name of ours and is not ours."""
+        for stage in self.topology.regions:
+            function.require_ours(self.topology, stage)
+            Gateway.require_no_other(self.topology, stage)
+            Gateway.require_own_stages(self.topology, stage)
+            RuntimeStack(self.topology, stage).contents()
+
+    def _contents(self) -> list[str]:
+        """All there is, a line each. Raises NotReady when something is not ours, or when
+        several clusters may be."""
+        clusters = inventory.take(self.topology)
+        if several := clusters.several():
+            raise NotReady(several)
+        for stage in self.topology.regions:
+            Gateway.require_own_stages(self.topology, stage)
+        found = [
+            line
+            for stage in self.topology.regions
+            for line in (
+                *function.contents(self.topology, stage),
+                *RuntimeStack(self.topology, stage).contents(),
+            )
+        ]
+        return found + [
+            f"{cluster.region}: cluster {cluster.described}"
+            for cluster in clusters.owned
+        ]
 
     def _deploy_functions(self) -> None:
         before: dict[str, Before] = {}
@@ -81,15 +136,16 @@ class Life:
                 before[stage] = self._found(stage)
                 self._zappa("deploy", stage)
                 # The other Region is touched only when this one serves.
-                self._smoke(stage)
+                self._smoke(stage, self.options.access)
         except (StepFailed, NotReady, aws.AwsError, KeyboardInterrupt) as failed:
             said = str(failed) or "Interrupted."
             raise StepFailed(f"{said} {self._put_back(before)}") from failed
 
     def _found(self, stage: str) -> Before:
-        at = self.topology.function(stage)
-        whole = function.state(*at) == function.COMPLETE
-        return Before(function.version(*at) if whole else 0, function.settings(*at))
+        at = self.topology, stage
+        return Before(
+            function.state(*at), function.version(*at), function.settings(*at)
+        )
 
     def _put_back(self, before: Mapping[str, Before]) -> str:
         """Each Region for itself, whatever becomes of the other; what to tell about it."""
@@ -105,42 +161,47 @@ class Life:
 
     def _roll_back(self, stage: str, before: Before) -> None:
         region, name = self.topology.function(stage)
-        if before.version == 0:
-            if self._state(stage) != function.ABSENT:
-                self.say(f"{region}: removing what this deployment made of {name} ...")
+        if before.state != function.COMPLETE:
+            self.say(f"{region}: removing what this deployment made of {name} ...")
+            if before.state == function.API_ONLY:
+                function.remove_function(self.topology, stage)
+            elif function.contents(self.topology, stage):
                 self._zappa("undeploy", stage, "--yes")
             return
         # Zappa's rollback is of the code alone, and publishes it with these.
-        function.restore(region, name, before.settings)
-        if steps := function.version(region, name) - before.version:
+        function.restore(self.topology, stage, before.settings)
+        if steps := function.version(self.topology, stage) - before.version:
             self.say(f"{region}: putting back version {before.version} of {name} ...")
             self._zappa("rollback", stage, "-n", str(steps))
-        self._smoke(stage, attempts=RECHECK_ATTEMPTS)
+        self._smoke(stage, before.access, attempts=RECHECK_ATTEMPTS)
 
-    def _smoke(self, stage: str, attempts: int = SMOKE_ATTEMPTS) -> None:
-        """Wait until /health answers 200: started, connected, schema current."""
-        region, url = self.topology.regions[stage], f"{self._url(stage)}/health"
-        answer = ""
+    def _smoke(self, stage: str, access: str, attempts: int = SMOKE_ATTEMPTS) -> None:
+        """Wait until /health answers 200 (started, connected, schema current) and /users
+        lets in, or asks for a token, as was chosen."""
+        url = self._url(stage)
+        expected = {"/health": "200", LISTED: "200" if access == NONE else "401"}
+        for path, status in expected.items():
+            self._await(stage, f"{url}{path}", status, attempts)
+
+    def _await(self, stage: str, url: str, status: str, attempts: int) -> None:
+        region, answer = self.topology.regions[stage], ""
         for attempt in range(attempts):
             if attempt:
                 self.sleep(SMOKE_PAUSE)
             answer = _get(url)
-            if answer == "200":
-                self.say(f"{region}: {url} is 200")
+            if answer == status:
+                self.say(f"{region}: {url} is {status}")
                 return
-        raise StepFailed(f"{region}: {url} answers {answer}.")
+        raise StepFailed(f"{region}: {url} answers {answer}, not {status}.")
 
     def _urls(self) -> dict[str, str]:
         return {stage: self._url(stage) for stage in self.topology.regions}
 
     def _url(self, stage: str) -> str:
-        gateway = Gateway.of(*self.topology.function(stage))
+        gateway = Gateway.of(self.topology, stage)
         if gateway is None:
             raise StepFailed(f"{self.topology.regions[stage]}: there is no API.")
         return gateway.url(self.options.stage)
-
-    def _state(self, stage: str) -> str:
-        return function.state(*self.topology.function(stage))
 
     def _say_what_remains(self) -> None:
         for region in self.topology.regions.values():

@@ -1,16 +1,19 @@
 """What the operator may choose for a deployment, read from the environment."""
 
-import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
+from click import ClickException
 from django.core.exceptions import ImproperlyConfigured
 
 from config import env as environment
 from ops.paths import PROJECT
+
+NONE = "none"  # the API_AUTH that lets everyone in
+ZAPPA_SETTINGS = PROJECT / "zappa_settings.json"
 
 # Set for both functions where they are set for the operator.
 PASSED = (
@@ -48,22 +51,51 @@ class Options:
             passed={name: env[name] for name in PASSED if name in env},
         )
 
+    @property
+    def access(self) -> str:
+        """The choice of who may call: API_AUTH."""
+        return self.passed.get("API_AUTH", "").strip()
+
     def require_access(self) -> None:
         """Raise ImproperlyConfigured unless it was chosen who may call the API."""
-        if not self.passed.get("API_AUTH"):
+        if not self.access:
             raise ImproperlyConfigured(
                 "API_AUTH is not set. Choose who may call: API_AUTH=oidc with OIDC_ISSUER and "
                 "OIDC_AUDIENCE, or API_AUTH=none to let everyone in."
             )
 
+    def who_may_call(self) -> str:
+        """That choice in words."""
+        if self.access == NONE:
+            return "everyone who reaches the APIs may read and change every user (API_AUTH=none)"
+        issuer, audience = (
+            self.passed.get(name, "").strip()
+            for name in ("OIDC_ISSUER", "OIDC_AUDIENCE")
+        )
+        return (
+            f"holders of an access token of {issuer} for {audience}, as far as its scopes go "
+            f"(API_AUTH=oidc)"
+        )
 
-def in_vpc(stage: str) -> bool:
-    """Whether zappa_settings.json puts that stage's function into a VPC."""
-    settings: dict[str, dict[str, Any]] = json.loads(
-        (PROJECT / "zappa_settings.json").read_text()
-    )
-    merged = {**settings["common"], **settings[stage]}
-    return bool(merged.get("vpc_config"))
+
+def uses_vpc(stage: str, settings_file: Path) -> bool:
+    """Whether Zappa, with that settings file, puts the stage's function into a VPC.
+
+    Raises ImproperlyConfigured when the file cannot be read or lacks the stage.
+    """
+    from zappa.cli import ZappaCLI  # only here: it takes a third of a second
+
+    if not settings_file.is_file():
+        raise ImproperlyConfigured(f"{settings_file}: there is no such settings file.")
+    cli = ZappaCLI()
+    cli.api_stage = stage
+    try:
+        cli.load_settings_file(str(settings_file))
+        return bool(cli.stage_config.get("vpc_config"))
+    except (ClickException, ValueError, KeyError) as error:
+        raise ImproperlyConfigured(
+            f"{settings_file}: the settings of {stage} cannot be read: {error}"
+        ) from error
 
 
 def _number(

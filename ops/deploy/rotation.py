@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from config import env
 from ops.deploy import function
-from ops.deploy.found import NotReady
+from ops.ownership import NotReady
 from ops.stacks import secret
 from ops.stacks.secret import DjangoKey
 from ops.topology import PRIMARY, Topology
@@ -38,24 +38,24 @@ def rotate(
         secret.write(topology, key)
     _await_copies(topology, key, sleep)
     for stage, region in topology.regions.items():
-        function.add_variables(*topology.function(stage), key.variables())
+        function.add_variables(topology, stage, key.variables())
         say(f"{region}: the new key is in use, the one before is still accepted")
 
 
 def _is_behind(topology: Topology, key: DjangoKey) -> bool:
     """Whether a deployed function signs with another key than the secret holds."""
-    deployed = [function.variables(*topology.function(s)) for s in topology.regions]
+    deployed = [function.variables(topology, s) for s in topology.regions]
     return any(has is not None and has.get(SIGNING) != key.key for has in deployed)
 
 
 def _accept(topology: Topology, stage: str, key: DjangoKey, say: Say) -> None:
-    has = function.variables(*topology.function(stage))
+    has = function.variables(topology, stage)
     if has is None:
         return
     accepted = env.words(ACCEPTED, env=has)
     if key.key not in (has.get(SIGNING), *accepted):
         variables = {ACCEPTED: ",".join((key.key, *accepted))}
-        function.add_variables(*topology.function(stage), variables)
+        function.add_variables(topology, stage, variables)
         say(f"{topology.regions[stage]}: the new key is accepted")
 
 

@@ -1,23 +1,21 @@
 """The runtime stack of one Region: what CloudFormation is asked to make, and what it made."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import WaiterError
 
-from ops import aws
+from ops import aws, ownership
+from ops.clusters.inventory import account_of
+from ops.ownership import CHANGE_SET, NEVER_SERVED, PLANNED, NotReady, Resource
 from ops.topology import SECONDARY, Topology
 
 TEMPLATE = Path(__file__).with_name("runtime.yaml")
-CHANGE_SET = "manage-py-stack"
 POLL_SECONDS = 3.0
 NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
-# The first creation failed and was undone, or only a plan was made: nothing is in it.
-EMPTY = {"ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS"}
 VERBS = {"Add": "create", "Modify": "change", "Remove": "delete", "Import": "import"}
 Say = Callable[[str], None]
 Sleep = Callable[[float], None]
@@ -45,10 +43,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A change set that waits to be executed; without changes there is none."""
+    """A change set that waits to be executed, or none where nothing differs.
+
+    What changes no resource, as an output, is not listed.
+    """
 
     stack: str
-    creates: bool
+    waits: bool
     changes: tuple[Change, ...]
 
 
@@ -66,7 +67,10 @@ def parameters(
 
 
 class RuntimeStack:
-    """One stage's stack, read from and applied to its Region."""
+    """One stage's stack, read from and applied to its Region.
+
+    Everything raises NotReady when a stack of the name is not ours.
+    """
 
     def __init__(
         self, topology: Topology, stage: str, *, sleep: Sleep = time.sleep
@@ -92,9 +96,41 @@ class RuntimeStack:
             item["OutputKey"]: item["OutputValue"] for item in found.get("Outputs", [])
         }
 
+    def serves_vpc(self) -> bool:
+        """Whether the role may join a VPC."""
+        found = self._describe() or {}
+        chosen = {
+            item["ParameterKey"]: item["ParameterValue"]
+            for item in found.get("Parameters", [])
+        }
+        return chosen.get("InVpc") == "yes"
+
+    def contents(self) -> list[str]:
+        """What a deletion takes with it, a line each; nothing when it is absent."""
+        found = self._describe()
+        if found is None:
+            return []
+        self._own_bucket(self._resources(found))
+        return ownership.contents(self.region, found)
+
+    def clear(self, say: Say) -> None:
+        """Remove what a creation that failed has left; says first what goes."""
+        found = self._describe()
+        if found is None or found["StackStatus"] not in NEVER_SERVED - {PLANNED}:
+            return
+        say(f"{self.region}: {self.name} never served. Removing it:")
+        for line in ownership.contents(self.region, found):
+            say(line)
+        self._remove(found, say)
+
     def plan(self, cluster_arns: Mapping[str, str], *, in_vpc: bool, say: Say) -> Plan:
         """Make a change set. Raises StackError when CloudFormation refuses it."""
-        creates = self._prepare(say)
+        # S3 lets its owner make a bucket of us-east-1 again, and an adopted one would be
+        # tagged as ours: another's is found before that.
+        account = account_of(cluster_arns[self.stage])
+        name = f"{self.topology.prefix}-{account}-{self.region}"
+        ownership.bucket(self.topology, self.region, name)
+        creates = self._creates(say)
         with aws.explained():
             # One that an interrupted run has left; its name would be taken.
             if not creates:
@@ -116,21 +152,25 @@ class RuntimeStack:
                     for key, value in self.topology.tags(self.stage).items()
                 ],
             )
-        return Plan(self.name, creates, tuple(self._changes()))
+        changes = self._changes()
+        return Plan(self.name, changes is not None, changes or ())
 
     def discard(self, plan: Plan) -> None:
         """Forget the change set, and the empty stack that holds one for a creation."""
+        found = self._describe()
+        if found is None:
+            return
         with aws.explained():
-            if plan.creates:
-                self.client.delete_stack(StackName=self.name)
-            elif plan.changes:
+            if found["StackStatus"] == PLANNED:
+                self.client.delete_stack(StackName=found["StackId"])
+            elif plan.waits:
                 self.client.delete_change_set(
                     StackName=self.name, ChangeSetName=CHANGE_SET
                 )
 
     def apply(self, plan: Plan, say: Say) -> None:
         """Execute the change set and wait. Raises StackError with the first failure."""
-        if not plan.changes:
+        if not plan.waits:
             return
         with aws.explained():
             seen = {event["EventId"] for event in self._events()}
@@ -146,43 +186,58 @@ class RuntimeStack:
 
     def delete(self, say: Say) -> bool:
         """Delete it with everything in it; False when there was none."""
-        if self.status() is None:
+        found = self._describe()
+        if found is None:
             return False
+        listed = self._resources(found)
         with aws.explained():
-            self._empty(self._bucket())
-            self._release_account_role(say)
-            seen = {event["EventId"] for event in self._events()}
-            self.client.delete_stack(StackName=self.name)
+            self._empty(self._own_bucket(listed))
+            self._release_account_role(listed, say)
+        self._remove(found, say)
+        self._delete_logs(listed)
+        return True
+
+    def _describe(self) -> dict[str, Any] | None:
+        return ownership.stack(self.topology, self.region, self.name)
+
+    def _resources(self, found: Mapping[str, Any] | None) -> tuple[Resource, ...]:
+        return (
+            ownership.resources(self.region, found["StackId"])
+            if found is not None
+            else ()
+        )
+
+    def _remove(self, found: Mapping[str, Any], say: Say) -> None:
+        seen = {event["EventId"] for event in self._events()}
+        with aws.explained():
+            self.client.delete_stack(StackName=found["StackId"])
         if self._follow(seen, say) != "DELETE_COMPLETE":
             raise StackError(
                 f"{self.region}: stack {self.name} is not deleted: {self._reason(seen)} Correct "
                 f"that and run `manage.py stack delete --stage {self.stage}` again."
             )
-        self._delete_logs()
-        return True
 
-    def _describe(self) -> dict[str, Any] | None:
-        answer = aws.existing(self.client.describe_stacks, StackName=self.name)
-        if answer is None:
-            return None
-        found = answer["Stacks"][0]
-        return None if found["StackStatus"] == "DELETE_COMPLETE" else dict(found)
-
-    def _prepare(self, say: Say) -> bool:
-        """True when the stack is to be created; what a failed creation left is removed."""
-        status = self.status()
-        if status in EMPTY:
-            say(f"{self.region}: removing {self.name}, {status} with nothing in it ...")
-            with aws.explained():
-                self.client.delete_stack(StackName=self.name)
-            self._follow(set(), lambda _: None)
+    def _creates(self, say: Say) -> bool:
+        """True when the stack is to be created; what another plan left is removed."""
+        found = self._describe()
+        if found is None:
             return True
-        if status is not None and not status.endswith("_COMPLETE"):
+        status = found["StackStatus"]
+        if status == PLANNED:
+            say(f"{self.region}: removing the plan of {self.name} that was left ...")
+            self._remove(found, lambda _: None)
+            return True
+        if status in NEVER_SERVED:
+            raise StackError(
+                f"{self.region}: stack {self.name} is {status}, its creation failed. `manage.py "
+                f"stack deploy --stage {self.stage}` removes it and creates it anew."
+            )
+        if not status.endswith("_COMPLETE"):
             raise StackError(
                 f"{self.region}: stack {self.name} is {status}; wait until it is done, or see "
                 f"its events in the CloudFormation console, and run the command again."
             )
-        return status is None
+        return False
 
     def _parameters(self, arns: Mapping[str, str], in_vpc: bool) -> dict[str, str]:
         return {
@@ -191,7 +246,8 @@ class RuntimeStack:
             "SetsAccountRole": "yes" if self._may_set_account_role() else "no",
         }
 
-    def _changes(self) -> Iterator[Change]:
+    def _changes(self) -> tuple[Change, ...] | None:
+        """Those of the change set; None when nothing differs, and then it is gone."""
         waiter = self.client.get_waiter("change_set_create_complete")
         names = {"StackName": self.name, "ChangeSetName": CHANGE_SET}
         try:
@@ -200,18 +256,22 @@ class RuntimeStack:
             reason = str(error.last_response.get("StatusReason") or error)
             self.client.delete_change_set(**names)
             if any(text in reason for text in NO_CHANGES):
-                return
+                return None
             raise StackError(f"{self.region}: stack {self.name}: {reason}") from error
         with aws.explained():
             pages = self.client.get_paginator("describe_change_set").paginate(**names)
-            for change in (entry for page in pages for entry in page["Changes"]):
-                found = change["ResourceChange"]
-                yield Change(
-                    found["Action"],
-                    found["LogicalResourceId"],
-                    found["ResourceType"],
-                    found.get("Replacement", "False") != "False",
-                )
+            found = [
+                change["ResourceChange"] for page in pages for change in page["Changes"]
+            ]
+        return tuple(
+            Change(
+                change["Action"],
+                change["LogicalResourceId"],
+                change["ResourceType"],
+                change.get("Replacement", "False") != "False",
+            )
+            for change in found
+        )
 
     def _events(self) -> list[dict[str, Any]]:
         """The newest first; none when the stack is gone."""
@@ -246,18 +306,23 @@ class RuntimeStack:
         with aws.explained():
             return str(gateway.get_account().get("cloudwatchRoleArn") or "")
 
-    @property
-    def _own_account_role(self) -> str:
-        return f":role/{self.function}-gateway-logs"
-
     def _may_set_account_role(self) -> bool:
         """Only when nobody else set API Gateway's one logging role of the Region."""
         role = self._account_role()
-        return not role or role.endswith(self._own_account_role)
+        return not role or self._is_own(role, self._resources(self._describe()))
 
-    def _release_account_role(self, say: Say) -> None:
+    def _is_own(self, role: str, listed: Iterable[Resource]) -> bool:
+        """Our stack lists it; others may have given theirs the name that ours would have."""
+        return any(
+            found.logical == "GatewayLogRole"
+            and not found.deleted
+            and role.endswith(f":role/{found.name}")
+            for found in listed
+        )
+
+    def _release_account_role(self, listed: Iterable[Resource], say: Say) -> None:
         """CloudFormation leaves the account pointing at the role it deletes."""
-        if not self._account_role().endswith(self._own_account_role):
+        if not self._is_own(self._account_role(), listed):
             return
         gateway = aws.client("apigateway", self.region)
         gateway.update_account(
@@ -274,27 +339,47 @@ class RuntimeStack:
                 f"Give the account another if these write logs: {', '.join(others)}."
             )
 
-    def _delete_logs(self) -> None:
-        """What came in after the stack's groups went has made them anew, for ever."""
-        client = aws.client("logs", self.region)
-        for name in (
-            f"/aws/lambda/{self.function}",
-            f"/aws/apigateway/{self.function}",
-        ):
-            with aws.explained(), suppress(client.exceptions.ResourceNotFoundException):
-                client.delete_log_group(logGroupName=name)
+    def _delete_logs(self, listed: Iterable[Resource]) -> None:
+        """What came in after the stack's groups went has made them anew, for ever.
 
-    def _bucket(self) -> str | None:
-        """By its resource: a stack whose deletion failed has no outputs to trust."""
-        answer = aws.existing(
-            self.client.describe_stack_resource,
-            StackName=self.name, LogicalResourceId="Artifacts",
-        )  # fmt: skip
-        if answer is None:
-            return None
-        found = answer["StackResourceDetail"]
-        gone = found["ResourceStatus"] == "DELETE_COMPLETE"
-        return None if gone else found.get("PhysicalResourceId")
+        Made by Lambda or API Gateway they have no tags; where a function of the name is
+        there again they are its own.
+        """
+        if self._function_is_there():
+            return
+        client = aws.client("logs", self.region)
+        for name in [r.name for r in listed if r.kind == "AWS::Logs::LogGroup"]:
+            with aws.explained():
+                pages = client.get_paginator("describe_log_groups").paginate(
+                    logGroupNamePrefix=name
+                )
+                for group in (g for page in pages for g in page["logGroups"]):
+                    if group["logGroupName"] == name and not self._is_anothers(group):
+                        client.delete_log_group(logGroupName=name)
+
+    def _is_anothers(self, group: Mapping[str, Any]) -> bool:
+        arn = group["arn"].removesuffix(":*")
+        tags = aws.client("logs", self.region).list_tags_for_resource(resourceArn=arn)
+        return bool(tags["tags"]) and not (
+            self.topology.common_tags.items() <= tags["tags"].items()
+        )
+
+    def _function_is_there(self) -> bool:
+        try:
+            return (
+                ownership.function(self.topology, self.region, self.function)
+                is not None
+            )
+        except NotReady:
+            return True
+
+    def _own_bucket(self, listed: Iterable[Resource]) -> str | None:
+        """The bucket that the stack lists, as long as its tags are ours too."""
+        for found in listed:
+            if found.logical == "Artifacts" and found.name and not found.deleted:
+                there = ownership.bucket(self.topology, self.region, found.name)
+                return found.name if there else None
+        return None
 
     def _empty(self, bucket: str | None) -> None:
         """A bucket that holds something is not deleted."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops import aws
+from ops.ownership import NotReady
 from ops.topology import PRIMARY, Topology
 
 KEY_BYTES = 48
@@ -64,12 +65,23 @@ def write(topology: Topology, key: DjangoKey) -> None:
 
 
 def _find(client: Any, topology: Topology) -> str | None:
-    """By its tags, as everything: a replica carries those of the original."""
+    """By its tags, as everything: a replica carries those of the original.
+
+    Raises NotReady where several carry them.
+    """
     filters = [{"Key": "tag-value", "Values": [topology.prefix]}]
-    wanted = topology.common_tags.items()
-    for page in client.get_paginator("list_secrets").paginate(Filters=filters):
-        for found in page["SecretList"]:
-            tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
-            if wanted <= tags.items():
-                return str(found["ARN"])
-    return None
+    pages = client.get_paginator("list_secrets").paginate(Filters=filters)
+    arns = [
+        str(found["ARN"])
+        for page in pages
+        for found in page["SecretList"]
+        if topology.common_tags.items()
+        <= {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}.items()
+    ]
+    if len(arns) > 1:
+        raise NotReady(
+            f"{client.meta.region_name}: several secrets carry the tags of {topology.prefix}: "
+            f"{', '.join(sorted(arns))}. Nothing was changed. Remove the tag Application from "
+            f"all but the one in use."
+        )
+    return arns[0] if arns else None

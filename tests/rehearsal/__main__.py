@@ -199,10 +199,17 @@ def change(on: Rehearsal) -> None:
         "and drops variables that are no longer set",
         lambda: not checks.has_variable(on.world, primary, "LEFT_OVER", "1"),
     )
-    again = on.type(f"{ZAPPA} deploy {primary}")
-    on.check("a second deploy updates", "updating it" in again)
-    on.type(f"{ZAPPA} undeploy {secondary} --yes")
+    again = on.type(f"{ZAPPA} deploy --all")
+    on.check("a second deploy updates both stages", again.count("updating it") == 2)
+    shown = on.type(f"{ZAPPA} status --all")
+    on.check("both have a status", shown.count("Lambda Versions") == 2)
+    for text in ("stack", "is not deployed: nothing to remove"):
+        removed = on.type(f"{ZAPPA} undeploy {secondary} --yes")
+        on.check(f"an undeployment says {text!r}", text in removed)
     checks.leave_half_a_deployment(on.world, secondary)
+    refused = on.type(f"{ZAPPA} deploy {secondary}", expect=1)
+    on.check("a function without our tags is left", "is not ours" in refused)
+    checks.tag_as_ours(on.world, secondary)
     again = on.type(f"{ZAPPA} deploy {secondary}")
     on.check("a deploy after a failed one starts anew", "making it anew" in again)
     on.check("both Regions serve", lambda: checks.serves(on.world))
@@ -222,7 +229,9 @@ def change(on: Rehearsal) -> None:
             )
     on.type(f"{ZAPPA} update {secondary}")
     on.check("an update keeps the new key", lambda: len(checks.keys(on.world)) == 1)
-    on.type(f"{MANAGE} deploy --yes")
+    unnamed = on.type(f"{MANAGE} deploy --yes", expect=1)
+    on.check("who lets everyone in must say so", "--access none" in unnamed)
+    on.type(f"{MANAGE} deploy --yes --access none")
     on.check("both Regions serve", lambda: checks.serves(on.world))
     fail_to_deploy(on)
 
@@ -231,7 +240,8 @@ def fail_to_deploy(on: Rehearsal) -> None:
     """The second Region does not serve what it got: both get back what they had."""
     primary, secondary = on.world.topology.regions
     on.world.functions.sick.add(on.world.topology.regions[secondary])
-    said = on.type(f"{MANAGE} deploy --yes", expect=1, API_RATE_LIMIT="7")
+    deploy = f"{MANAGE} deploy --yes --access none"
+    said = on.type(deploy, expect=1, API_RATE_LIMIT="7")
     on.check(
         "a deployment that fails says what became of each Region",
         f"{primary} is as it was before" in said

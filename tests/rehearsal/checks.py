@@ -59,10 +59,10 @@ def made(world: World, stage: str) -> Any:
 
 
 def api(world: World, stage: str) -> Any:
-    """The newest API of that stage's Region; moto keeps those of deleted stacks."""
+    """The one API of that stage's Region."""
     region = world.topology.regions[stage]
-    found = apigateway_backends[ACCOUNT][region].apis.values()
-    return max(found, key=lambda each: each.create_date)
+    (found,) = apigateway_backends[ACCOUNT][region].apis.values()
+    return found
 
 
 def urls(world: World, gateway_stage: str) -> list[str]:
@@ -331,6 +331,13 @@ def leave_half_a_deployment(world: World, stage: str) -> None:
     )
 
 
+def tag_as_ours(world: World, stage: str) -> None:
+    function = made(world, stage)
+    region = world.topology.regions[stage]
+    tags = world.topology.tags(stage)
+    lambda_backends[ACCOUNT][region].tag_resource(function.function_arn, tags)
+
+
 def has_variable(world: World, stage: str, name: str, value: str) -> bool:
     return bool(made(world, stage).environment_vars.get(name) == value)
 
@@ -397,6 +404,8 @@ def left(world: World) -> list[str]:
         found += [f"log group {name} in {region}" for name in groups]
         rules = events_backends[ACCOUNT][region].event_buses["default"].rules
         found += [f"rule {name} in {region}" for name in rules]
+        apis = apigateway_backends[ACCOUNT][region].apis.values()
+        found += [f"API {each.name} in {region}" for each in apis]
         role = apigateway_backends[ACCOUNT][region].account.cloudwatch_role_arn
         found += [f"account role {role} in {region}"] if role else []
     found += [f"secret {name}" for each in _secrets(world) for name in each.secrets]

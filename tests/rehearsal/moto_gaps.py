@@ -5,16 +5,13 @@ import secrets
 import string
 from typing import Any
 
-from moto.apigateway.models import apigateway_backends
-from moto.awslambda import urls as lambda_urls
+from moto.apigateway.models import RestAPI, apigateway_backends
 from moto.awslambda.models import LambdaFunction, LambdaStorage
-from moto.awslambda.responses import LambdaResponse
 from moto.cloudformation.models import ChangeSet, CloudFormationBackend, Stack
 from moto.core.common_models import CloudFormationModel
 from moto.secretsmanager.models import secretsmanager_backends
 
 DIGITS = string.ascii_letters + string.digits
-URLS = r"{0}/(?P<api_version>[^/]+)/functions/(?P<function_name>[\w_:%-]+)/urls/?$"
 
 
 class _Common:
@@ -140,8 +137,12 @@ def _apply(self: ChangeSet) -> None:
         stack.update(self.template, stack.role_arn, self.parameters, self.tags)
 
 
-def _list_function_url_configs(self: LambdaResponse) -> str:
-    return json.dumps({"FunctionUrlConfigs": []})
+def _delete_api(
+    cls: type[RestAPI], resource_name: str, cloudformation_json: Any, account_id: str,
+    region_name: str,
+) -> None:  # fmt: skip
+    """moto keeps the APIs of deleted stacks."""
+    apigateway_backends[account_id][region_name].apis.pop(resource_name, None)
 
 
 def _code_location(self: LambdaFunction) -> dict[str, Any]:
@@ -188,8 +189,7 @@ def _delete_change_set(self: CloudFormationBackend, change_set_name: str) -> Non
 def mend() -> None:
     CloudFormationBackend.delete_change_set = _delete_change_set  # type: ignore[method-assign]
     ChangeSet.apply = _apply  # type: ignore[method-assign]
-    LambdaResponse.list_function_url_configs = _list_function_url_configs  # type: ignore[attr-defined]
-    lambda_urls.url_paths[URLS] = LambdaResponse.dispatch
+    RestAPI.delete_from_cloudformation_json = classmethod(_delete_api)  # type: ignore[method-assign, assignment]
     _mend_versions()
     found = LambdaFunction.get_code
 

@@ -5,7 +5,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ops.aws import AwsError
 from ops.deploy.life import Life, StepFailed
-from ops.deploy.options import Options
+from ops.deploy.options import NONE, Options
+from ops.ownership import NotReady
+from ops.prompt import ask
 from ops.topology import Topology
 
 
@@ -14,18 +16,44 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.add_argument(
+            "--yes", action="store_true",
+            help="do not ask; where API_AUTH is none, needs --access none",
+        )  # fmt: skip
+        parser.add_argument(
+            "--access", default="", metavar="API_AUTH",
+            help="confirm who may call by naming the choice",
+        )  # fmt: skip
 
-    def handle(self, *args: Any, yes: bool, **options: Any) -> None:
-        topology = Topology.from_environment()
+    def handle(self, *args: Any, yes: bool, access: str, **_: Any) -> None:
+        topology, options = Topology.from_environment(), Options.from_environment()
         regions = " and ".join(topology.regions.values())
         self.stdout.write(
             f"This deploys {topology.prefix} to {regions} (witness {topology.witness}): DSQL "
             f"clusters, runtime stacks, migrations, functions and APIs. AWS charges for them."
         )
-        if not yes and input("Go on? [y/N] ").strip().lower() != "y":
-            raise CommandError("Nothing was changed.")
         try:
-            Life(topology, Options.from_environment(), self.stdout.write).deploy()
-        except (AwsError, StepFailed) as error:
+            Life(topology, options, self.stdout.write).deploy(
+                lambda: confirm(options.access, yes=yes, named=access)
+            )
+        except (AwsError, NotReady, StepFailed) as error:
             raise CommandError(str(error)) from error
+
+
+def confirm(access: str, *, yes: bool, named: str) -> None:
+    """Raise CommandError unless the operator goes on; letting everyone in is named."""
+    if named and named != access:
+        raise CommandError(
+            f"--access is {named}, but API_AUTH is {access}: nothing was changed."
+        )
+    if access != NONE:
+        if not yes and ask("Go on? [y/N] ").lower() != "y":
+            raise CommandError("Nothing was changed.")
+    elif yes:
+        if not named:
+            raise CommandError(
+                "API_AUTH is none, which lets everyone in: nothing was changed. Confirm it "
+                "with --access none, or set API_AUTH=oidc."
+            )
+    elif ask("Type none to go on and let everyone in: ") != NONE:
+        raise CommandError("Nothing was changed.")

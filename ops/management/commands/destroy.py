@@ -6,6 +6,8 @@ from django.core.management.base import BaseCommand, CommandError
 from ops.aws import AwsError
 from ops.deploy.life import Life, StepFailed
 from ops.deploy.options import Options
+from ops.ownership import NotReady
+from ops.prompt import ask
 from ops.topology import Topology
 
 
@@ -19,13 +21,16 @@ class Command(BaseCommand):
     def handle(self, *args: Any, yes: bool, **options: Any) -> None:
         topology = Topology.from_environment()
         regions = " and ".join(topology.regions.values())
-        self.stdout.write(
-            f"This deletes {topology.prefix} from {regions}: APIs, functions, stacks, clusters. "
-            f"All data are lost."
-        )
-        if not yes and input(f"Type {topology.prefix} to go on: ") != topology.prefix:
-            raise CommandError("Nothing was deleted.")
+        self.stdout.write(f"What there is of {topology.prefix} in {regions}:")
+
+        def confirm() -> None:
+            self.stdout.write("This deletes all of it. All data are lost.")
+            if not yes and ask(f"Type {topology.prefix} to go on: ") != topology.prefix:
+                raise CommandError("Nothing was deleted.")
+
         try:
-            Life(topology, Options.from_environment(), self.stdout.write).destroy()
-        except (AwsError, StepFailed) as error:
+            Life(topology, Options.from_environment(), self.stdout.write).destroy(
+                confirm
+            )
+        except (AwsError, NotReady, StepFailed) as error:
             raise CommandError(str(error)) from error

@@ -1,5 +1,6 @@
 import json
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -8,8 +9,9 @@ from ops.aws import AwsError
 from ops.clusters import inventory
 from ops.clusters.apply import Applier, ApplyError, Say
 from ops.clusters.command import ClusterCommand, as_json, seconds, target
-from ops.clusters.inventory import Inventory
+from ops.clusters.inventory import Cluster, Inventory
 from ops.paths import ENV_FILE
+from ops.prompt import ask
 from ops.sandbox import envfile
 from ops.target import manage
 from ops.topology import Topology
@@ -32,6 +34,10 @@ class Command(ClusterCommand):
             "--yes", action="store_true", help="do not ask; needs --prefix"
         )
         parser.add_argument(
+            "--cluster", action="append", default=[], metavar="IDENTIFIER",
+            help="delete this cluster alone; needed where several claim one place",
+        )  # fmt: skip
+        parser.add_argument(
             "--timeout",
             type=seconds,
             default=900.0,
@@ -44,6 +50,7 @@ class Command(ClusterCommand):
         *,
         dry_run: bool,
         prefix: str,
+        cluster: list[str],
         yes: bool,
         timeout: float,
         format: str,
@@ -60,31 +67,32 @@ class Command(ClusterCommand):
                 f"--yes needs --prefix {topology.prefix}, so nothing else goes."
             )
         found = inventory.take(topology)
-        self._show(found, say)
+        chosen = _choose(found, cluster)
+        self._show(found, chosen, say)
         left = found
-        if found.owned and not dry_run:
+        if chosen and not dry_run:
+            if not cluster and (several := found.several()):
+                raise CommandError(several)
             if not yes:
                 self._ask(topology)
-            left = self._destroy(topology, found, timeout, say)
+            left = self._destroy(found, chosen, timeout, say)
         elif dry_run:
             say("Dry run: nothing was changed.")
         if format == "json":
             answer = {
                 "dry_run": dry_run,
-                "clusters": [as_json(cluster) for cluster in found.owned],
-                "left": [as_json(cluster) for cluster in left.owned],
+                "clusters": [as_json(each) for each in chosen],
+                "left": [as_json(each) for each in left.owned],
             }
             self.stdout.write(json.dumps(answer, indent=2))
 
-    def _show(self, found: Inventory, say: Say) -> None:
+    def _show(self, found: Inventory, chosen: Sequence[Cluster], say: Say) -> None:
         say(target())
         if not found.owned:
             say(f"There is no cluster of {found.topology.prefix!r}: nothing to delete.")
         for cluster in found.owned:
-            protected = "protected" if cluster.protected else "unprotected"
-            say(
-                f"delete  {cluster}, {protected}, made {cluster.created:%Y-%m-%d %H:%M}"
-            )
+            verb = "delete" if cluster in chosen else "keep"
+            say(f"{verb:<7} {cluster.region} {cluster.described}")
         for arn in found.others:
             say(
                 f"keep    {arn}: it does not carry our tags. A peered member of ours stays "
@@ -92,17 +100,17 @@ class Command(ClusterCommand):
             )
 
     def _ask(self, topology: Topology) -> None:
-        answer = input(
+        answer = ask(
             f"All data of these clusters will be lost. Type {topology.prefix} to go on: "
         )
-        if answer.strip() != topology.prefix:
+        if answer != topology.prefix:
             raise CommandError("Nothing was deleted.")
 
     def _destroy(
-        self, topology: Topology, found: Inventory, timeout: float, say: Say
+        self, found: Inventory, chosen: Sequence[Cluster], timeout: float, say: Say
     ) -> Inventory:
         try:
-            Applier(topology, say, timeout).destroy(found.owned)
+            Applier(found.topology, say, timeout).destroy(chosen)
         except (ApplyError, AwsError, KeyboardInterrupt) as error:
             interrupted = isinstance(error, KeyboardInterrupt)
             text = "Interrupted." if interrupted else str(error)
@@ -110,14 +118,33 @@ class Command(ClusterCommand):
                 f"{text}\nWhat is left: {manage('dsql_status')}. To go on from there: {manage('dsql_destroy')}",
                 returncode=130 if interrupted else 1,
             ) from error
-        left = inventory.take(topology)
-        if left.owned:
-            names = ", ".join(map(str, left.owned))
+        left = inventory.take(found.topology)
+        before = {cluster.arn for cluster in found.owned}
+        if new := [cluster for cluster in left.owned if cluster.arn not in before]:
+            names = ", ".join(map(str, new))
             raise CommandError(
                 f"Made meanwhile and left: {names}. To go on: {manage('dsql_destroy')}"
             )
+        if left.owned:
+            say(f"Kept: {', '.join(map(str, left.owned))}.")
+            return left
         endpoints = dict.fromkeys(("DSQL_ENDPOINT", "DSQL_PEER_ENDPOINT"), "")
         if envfile.point_at(ENV_FILE, endpoints):
             say(f"Removed the endpoints from {ENV_FILE.name}.")
         say("Nothing is left.")
         return left
+
+
+def _choose(found: Inventory, identifiers: list[str]) -> tuple[Cluster, ...]:
+    """The clusters to delete: those named, or all. Raises CommandError."""
+    ours = {cluster.identifier for cluster in found.owned}
+    if unknown := sorted(set(identifiers) - ours):
+        raise CommandError(
+            f"--cluster {', '.join(unknown)}: no cluster of {found.topology.prefix!r} is named "
+            f"so. Nothing was deleted."
+        )
+    return tuple(
+        cluster
+        for cluster in found.owned
+        if not identifiers or cluster.identifier in identifiers
+    )

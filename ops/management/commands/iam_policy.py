@@ -8,7 +8,7 @@ from ops.aws import AwsError
 from ops.clusters import inventory
 from ops.clusters.command import add_target, keys_by_role
 from ops.clusters.inventory import Cluster
-from ops.deploy.options import in_vpc
+from ops.deploy.options import ZAPPA_SETTINGS, uses_vpc
 from ops.policies import NOTES, PURPOSES, Scope
 from ops.policies.document import MAX_MANAGED, in_parts, size
 from ops.topology import PRIMARY, ROLES, Topology
@@ -71,7 +71,7 @@ class Command(BaseCommand):
             partition,
             {**keys, **keys_by_role(topology, kms_key)},
             stage,
-            in_vpc(stage),
+            uses_vpc(stage, ZAPPA_SETTINGS),
         )
         document = PURPOSES[purpose](scope)
         parts = in_parts(document)

@@ -1,13 +1,16 @@
 import json
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from ops.aws import AwsError
 from ops.deploy import rotation
-from ops.deploy.found import NotReady, clusters
-from ops.deploy.options import in_vpc
+from ops.deploy.found import clusters
+from ops.deploy.options import ZAPPA_SETTINGS, uses_vpc
+from ops.ownership import NotReady
+from ops.prompt import ask
 from ops.stacks.boundary import Boundary
 from ops.stacks.runtime import Plan, RuntimeStack, StackError
 from ops.stacks.secret import SecretMissing
@@ -31,6 +34,12 @@ class Command(BaseCommand):
             action = actions.add_parser(name, help=text)
             action.add_argument("--stage", choices=ROLES, required=True)
             action.add_argument("--format", **FORMAT)  # type: ignore[arg-type] # typed per keyword
+            if name in {"plan", "deploy"}:
+                action.add_argument(
+                    "-s", "--settings-file", type=Path, default=ZAPPA_SETTINGS,
+                    help="Zappa's settings, as for zappa -s; its vpc_config decides what the "
+                    "role may do (default: zappa_settings.json)",
+                )  # fmt: skip
             if name == "delete":
                 action.add_argument("--yes", action="store_true", help="do not ask")
         rotate = actions.add_parser(
@@ -51,15 +60,16 @@ class Command(BaseCommand):
         except (AwsError, NotReady, SecretMissing, StackError) as error:
             raise CommandError(str(error)) from error
 
-    def plan(self, stack: RuntimeStack, **_: Any) -> None:
-        plan = self._plan(stack)
+    def plan(self, stack: RuntimeStack, *, settings_file: Path, **_: Any) -> None:
+        plan = self._plan(stack, settings_file)
         stack.discard(plan)
         self._show(stack, plan, Boundary(stack.topology).pending())
 
-    def deploy(self, stack: RuntimeStack, **_: Any) -> None:
+    def deploy(self, stack: RuntimeStack, *, settings_file: Path, **_: Any) -> None:
         boundary = Boundary(stack.topology)
         pending = boundary.pending()
-        plan = self._plan(stack)
+        stack.clear(self._say)
+        plan = self._plan(stack, settings_file)
         if not self.as_json:
             self._show(stack, plan, pending)
         boundary.apply(self._say)
@@ -67,9 +77,12 @@ class Command(BaseCommand):
         self.status(stack)
 
     def delete(self, stack: RuntimeStack, *, yes: bool, **_: Any) -> None:
-        if not yes and stack.status() is not None:
-            self._say(f"This deletes stack {stack.name} in {stack.region}.")
-            if input("Type its name to go on: ") != stack.name:
+        contents = stack.contents()
+        for line in contents:
+            self._say(line)
+        if not yes and contents:
+            question = f"This deletes all of that. Type {stack.name} to go on: "
+            if ask(question) != stack.name:
                 raise CommandError("Nothing was deleted.")
         deleted = stack.delete(self._say)
         stages = stack.topology.regions
@@ -99,16 +112,19 @@ class Command(BaseCommand):
         if self.as_json:
             self._write({"rotated": True})
 
-    def _plan(self, stack: RuntimeStack) -> Plan:
+    def _plan(self, stack: RuntimeStack, settings_file: Path) -> Plan:
+        in_vpc = uses_vpc(stack.stage, settings_file)
         arns = {role: found.arn for role, found in clusters(stack.topology).items()}
-        return stack.plan(arns, in_vpc=in_vpc(stack.stage), say=self._say)
+        return stack.plan(arns, in_vpc=in_vpc, say=self._say)
 
     def _show(self, stack: RuntimeStack, plan: Plan, boundary: str | None) -> None:
         lines = [*([boundary] if boundary else []), *map(str, plan.changes)]
         if self.as_json:
             self._write({"stack": plan.stack, "changes": lines})
             return
-        if not lines:
+        if plan.waits and not plan.changes:
+            self._say(f"{stack.region}: change {plan.stack}, none of its resources")
+        elif not lines:
             self._say(f"{stack.region}: {plan.stack} is as it should be.")
         for line in lines:
             self._say(f"{stack.region}: {line}")

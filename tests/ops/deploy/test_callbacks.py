@@ -1,10 +1,16 @@
+import json
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ops.deploy import callbacks, function, wanted
-from ops.deploy.found import NotReady
+from ops.deploy import callbacks, checks, function, wanted
+from ops.ownership import NotReady
+from ops.paths import PROJECT
+from tests.ops.account import EAST, NAME, OHIO, PREFIX, TOPOLOGY, Account, Refused
+
+REQUIRE_SOUND = checks.require_sound
 
 
 class Cli:
@@ -14,19 +20,17 @@ class Cli:
         self.command, self.api_stage = command, stage
         self.load_credentials = command != "package"
         self.vargs = {"settings_file": None}
+        self.stage_config: dict[str, Any] = {}
+        self.zappa = SimpleNamespace()
         self.aws_region, self.lambda_name = "us-east-1", f"multi-region-app-{stage}"
         self.told: dict[str, Any] = {}
         self.session: Any = "not loaded"
-        self.updated = False
 
     def override_stage_config_setting(self, name: str, value: Any) -> None:
         self.told[name] = value
 
     def load_settings(self, settings_file: str | None, session: Any) -> None:
         self.session = session
-
-    def update(self) -> None:
-        self.updated = True
 
 
 @pytest.fixture(autouse=True)
@@ -38,23 +42,6 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("VIRTUAL_ENV", "another")
     monkeypatch.setenv("API_AUTH", "oidc")
-
-
-@pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """An account in which everything is ready; tests change the function's state."""
-    seen: dict[str, Any] = {"state": function.ABSENT, "removed": [], "schema": 0}
-
-    def checked(*_: Any) -> None:
-        seen["schema"] += 1
-
-    monkeypatch.setattr(wanted, "require_current_schema", checked)
-    told = {"role_arn": "arn", "aws_environment_variables": {"API_AUTH": "oidc"}}
-    monkeypatch.setattr(wanted, "deployed", lambda *_: told)
-    monkeypatch.setattr(function, "keep_variables", lambda *a: seen.update(kept=a[2]))
-    monkeypatch.setattr(function, "state", lambda *_: seen["state"])
-    monkeypatch.setattr(function, "remove", lambda *a: seen["removed"].append(a))
-    return seen
 
 
 def test_a_package_needs_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,60 +62,53 @@ def test_whatever_environment_is_active_zappa_runs_in_its_own() -> None:
 
 
 def test_the_session_is_of_the_topologys_region(
-    account: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    deployed: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Zappa lets AWS_DEFAULT_REGION win, and splits the deployment over two Regions."""
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    cli = Cli("deploy", "secondary")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", EAST)
+    cli = Cli("update", "secondary")
     callbacks.settings(cli)
-    assert cli.session.region_name == "us-east-2"
-    assert account["schema"] == 1
+    assert cli.session.region_name == OHIO
+    assert cli.told["aws_environment_variables"]["DSQL_USER"] == "app"
 
 
-@pytest.mark.parametrize("command", ["undeploy", "status", "rollback", "tail"])
-def test_other_commands_ask_nothing_of_the_account(
-    account: dict[str, Any], command: str
-) -> None:
+@pytest.mark.parametrize("command", ["status", "tail", "package", "template"])
+def test_what_only_reads_asks_nothing_of_the_account(command: str) -> None:
     cli = Cli(command)
-    callbacks.settings(cli)
-    assert account["schema"] == 0
-    assert cli.session.region_name == "us-east-1"
+    callbacks.settings(cli)  # without an account, every call would fail
+    assert (cli.session is None) == (command == "package")
 
 
 @pytest.mark.parametrize("command", ["deploy", "update"])
+@pytest.mark.parametrize("choice", [None, "", " "])
 def test_who_may_call_must_be_chosen(
-    account: dict[str, Any], monkeypatch: pytest.MonkeyPatch, command: str
+    monkeypatch: pytest.MonkeyPatch, command: str, choice: str | None
 ) -> None:
-    monkeypatch.delenv("API_AUTH")
+    if choice is None:
+        monkeypatch.delenv("API_AUTH")
+    else:
+        monkeypatch.setenv("API_AUTH", choice)
     with pytest.raises(SystemExit, match=r"API_AUTH is not set\. Choose who may call"):
         callbacks.settings(Cli(command))
-    assert account["schema"] == 0
 
 
-def test_a_second_deploy_is_an_update(account: dict[str, Any]) -> None:
-    account["state"] = function.COMPLETE
-    cli = Cli("deploy")
-    with pytest.raises(SystemExit) as ended:
-        callbacks.settings(cli)
-    assert (ended.value.code, cli.updated) == (0, True)
-    assert account["kept"].keys() == {"API_AUTH"}
-
-
-def test_a_deploy_after_a_failed_one_removes_what_that_left(
-    account: dict[str, Any],
+@pytest.mark.parametrize("command", ["deploy", "update"])
+def test_a_broken_choice_of_access_is_refused_before_anything_is_touched(
+    deployed: Account, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    account["state"] = function.PARTIAL
-    callbacks.settings(Cli("deploy"))
-    assert account["removed"] == [("us-east-1", "multi-region-app-primary")]
-
-
-def test_an_update_of_nothing_names_the_command(account: dict[str, Any]) -> None:
-    with pytest.raises(SystemExit, match="Run `zappa deploy primary`"):
-        callbacks.settings(Cli("update"))
+    monkeypatch.setattr(checks, "require_sound", REQUIRE_SOUND)
+    monkeypatch.setenv("API_AUTH", "oidc")
+    cli, before = Cli(command), deployed.photograph()
+    with pytest.raises(
+        SystemExit, match="API_AUTH is oidc, but OIDC_ISSUER is not set"
+    ):
+        callbacks.settings(cli)
+    assert cli.session == "not loaded"
+    assert deployed.photograph() == before
 
 
 def test_a_schema_that_is_behind_refuses_before_anything_is_touched(
-    account: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    deployed: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def behind(*_: Any) -> None:
         raise NotReady("The database lacks migrations. Run `manage.py dsql_database`.")
@@ -138,6 +118,155 @@ def test_a_schema_that_is_behind_refuses_before_anything_is_touched(
     with pytest.raises(SystemExit, match="dsql_database"):
         callbacks.settings(cli)
     assert cli.session == "not loaded"
+
+
+def test_both_stages_are_deployed_updated_shown_and_removed_by_one_command(
+    account: Account,
+) -> None:
+    account.make_stacks()
+    account.zappa("deploy --all")
+    assert {function.state(TOPOLOGY, stage) for stage in TOPOLOGY.regions} == {
+        function.COMPLETE
+    }
+    account.zappa("update --all")
+    said = account.zappa("status --all")
+    assert all(f"Status for {PREFIX}-{stage}" in said for stage in TOPOLOGY.regions)
+    account.zappa("undeploy --all --yes")
+    assert {function.state(TOPOLOGY, stage) for stage in TOPOLOGY.regions} == {
+        function.ABSENT
+    }
+
+
+def test_the_second_time_one_command_works_for_both_stages_too(
+    deployed: Account,
+) -> None:
+    said = deployed.zappa("deploy --all")
+    for stage in TOPOLOGY.regions:
+        assert f"{PREFIX}-{stage} is deployed already: updating it." in said
+        assert function.version(TOPOLOGY, stage) > 1
+    deployed.zappa("undeploy --all --yes")
+    said = deployed.zappa("undeploy --all --yes")
+    for stage in TOPOLOGY.regions:
+        assert f"{PREFIX}-{stage} is not deployed: nothing to remove." in said
+
+
+def test_an_update_drops_the_variables_that_are_no_longer_set(
+    deployed: Account,
+) -> None:
+    function.add_variables(TOPOLOGY, "primary", {"LEFT_OVER": "1"})
+    deployed.zappa("update primary")
+    assert "LEFT_OVER" not in (function.variables(TOPOLOGY, "primary") or {})
+
+
+def test_the_peer_learns_the_address(deployed: Account) -> None:
+    deployed.zappa("update primary")
+    api = deployed.api_of(EAST, NAME)
+    url = f"https://{api}.execute-api.{EAST}.amazonaws.com/prod"
+    assert (function.variables(TOPOLOGY, "secondary") or {})["PEER_URL"] == url
+
+
+def test_a_deploy_after_a_failed_one_lists_and_removes_what_that_left(
+    account: Account,
+) -> None:
+    account.make_stacks()
+    account.make_function("primary", TOPOLOGY.tags("primary"))
+    said = account.zappa("deploy primary")
+    left, _, _ = said.partition(f"{EAST}: function {NAME}")
+    assert "making it anew. First goes:" in left
+    assert function.state(TOPOLOGY, "primary") == function.COMPLETE
+
+
+def test_a_stack_that_served_is_used_again_and_keeps_its_api(account: Account) -> None:
+    """Somebody deleted the function alone: its API's address is worth keeping."""
+    account.deploy()
+    api = account.api_of(EAST, NAME)
+    account.client("lambda").delete_function(FunctionName=NAME)
+    account.zappa("deploy primary")
+    assert account.api_of(EAST, NAME) == api
+    assert function.state(TOPOLOGY, "primary") == function.COMPLETE
+
+
+def test_an_update_of_nothing_names_the_command(account: Account) -> None:
+    account.make_stacks()
+    with pytest.raises(Refused, match="Run `zappa deploy primary`"):
+        account.zappa("update primary")
+
+
+@pytest.mark.parametrize("command", ["certify", "schedule", "unschedule"])
+def test_what_changes_by_name_is_refused_in_one_line(
+    deployed: Account, command: str
+) -> None:
+    before = deployed.photograph()
+    with pytest.raises(Refused, match=f"`zappa {command}` does not fit"):
+        deployed.zappa(f"{command} primary")
+    assert deployed.photograph() == before
+
+
+@pytest.mark.parametrize(
+    "setting", [{"events": [{"function": "x"}]}, {"keep_warm": True}]
+)
+def test_schedules_of_zappas_are_refused(
+    deployed: Account, setting: dict[str, Any]
+) -> None:
+    file = deployed.settings_file(primary=setting)
+    with pytest.raises(Refused, match="Remove `events` and `keep_warm`"):
+        deployed.zappa(f"update primary -s {file}")
+
+
+def test_the_logs_are_not_zappas_to_remove(deployed: Account) -> None:
+    before = deployed.photograph()
+    with pytest.raises(Refused, match=r"`manage\.py stack delete --stage primary`"):
+        deployed.zappa("undeploy primary --yes --remove-logs")
+    assert deployed.photograph() == before
+
+
+def test_an_undeployment_lists_what_goes_and_asks(
+    deployed: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "n")
+    said = deployed.zappa("undeploy primary")
+    assert f"{EAST}: function {NAME}\n{EAST}: stack {NAME} (CREATE_COMPLETE)" in said
+    assert asked == ["This removes all of that. Go on? [y/n] "]
+    assert function.state(TOPOLOGY, "primary") == function.COMPLETE
+
+
+def test_there_is_nothing_to_roll_back_to_before_the_first_deployment(
+    deployed: Account,
+) -> None:
+    with pytest.raises(
+        Refused, match=r"has 1 published version.*`zappa undeploy primary`"
+    ):
+        deployed.zappa("rollback primary -n 1")
+
+
+VPC = {"vpc_config": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}
+
+
+@pytest.mark.parametrize("command", ["deploy", "update"])
+def test_a_vpc_that_the_role_may_not_join_is_refused_whichever_file_asks_for_it(
+    deployed: Account, command: str
+) -> None:
+    file, before = deployed.settings_file(primary=VPC), deployed.photograph()
+    with pytest.raises(
+        Refused, match=f"stack deploy --stage primary --settings-file {file}"
+    ):
+        deployed.zappa(f"{command} primary -s {file}")
+    assert deployed.photograph() == before
+
+
+def test_a_vpc_that_the_stack_was_made_for_is_joined(deployed: Account) -> None:
+    file = deployed.settings_file(primary=VPC)
+    deployed.manage(f"stack deploy --stage primary --settings-file {file}")
+    deployed.zappa(f"update primary -s {file}")
+    found = deployed.client("lambda").get_function_configuration(FunctionName=NAME)
+    assert found["VpcConfig"]["SubnetIds"] == ["subnet-1"]
+
+
+def test_every_stage_of_the_settings_file_is_a_role() -> None:
+    """``--all`` meets every key of it."""
+    settings = json.loads((PROJECT / "zappa_settings.json").read_text())
+    assert list(settings) == list(TOPOLOGY.regions)
 
 
 @pytest.mark.parametrize(

@@ -1,108 +1,113 @@
 """What is found of a deployment decides whether it may be removed."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from botocore.stub import Stubber
+from moto.cloudformation.models import cloudformation_backends
 
-from ops import aws
 from ops.deploy import function
-from ops.deploy.found import NotReady
+from ops.ownership import NotReady
+from tests.ops.account import ACCOUNT, EAST, NAME, TOPOLOGY, Account
 
-REGION, NAME = "us-east-1", "app-primary"
-
-
-@pytest.fixture(autouse=True)
-def keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
+OURS = TOPOLOGY.tags("primary")
+AT = TOPOLOGY, "primary"
 
 
-@pytest.fixture
-def formation() -> Iterator[Stubber]:
-    with Stubber(aws.client("cloudformation", REGION)) as stub:
-        yield stub
-        stub.assert_no_pending_responses()
-
-
-@pytest.fixture
-def functions() -> Iterator[Stubber]:
-    with Stubber(aws.client("lambda", REGION)) as stub:
-        yield stub
-        stub.assert_no_pending_responses()
-
-
-def has_stack(formation: Stubber, status: str | None) -> None:
-    if status is None:
-        text = f"Stack with id {NAME} does not exist"
-        formation.add_client_error("describe_stacks", "ValidationError", text)
-        return
-    stack = {"StackName": NAME, "CreationTime": "2026-01-01", "StackStatus": status}
-    formation.add_response("describe_stacks", {"Stacks": [stack]}, {"StackName": NAME})
-
-
-def has_function(functions: Stubber, *, there: bool = True, **more: Any) -> None:
-    if there:
-        functions.add_response(
-            "get_function_configuration", more, {"FunctionName": NAME}
-        )
-    else:
-        functions.add_client_error(
-            "get_function_configuration", "ResourceNotFoundException"
-        )
+def set_status(status: str) -> None:
+    """As CloudFormation would have it after a failure, or in the middle of a change."""
+    stacks = cloudformation_backends[ACCOUNT][EAST].stacks.values()
+    (stack,) = [found for found in stacks if found.name == NAME]
+    stack.status = status
 
 
 @pytest.mark.parametrize(
     ("stack", "there", "expected"),
     [
         (None, False, function.ABSENT),
-        ("DELETE_COMPLETE", False, function.ABSENT),
         (None, True, function.PARTIAL),
+        ("CREATE_FAILED", False, function.PARTIAL),
         ("ROLLBACK_COMPLETE", True, function.PARTIAL),
-        ("CREATE_COMPLETE", False, function.PARTIAL),
+        ("ROLLBACK_FAILED", True, function.PARTIAL),
+        ("CREATE_COMPLETE", False, function.API_ONLY),
         ("CREATE_COMPLETE", True, function.COMPLETE),
         ("UPDATE_ROLLBACK_COMPLETE", True, function.COMPLETE),
         ("IMPORT_COMPLETE", True, function.COMPLETE),
     ],
 )
-def test_only_what_serves_nobody_is_partial(
-    formation: Stubber, functions: Stubber, stack: str | None, there: bool,
-    expected: str,
-) -> None:  # fmt: skip
-    has_stack(formation, stack)
-    has_function(functions, there=there)
-    assert function.state(REGION, NAME) == expected
+def test_only_what_never_served_is_partial(
+    account: Account, stack: str | None, there: bool, expected: str
+) -> None:
+    if there:
+        account.make_function("primary", OURS)
+    if stack:
+        account.make_api("primary", OURS)
+        set_status(stack)
+    assert function.state(*AT) == expected
 
 
 @pytest.mark.parametrize(
     "stack",
     ["CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
-     "UPDATE_ROLLBACK_FAILED", "UPDATE_FAILED"],
+     "UPDATE_ROLLBACK_FAILED", "UPDATE_FAILED", "DELETE_FAILED"],
 )  # fmt: skip
-def test_a_stack_that_may_serve_is_left_alone(
-    formation: Stubber, functions: Stubber, stack: str
+def test_a_stack_that_may_have_served_is_left_alone(
+    account: Account, stack: str
 ) -> None:
-    has_stack(formation, stack)
-    has_function(functions)
+    account.make_api("primary", OURS)
+    set_status(stack)
     with pytest.raises(NotReady, match=f"{NAME} is {stack}. Wait until it is done"):
-        function.state(REGION, NAME)
+        function.state(*AT)
 
 
-def test_what_a_deployment_changes_is_kept_to_be_put_back(functions: Stubber) -> None:
+def test_what_a_deployment_changes_is_kept_to_be_put_back(account: Account) -> None:
     network = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
-    kept = {"MemorySize": 512, "Environment": {"Variables": {"API_AUTH": "oidc"}}}
-    has_function(functions, **kept, VpcConfig={**network, "VpcId": "vpc-1"}, CodeSize=1)
-    found = function.settings(REGION, NAME)
-    assert found == {**kept, "VpcConfig": network}
-    has_function(functions, **kept, VpcConfig=network)
-    function.restore(REGION, NAME, found)  # nothing differs: no call changes anything
+    account.make_function("primary", OURS, VpcConfig=network)
+    kept = function.settings(*AT)
+    assert kept["Environment"] == {"Variables": {"API_AUTH": "none"}}
+    assert kept["VpcConfig"] == network
+    function.add_variables(*AT, {"API_AUTH": "oidc", "MORE": "1"})
+    assert function.variables(*AT) == {"API_AUTH": "oidc", "MORE": "1"}
+    function.restore(*AT, kept)
+    assert function.settings(*AT) == kept
 
 
-@pytest.mark.parametrize(("there", "expected"), [(True, {"A": "1"}), (False, None)])
-def test_an_absent_function_has_no_variables(
-    functions: Stubber, there: bool, expected: dict[str, str] | None
+def test_what_is_as_it_was_is_not_changed(
+    account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    has_function(functions, there=there, Environment={"Variables": {"A": "1"}})
-    assert function.variables(REGION, NAME) == expected
+    account.make_function("primary", OURS)
+
+    def fail(**_: Any) -> None:
+        raise AssertionError("nothing differs")
+
+    lambdas = account.client("lambda")
+    monkeypatch.setattr(lambdas, "update_function_configuration", fail)
+    function.restore(*AT, function.settings(*AT))
+    function.keep_variables(*AT, {"API_AUTH"})
+
+
+def test_variables_that_are_no_longer_set_are_dropped(account: Account) -> None:
+    account.make_function("primary", OURS)
+    function.add_variables(*AT, {"LEFT_OVER": "1"})
+    function.keep_variables(*AT, {"API_AUTH"})
+    assert function.variables(*AT) == {"API_AUTH": "none"}
+
+
+def test_an_absent_function_has_no_variables_and_takes_none(account: Account) -> None:
+    assert function.variables(*AT) is None
+    function.add_variables(*AT, {"A": "1"})
+    assert function.contents(*AT) == []
+
+
+def test_a_removal_is_of_the_function_and_its_api_and_says_so_first(
+    account: Account,
+) -> None:
+    account.deploy()
+    api = account.api_of(EAST, NAME)
+    assert function.contents(*AT) == [
+        f"{EAST}: function {NAME}",
+        f"{EAST}: stack {NAME} (CREATE_COMPLETE)",
+        f"{EAST}:   AWS::ApiGateway::RestApi {api}",
+    ]
+    function.remove(*AT)
+    assert function.state(*AT) == function.ABSENT
+    assert function.state(TOPOLOGY, "secondary") == function.COMPLETE

@@ -5,33 +5,41 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from ops.aws import AwsError
-from ops.deploy import function, life
-from ops.deploy.life import Life, StepFailed
+from ops.deploy import checks, function, life
+from ops.deploy.life import LISTED, Life, StepFailed
 from ops.deploy.options import Options
-from ops.topology import Topology
+from ops.topology import PRIMARY, SECONDARY, Topology
+from tests.ops.account import Account
 
-PRIMARY, SECONDARY = "us-east-1", "us-east-2"
+REQUIRE_SOUND = checks.require_sound
+OIDC = {
+    "API_AUTH": "oidc", "OIDC_ISSUER": "https://issuer.example", "OIDC_AUDIENCE": "api",
+}  # fmt: skip
+SETTINGS = {"MemorySize": 512, "Environment": {"Variables": OIDC}}
 
 
 class Recorded(Life):
     """Writes the lines down; ``broken`` are those that end with an error."""
 
     def __init__(
-        self, broken: Sequence[str] = (), sick: Sequence[str] = (), access: str = "oidc"
+        self, broken: Sequence[str] = (), access: Mapping[str, str] = OIDC
     ) -> None:
         super().__init__(
             Topology.from_environment({}),
-            Options.from_environment({"API_AUTH": access} if access else {}),
+            Options.from_environment(access),
             lambda _: None,
             lambda _: None,
         )
-        self.broken, self.sick = broken, sick
+        self.broken = broken
         self.lines: list[str] = []
         self.versions = {PRIMARY: 3, SECONDARY: 7}
         self.states = dict.fromkeys((PRIMARY, SECONDARY), function.COMPLETE)
         self.settings: dict[str, Mapping[str, Any]] = {
-            PRIMARY: {"MemorySize": 512}, SECONDARY: {"MemorySize": 512}
+            PRIMARY: SETTINGS, SECONDARY: SETTINGS
         }  # fmt: skip
+
+    def _require_ours(self) -> None:
+        self.lines.append("look whose it is")
 
     def _run(self, command: Sequence[str], name: str, arguments: Sequence[str]) -> None:
         line = " ".join([name, *arguments])
@@ -39,10 +47,10 @@ class Recorded(Life):
         if line in self.broken:
             raise StepFailed(f"`{line}` ended with 1.")
         if line.startswith("zappa deploy"):
-            region = PRIMARY if "primary" in line else SECONDARY
-            self.versions[region] += 1
-            self.settings[region] = {"MemorySize": 128}
-            self.states[region] = function.COMPLETE
+            stage = PRIMARY if "primary" in line else SECONDARY
+            self.versions[stage] += 1
+            self.settings[stage] = {"MemorySize": 128}
+            self.states[stage] = function.COMPLETE
 
     def _url(self, stage: str) -> str:
         self.lines.append(f"url {stage}")
@@ -51,20 +59,29 @@ class Recorded(Life):
 
 @pytest.fixture(autouse=True)
 def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What /health of each URL answers."""
+    """What each URL answers."""
     monkeypatch.delenv("AWS_ENDPOINT_URL_DSQL", raising=False)
-    found = {"https://primary/health": "200", "https://secondary/health": "200"}
+    monkeypatch.setattr(checks, "require_sound", lambda *_: None)
+    found = {
+        f"https://{stage}{path}": status
+        for stage in (PRIMARY, SECONDARY)
+        for path, status in (("/health", "200"), (LISTED, "401"))
+    }
     monkeypatch.setattr(life, "_get", found.__getitem__)
     return found
 
 
 def run(found: Recorded, monkeypatch: pytest.MonkeyPatch) -> Recorded:
-    def restore(region: str, _: str, kept: Mapping[str, Any]) -> None:
-        found.settings[region] = kept
+    def restore(_: Topology, stage: str, kept: Mapping[str, Any]) -> None:
+        found.settings[stage] = kept
 
-    monkeypatch.setattr(function, "version", lambda region, _: found.versions[region])
-    monkeypatch.setattr(function, "state", lambda region, _: found.states[region])
-    monkeypatch.setattr(function, "settings", lambda region, _: found.settings[region])
+    monkeypatch.setattr(function, "version", lambda _, stage: found.versions[stage])
+    monkeypatch.setattr(function, "state", lambda _, stage: found.states[stage])
+    monkeypatch.setattr(function, "settings", lambda _, stage: found.settings[stage])
+    monkeypatch.setattr(
+        function, "contents",
+        lambda _, stage: [] if found.states[stage] == function.ABSENT else ["it"],
+    )  # fmt: skip
     monkeypatch.setattr(function, "restore", restore)
     found.deploy()
     return found
@@ -75,6 +92,7 @@ def test_the_steps_come_in_the_order_that_works(
 ) -> None:
     found = run(Recorded(), monkeypatch)
     assert [line for line in found.lines if not line.startswith("url")] == [
+        "look whose it is",
         "manage.py dsql_provision",
         "manage.py stack deploy --stage primary",
         "manage.py stack deploy --stage secondary",
@@ -105,7 +123,9 @@ def test_both_regions_are_put_back_when_the_second_fails(
     monkeypatch.setattr(
         life,
         "_get",
-        lambda url: next(gone_wrong, "200") if "secondary" in url else answers[url],
+        lambda url: (
+            next(gone_wrong, answers[url]) if "secondary" in url else answers[url]
+        ),
     )
     with pytest.raises(
         StepFailed, match=r"answers 502.*secondary is as.*primary is as"
@@ -115,7 +135,7 @@ def test_both_regions_are_put_back_when_the_second_fails(
         "zappa rollback secondary -n 1",
         "zappa rollback primary -n 1",
     ]
-    assert set(map(str, found.settings.values())) == {"{'MemorySize': 512}"}
+    assert all(kept == SETTINGS for kept in found.settings.values())
 
 
 def test_one_region_is_put_back_though_the_other_cannot_be(
@@ -173,24 +193,107 @@ def test_a_first_deployment_that_fails_is_removed(
     ]
 
 
-def test_destroying_takes_the_functions_first_and_the_clusters_last(
-    monkeypatch: pytest.MonkeyPatch,
+def test_only_the_function_is_removed_where_its_api_had_been_there(
+    monkeypatch: pytest.MonkeyPatch, answers: dict[str, str]
 ) -> None:
-    states = {PRIMARY: function.COMPLETE, SECONDARY: function.ABSENT}
-    monkeypatch.setattr(function, "state", lambda region, _: states[region])
+    answers["https://primary/health"] = "502"
     found = Recorded()
-    monkeypatch.setattr(found, "_say_what_remains", lambda: None)
-    found.destroy()
-    assert found.lines == [
-        "zappa undeploy primary --yes",
-        "manage.py stack delete --stage secondary --yes",
-        "manage.py stack delete --stage primary --yes",
-        "manage.py dsql_destroy --yes --prefix multi-region-app",
-    ]
+    found.states[PRIMARY] = function.API_ONLY
+    removed: list[str] = []
+    monkeypatch.setattr(
+        function, "remove_function", lambda _, stage: removed.append(stage)
+    )
+    with pytest.raises(StepFailed, match="primary is as it was before"):
+        run(found, monkeypatch)
+    assert removed == [PRIMARY]
+    assert not any("undeploy" in line for line in found.lines)
+
+
+@pytest.mark.parametrize(
+    ("access", "answer", "expected"),
+    [(OIDC, "200", "401"), (OIDC, "503", "401"), ({"API_AUTH": "none"}, "401", "200")],
+)
+def test_what_lets_in_others_than_were_chosen_is_put_back(
+    monkeypatch: pytest.MonkeyPatch, answers: dict[str, str],
+    access: Mapping[str, str], answer: str, expected: str,
+) -> None:  # fmt: skip
+    gone_wrong = iter([answer] * life.SMOKE_ATTEMPTS)
+    monkeypatch.setattr(
+        life, "_get",
+        lambda url: next(gone_wrong, "401") if LISTED in url else answers[url],
+    )  # fmt: skip
+    found = Recorded(access=access)
+    with pytest.raises(
+        StepFailed,
+        match=f"users.limit=1 answers {answer}, not {expected}.*primary is as it was",
+    ):
+        run(found, monkeypatch)
+    assert "zappa deploy secondary" not in found.lines
+
+
+def test_a_region_put_back_is_asked_by_the_choice_that_it_had(
+    monkeypatch: pytest.MonkeyPatch, answers: dict[str, str]
+) -> None:
+    """The one before let everyone in; what failed asks for tokens."""
+    answers["https://secondary/health"] = "502"
+    found = Recorded()
+    before = {"Environment": {"Variables": {"API_AUTH": "none"}}}
+    found.settings[PRIMARY] = before
+    asked = iter(["401", "200"])
+    monkeypatch.setattr(
+        life, "_get",
+        lambda url: next(asked) if url == f"https://primary{LISTED}" else answers[url],
+    )  # fmt: skip
+    with pytest.raises(StepFailed, match="primary is as it was before"):
+        run(found, monkeypatch)
 
 
 def test_nothing_begins_before_it_is_chosen_who_may_call() -> None:
-    found = Recorded(access="")
+    found = Recorded(access={})
     with pytest.raises(ImproperlyConfigured, match="API_AUTH is not set"):
         found.deploy()
     assert found.lines == []
+
+
+def test_nothing_begins_while_the_settings_are_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checks, "require_sound", REQUIRE_SOUND)
+    found = Recorded(access={**OIDC, "OIDC_ISSUER": "http://issuer.example"})
+    with pytest.raises(ImproperlyConfigured, match="OIDC_ISSUER is 'http://issuer"):
+        found.deploy()
+    assert found.lines == []
+
+
+def test_nothing_begins_before_it_is_confirmed() -> None:
+    found = Recorded()
+
+    def refuse() -> None:
+        raise StepFailed("not confirmed")
+
+    with pytest.raises(StepFailed, match="not confirmed"):
+        found.deploy(refuse)
+    assert found.lines == ["look whose it is"]
+
+
+def test_a_deployment_and_its_end_leave_nothing(account: Account) -> None:
+    account.manage("deploy --yes --access none")
+    assert account.lines == [
+        "manage.py dsql_provision",
+        "manage.py stack deploy --stage primary",
+        "manage.py stack deploy --stage secondary",
+        "manage.py dsql_database",
+        "zappa deploy primary",
+        "zappa deploy secondary",
+        *(line for line in account.lines if "dsql_verify" in line),
+    ]
+    account.lines.clear()
+    account.manage("destroy --yes")
+    assert account.lines == [
+        "zappa undeploy secondary --yes",
+        "zappa undeploy primary --yes",
+        "manage.py stack delete --stage secondary --yes",
+        "manage.py stack delete --stage primary --yes",
+        "manage.py dsql_destroy --yes --prefix shop",
+    ]
+    assert account.left() == []

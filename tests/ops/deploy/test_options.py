@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from ops.deploy.options import Options
+from ops.deploy.options import ZAPPA_SETTINGS, Options, uses_vpc
+from ops.topology import ROLES
 
 
 def test_defaults_are_those_of_the_readme() -> None:
@@ -38,3 +41,55 @@ def test_what_the_operator_sets_reaches_the_function() -> None:
 def test_a_wrong_value_is_named(name: str, value: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=f"{name} is '{value}'"):
         Options.from_environment({name: value})
+
+
+def test_who_may_call_is_said_in_words() -> None:
+    everyone = Options.from_environment({"API_AUTH": " none "})
+    assert everyone.who_may_call().startswith("everyone who reaches the APIs")
+    tokens = {
+        "API_AUTH": "oidc",
+        "OIDC_ISSUER": "https://i.example ",
+        "OIDC_AUDIENCE": "a",
+    }
+    said = Options.from_environment(tokens).who_may_call()
+    assert said.startswith("holders of an access token of https://i.example for a,")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("settings.json", '{"common": {"vpc_config": {"SubnetIds": ["subnet-1"]}}, '
+                          '"primary": {"extends": "common"}, '
+                          '"secondary": {"extends": "common", "vpc_config": {}}}'),
+        ("settings.yml", "primary: {vpc_config: {SubnetIds: [subnet-1]}}\nsecondary: {}\n"),
+        ("settings.toml", '[primary.vpc_config]\nSubnetIds = ["subnet-1"]\n[secondary]\n'),
+    ],
+)  # fmt: skip
+def test_a_settings_file_is_read_as_zappa_reads_it(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    assert uses_vpc("primary", tmp_path / name)
+    assert not uses_vpc("secondary", tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "there is no such settings file"),
+        ("{", "the settings of primary cannot be read"),
+        ("{}", "the settings of primary cannot be read"),
+    ],
+)
+def test_a_settings_file_that_cannot_be_read_is_named(
+    tmp_path: Path, text: str | None, says: str
+) -> None:
+    file = tmp_path / "settings.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ImproperlyConfigured, match=f"{file}: {says}"):
+        uses_vpc("primary", file)
+
+
+def test_the_projects_own_settings_use_no_vpc() -> None:
+    assert not any(uses_vpc(stage, ZAPPA_SETTINGS) for stage in ROLES)

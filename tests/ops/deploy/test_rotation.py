@@ -6,7 +6,7 @@ import pytest
 
 from config import env
 from ops.deploy import function, rotation
-from ops.deploy.found import NotReady
+from ops.ownership import NotReady
 from ops.stacks import secret
 from ops.stacks.secret import DjangoKey
 from ops.topology import Topology
@@ -33,12 +33,14 @@ class Account:
         self.changes = 0
         self.stop_after = 1000
 
-    def variables(self, region: str, name: str) -> dict[str, str] | None:
-        assert name == f"multi-region-app-{TOPOLOGY_ROLES[region]}"
-        found = self.functions.get(region)
+    def variables(self, topology: Topology, stage: str) -> dict[str, str] | None:
+        found = self.functions.get(topology.regions[stage])
         return None if found is None else dict(found)
 
-    def add_variables(self, region: str, name: str, more: Mapping[str, str]) -> None:
+    def add_variables(
+        self, topology: Topology, stage: str, more: Mapping[str, str]
+    ) -> None:
+        region = topology.regions[stage]
         if region in self.functions:
             self.functions[region].update(more)
             self._changed()

@@ -1,0 +1,9 @@
+"""Questions to the operator."""
+
+
+def ask(question: str) -> str:
+    """The answer without blanks around it; empty where nobody can answer."""
+    try:
+        return input(question).strip()
+    except EOFError:
+        return ""

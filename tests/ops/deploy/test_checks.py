@@ -1,0 +1,65 @@
+"""A broken choice is found with the variables that the functions would get."""
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from ops.deploy import wanted
+from ops.deploy.checks import require_sound
+from ops.deploy.options import Options
+from ops.topology import Topology
+
+TOPOLOGY = Topology.from_environment({})
+OIDC = {
+    "API_AUTH": "oidc", "OIDC_ISSUER": "https://issuer.example", "OIDC_AUDIENCE": "api",
+}  # fmt: skip
+
+
+def check(env: dict[str, str]) -> None:
+    options = Options.from_environment(env)
+    require_sound("us-east-1", wanted.foreseen(TOPOLOGY, options, "primary"))
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(ImproperlyConfigured) as refused:
+        check(
+            {
+                "API_AUTH": "oidc",
+                "OIDC_ISSUER": "http://issuer.example",
+                "OIDC_AUDIENCE": " ",
+                "OIDC_JWKS_URL": "https://",
+                "CORS_ALLOWED_ORIGINS": "app.example",
+            }
+        )
+    for finding in (
+        "OIDC_AUDIENCE is not set",
+        "OIDC_ISSUER is 'http://issuer.example'. Use https://",
+        "OIDC_JWKS_URL is 'https://'. Use https://",
+        "'app.example' in CORS_ALLOWED_ORIGINS",
+    ):
+        assert finding in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("env", "says"),
+    [
+        ({"API_AUTH": "oidc"}, "OIDC_ISSUER is not set.*\n.*OIDC_AUDIENCE is not set"),
+        ({"API_AUTH": "oicd"}, "API_AUTH is 'oicd'; set it to one of oidc, none"),
+        ({**OIDC, "OIDC_ALGORITHMS": "HS256"}, "OIDC_ALGORITHMS has HS256"),
+        ({**OIDC, "API_RATE_LIMIT": "ten"}, "API_RATE_LIMIT is 'ten'"),
+    ],
+)
+def test_what_the_functions_could_not_serve_with_is_refused(
+    env: dict[str, str], says: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured, match=says):
+        check(env)
+
+
+@pytest.mark.parametrize("env", [OIDC, {"API_AUTH": "none"}])
+def test_a_choice_that_was_made_is_accepted_whatever_the_operators_shell_holds(
+    monkeypatch: pytest.MonkeyPatch, env: dict[str, str]
+) -> None:
+    """Letting everyone in is an error of the checks, and the operator has named it."""
+    monkeypatch.setenv("DJANGO_DEBUG", "1")
+    monkeypatch.setenv("API_AUTH", "of the shell")
+    check(env)
