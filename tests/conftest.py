@@ -10,6 +10,7 @@ import pytest
 from django.conf import settings
 from django.urls import clear_script_prefix
 
+from config.dsql import deadlines
 from ops import aws
 from ops.sandbox import lifecycle
 from ops.sandbox.faultline import Switch
@@ -48,6 +49,13 @@ def no_health_stays() -> None:
     from config.api import health  # Django is set up by now
 
     health.STATE.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_requests_time_stays() -> Iterator[None]:
+    """A stream that a test leaves open keeps the time of its request running."""
+    yield
+    deadlines._end_request()
 
 
 @pytest.fixture(autouse=True)

@@ -117,8 +117,8 @@ def test_a_server_that_has_never_served_ends_the_run_with_the_reason(
     servers: list[RegionServer],
 ) -> None:
     primary, secondary = servers
-    nowhere = {**secondary.environ, "PGPORT": str(free_ports(1)[0])}
-    broken = RegionServer("secondary", secondary.region, secondary.port, nowhere)
+    refused = {**secondary.environ, "API_RATE_LIMIT": "many"}
+    broken = RegionServer("secondary", secondary.region, secondary.port, refused)
     supervised = Supervised([primary, broken], None)
     await_that(lambda: supervised.failure is not None)
     supervised.end()
