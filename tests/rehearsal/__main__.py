@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ops.paths import PROJECT
 from ops.topology import Topology
-from tests.rehearsal import calls, checks
+from tests.rehearsal import calls, checks, troubleshooting
 from tests.rehearsal.world import World
 
 WARM_CALLS = 200
@@ -75,6 +75,7 @@ def main() -> int:
         package(on)
         deploy(on)
         serve(on)
+        troubleshoot(on)
         measure(on)
         change(on)
         destroy(on)
@@ -166,6 +167,22 @@ def serve(on: Rehearsal) -> None:
     )
     for what, holds in checks.of_the_api(on.world):
         on.check(what, holds)
+
+
+def troubleshoot(on: Rehearsal) -> None:
+    """The README's commands about Lambda, as printed: nothing at first, then the reason."""
+    for row, command in troubleshooting.commands().items():
+        said = on.type(command)
+        shown = troubleshooting.SHOWN[row]
+        on.check(f"{row}: nothing is shown yet", not re.search(shown, said))
+    on.check(
+        "what Lambda ends is 502 or 504 as a problem, and the next request is served",
+        lambda: troubleshooting.make_trouble(on.world),
+    )
+    for row, command in troubleshooting.commands().items():
+        said = on.type(command)
+        shown = troubleshooting.SHOWN[row]
+        on.check(f"{row}: the reason is shown", bool(re.search(shown, said)))
 
 
 def measure(on: Rehearsal) -> None:

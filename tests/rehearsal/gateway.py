@@ -13,6 +13,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -21,16 +23,19 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from moto.apigateway.models import apigateway_backends
 from moto.awslambda.models import lambda_backends
 from moto.iam.models import iam_backends
+from moto.logs.models import logs_backends
 
 from tests.rehearsal.certificates import Certificates
 from tests.rehearsal.lambda_service import Function, FunctionError, QuietServer
 
 ACCOUNT = "123456789012"
 SOURCE_IP = "192.0.2.44"
+INTEGRATION_SECONDS = 29.0  # API Gateway's quota for an integration's response
 MAX_BODY = 10 * 2**20  # API Gateway's quota for a payload
 API_HOST = re.compile(r"([a-z0-9]+)\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
 CODE_HOST = re.compile(r"awslambda-([a-z0-9-]+)-tasks\.s3\.")
 FUNCTION = re.compile(r":function:([\w-]+)")
+LOG_STREAM = "rehearsal"
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
 
@@ -55,6 +60,7 @@ class Functions:
                 function = Function(
                     found.code_bytes, found.handler,
                     {**variables, **self.world(region, found.role)}, found.timeout,
+                    log_line=partial(_to_cloudwatch, region, name),
                 )  # fmt: skip
                 self.running[region, name] = version, function
             return function
@@ -71,6 +77,7 @@ class Internet:
     def __init__(self, functions: Functions, folder: Path) -> None:
         self.certificates = Certificates(folder)
         self.functions = functions
+        self.integrations = ThreadPoolExecutor(thread_name_prefix="integration")
         self.server = QuietServer(("127.0.0.1", 0), _handler(self))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
@@ -78,6 +85,7 @@ class Internet:
     def close(self) -> None:
         self.server.shutdown()
         self.server.server_close()
+        self.integrations.shutdown(wait=False, cancel_futures=True)
 
     def answer(
         self, host: str, method: str, target: str, headers: Any, body: bytes
@@ -109,10 +117,20 @@ class Internet:
         if api[2] in self.functions.sick:
             return gateway_response(rest_api, stage, "INTEGRATION_FAILURE", 502)
         try:
-            return _of_lambda(self.functions.get(api[2], name).invoke(event))
+            return _of_lambda(self.invoke(api[2], name, event))
+        except TimeoutError:
+            return gateway_response(rest_api, stage, "INTEGRATION_TIMEOUT", 504)
         except FunctionError as error:
             print(f"    {name}: {error}")
             return gateway_response(rest_api, stage, "INTEGRATION_FAILURE", 502)
+
+    def invoke(self, region: str, name: str, event: Mapping[str, Any]) -> Any:
+        """The handler's answer. Raises FunctionError, or TimeoutError before it ended."""
+
+        def work() -> Any:
+            return self.functions.get(region, name).invoke(event)
+
+        return self.integrations.submit(work).result(INTEGRATION_SECONDS)
 
 
 def proxy_event(
@@ -177,6 +195,15 @@ def _of_lambda(answer: Mapping[str, Any]) -> Answer:
         for value in values
     ]
     return answer["statusCode"], headers, raw
+
+
+def _to_cloudwatch(region: str, name: str, line: str) -> None:
+    """Lambda's own lines, where ``zappa tail`` reads them."""
+    logs, group = logs_backends[ACCOUNT][region], f"/aws/lambda/{name}"
+    if group in logs.groups:
+        logs.ensure_log_stream(group, LOG_STREAM)
+        event = {"timestamp": int(time.time() * 1000), "message": line}
+        logs.put_log_events(group, LOG_STREAM, [event])
 
 
 def _is_closed(stage: Any) -> bool:

@@ -7,6 +7,7 @@ time it then takes ("Understanding the Lambda execution environment lifecycle");
 init after a request that took too long.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -33,11 +34,16 @@ RESOLVER = Path(__file__).with_name("resolver.py")
 HOSTS_VARIABLE = "REHEARSAL_HOSTS"
 INVOCATION = "/2018-06-01/runtime/invocation"
 INIT_SECONDS = 10.0
+LOOK_SECONDS = 0.1  # until it is seen that a process has ended
 READY, ERROR, TIMEOUT = "ready", "error", "timeout"
 
 
 class FunctionError(Exception):
     """The function ended with an error instead of an answer."""
+
+
+class EnvironmentEnded(FunctionError):
+    """And no later request is served by this process."""
 
 
 class QuietServer(ThreadingHTTPServer):
@@ -101,11 +107,22 @@ class Process:
                 return Init(spent, TIMEOUT)
         return Init(time.monotonic() - self.started, READY)
 
-    def respond(self, event: Mapping[str, Any], seconds: float) -> Any:
-        """What the handler returns. Raises FunctionError, queue.Empty when time is over."""
-        self.deadline = time.time() + seconds
+    def respond(self, event: Mapping[str, Any], began: float, seconds: float) -> Any:
+        """What the handler returns. Raises FunctionError, whose texts are Lambda's."""
+        self.deadline = deadline = began + seconds
         self.events.put({"id": str(uuid.uuid4()), "body": json.dumps(event).encode()})
-        kind, body = self.answers.get(timeout=max(seconds, 0.0))
+        while True:
+            with contextlib.suppress(queue.Empty):
+                kind, body = self.answers.get(timeout=LOOK_SECONDS)
+                break
+            if (code := self.child.poll()) is not None:
+                how = "signal: killed" if code < 0 else f"exit status {code}"
+                raise EnvironmentEnded(f"Error: Runtime exited with error: {how}")
+            if time.time() > deadline:
+                spent = time.time() - began
+                raise EnvironmentEnded(
+                    f"Error: Task timed out after {spent:.2f} seconds"
+                )
         if kind != "response":
             raise FunctionError(body.decode())
         return json.loads(body)
@@ -162,7 +179,7 @@ class Function:
         """The handler's answer. Raises FunctionError, as API Gateway would answer 502."""
         with self.lock:
             self.init()
-            deadline = time.monotonic() + self.timeout
+            began = time.time()
             if self.process is None:
                 self.process = self._start()
                 again = self.process.init(self.timeout)
@@ -172,12 +189,11 @@ class Function:
                     f"It did not start:\n{self.log.read_text()[-2000:]}"
                 )
             try:
-                return self.process.respond(event, deadline - time.monotonic())
-            except queue.Empty:
+                return self.process.respond(event, began, self.timeout)
+            except EnvironmentEnded as ended:
                 self._end()
-                text = f"Task timed out after {self.timeout:.2f} seconds"
-                self._log_platform(f"{uuid.uuid4()} {text}")
-                raise FunctionError(text) from None
+                self._log_platform(f"RequestId: {uuid.uuid4()} {ended}")
+                raise
 
     @property
     def init_cpu(self) -> float:

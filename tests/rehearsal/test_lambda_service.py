@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 from tests.rehearsal import lambda_service
 from tests.rehearsal.lambda_service import HOSTS_VARIABLE, Function, FunctionError
 
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="CPU time is read from /proc"
+)
 HANDLER = "made.handle"
 RESPOND = "def handle(event, context):\n    return {'runs': runs, **event}\n"
 # How often the module was imported, in a file that outlives the process.
@@ -113,9 +117,26 @@ def test_after_a_request_that_took_too_long_the_next_one_begins_anew(
     )
     function.init()
     function.timeout = 0.5
-    with pytest.raises(FunctionError, match=r"Task timed out after 0\.50 seconds"):
+    with pytest.raises(FunctionError, match=r"Task timed out after 0\.\d\d seconds"):
         function.invoke({})
     function.timeout = 20.0
+    assert function.invoke({}) == {"runs": 2}
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_process_that_ends_in_a_request_is_told_and_replaced(make: Make) -> None:
+    lines: list[str] = []
+    function = make(
+        "import os\n"
+        "def handle(event, context):\n"
+        "    if runs == 1: os.kill(os.getpid(), 9)\n    return {'runs': runs}\n",
+        log_line=lines.append,
+    )
+    with pytest.raises(
+        FunctionError, match="Runtime exited with error: signal: killed"
+    ):
+        function.invoke({})
+    assert any("Runtime exited" in line for line in lines)
     assert function.invoke({}) == {"runs": 2}
 
 
