@@ -117,7 +117,7 @@ def test_a_server_that_has_never_served_ends_the_run_with_the_reason(
     servers: list[RegionServer],
 ) -> None:
     primary, secondary = servers
-    refused = {**secondary.environ, "API_RATE_LIMIT": "many"}
+    refused = {**secondary.environ, "DSQL_USER": "nobody"}
     broken = RegionServer("secondary", secondary.region, secondary.port, refused)
     supervised = Supervised([primary, broken], None)
     await_that(lambda: supervised.failure is not None)
