@@ -247,7 +247,7 @@ class Dispatcher(ThreadedTaskDispatcher):
             return None
 
 
-class Whole:
+class CompleteResponse:
     """A response in one part, from which the server learns its length."""
 
     def __init__(self, response: HttpResponse) -> None:
@@ -317,4 +317,4 @@ class Server(TcpWSGIServer):
     ) -> Any:
         assert self._application is not None  # noqa: S101 - runserver sets it first
         response = self._application(environ, start_response)
-        return response if response.streaming else Whole(response)
+        return response if response.streaming else CompleteResponse(response)

@@ -22,7 +22,7 @@ class NeverServed(Exception):
     """A server ended before it had served once: its settings are wrong, not its luck."""
 
 
-class KeptServer:
+class SupervisedServer:
     """One Region's server, started again whenever it ends."""
 
     def __init__(self, server: RegionServer, say: Say) -> None:
@@ -37,7 +37,7 @@ class KeptServer:
         self._serves = False
         self.child = localrun.start(self.server, self._say)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Start it when that is due, and say what has changed. Raises NeverServed."""
         now = time.monotonic()
         if self.child is None:
@@ -75,7 +75,7 @@ def describe_end(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-class KeptSandbox:
+class SupervisedSandbox:
     """The sandbox, started again whenever it ends; what its log warns of is said."""
 
     def __init__(self, root: Path, prefix: str, say: Say) -> None:
@@ -85,7 +85,7 @@ class KeptSandbox:
         self._started = self._due = time.monotonic()
         self._alive = True
 
-    def look(self) -> None:
+    def check(self) -> None:
         for line in self._log.warnings():
             self._say(f"[sandbox] {line}")
         now = time.monotonic()
@@ -148,7 +148,7 @@ class LogTail:
 
 def serve(
     servers: Sequence[RegionServer],
-    sandbox: KeptSandbox | None,
+    sandbox: SupervisedSandbox | None,
     say: Say,
     stop: threading.Event,
     announce: Callable[[], None] = lambda: None,
@@ -158,18 +158,18 @@ def serve(
     All processes are children of this one and are gone when it returns. Raises
     NeverServed.
     """
-    kept: list[KeptServer] = []
+    supervised: list[SupervisedServer] = []
     announced = False
     try:
         # One by one: those that have started are stopped if the next cannot.
-        kept.extend(KeptServer(server, say) for server in servers)
+        supervised.extend(SupervisedServer(server, say) for server in servers)
         while not stop.wait(TICK_SECONDS):
             if sandbox is not None:
-                sandbox.look()
-            for one in kept:
-                one.look()
-            if not announced and all(one.has_served for one in kept):
+                sandbox.check()
+            for one in supervised:
+                one.check()
+            if not announced and all(one.has_served for one in supervised):
                 announced = True
                 announce()
     finally:
-        localrun.end([one.child for one in kept if one.child is not None])
+        localrun.end([one.child for one in supervised if one.child is not None])

@@ -404,6 +404,19 @@ def test_a_request_without_the_hosts_name_is_refused_by_django(
     assert json.loads(response.partition(b"\r\n\r\n")[2])["code"] == "host_not_allowed"
 
 
+def test_the_api_reads_a_chunked_body_like_any_other() -> None:
+    with serving(get_internal_wsgi_application()) as port:
+        response = exchange(
+            port,
+            f"POST /users HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n"
+            "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            '9\r\n{"name": \r\n3\r\n""}\r\n0\r\n\r\n'.encode(),
+        )
+    document = json.loads(response.partition(b"\r\n\r\n")[2])
+    assert document["code"] == "invalid"
+    assert {error["pointer"] for error in document["errors"]} == {"/name", "/email"}
+
+
 def test_the_server_is_no_part_of_the_lambda_package() -> None:
     for lock in ("runtime", "deploy"):
         assert "waitress" not in (PROJECT / f"requirements/{lock}.txt").read_text()

@@ -12,7 +12,7 @@ import pytest
 from ops import localrun, supervisor
 from ops.localrun import RegionServer
 from ops.sandbox import envfile, lifecycle
-from ops.supervisor import KeptSandbox, LogTail, NeverServed
+from ops.supervisor import SupervisedSandbox, LogTail, NeverServed
 from tests.checkout import free_ports
 
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "config.settings_ops"}
@@ -23,7 +23,7 @@ class Supervised:
     """``supervisor.serve`` in a thread, and what it has said."""
 
     def __init__(
-        self, servers: list[RegionServer], sandbox: KeptSandbox | None
+        self, servers: list[RegionServer], sandbox: SupervisedSandbox | None
     ) -> None:
         self.said: list[str] = []
         self.announced = threading.Event()
@@ -32,7 +32,9 @@ class Supervised:
         self._thread = threading.Thread(target=self._serve, args=(servers, sandbox))
         self._thread.start()
 
-    def _serve(self, servers: list[RegionServer], sandbox: KeptSandbox | None) -> None:
+    def _serve(
+        self, servers: list[RegionServer], sandbox: SupervisedSandbox | None
+    ) -> None:
         try:
             supervisor.serve(
                 servers, sandbox, self.said.append, self.stop, self.announced.set
@@ -141,11 +143,11 @@ def test_a_sandbox_that_is_killed_is_started_again_where_it_was(
     own_sandbox: lifecycle.Status,
 ) -> None:
     said: list[str] = []
-    kept = KeptSandbox(own_sandbox.root, "app", said.append)
-    kept.look()
+    kept = SupervisedSandbox(own_sandbox.root, "app", said.append)
+    kept.check()
     assert said == []
     os.kill(int((own_sandbox.root / "pid").read_text()), signal.SIGKILL)
-    await_that(lambda: kept.look() or "The sandbox runs again." in said, str(said))
+    await_that(lambda: kept.check() or "The sandbox runs again." in said, str(said))
     assert said[0].startswith("The sandbox ended; it is started again in ")
     assert lifecycle.status(own_sandbox.root) == own_sandbox
 
@@ -154,11 +156,11 @@ def test_the_death_of_postgresql_is_said_and_so_is_its_return(
     own_sandbox: lifecycle.Status,
 ) -> None:
     said: list[str] = []
-    kept = KeptSandbox(own_sandbox.root, "app", said.append)
+    kept = SupervisedSandbox(own_sandbox.root, "app", said.append)
     pid = (own_sandbox.data / "data" / "postmaster.pid").read_text().split()[0]
     os.kill(int(pid), signal.SIGKILL)
     again = "[sandbox] PostgreSQL serves again"
-    await_that(lambda: kept.look() or again in said, str(said))
+    await_that(lambda: kept.check() or again in said, str(said))
     assert "[sandbox] PostgreSQL ended (SIGKILL); starting it again" in said
 
 

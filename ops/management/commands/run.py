@@ -18,7 +18,7 @@ from ops.sandbox import envfile, lifecycle
 from ops.sandbox.lifecycle import SandboxError, Status
 from ops.sandbox.postgres import PostgresError
 from ops.sandbox.state import StateError
-from ops.supervisor import KeptSandbox, NeverServed
+from ops.supervisor import SupervisedSandbox, NeverServed
 from ops.topology import ROLES, Topology
 
 HOSTS = ("localhost", localrun.HOST)  # what a browser on this machine may call us
@@ -111,11 +111,11 @@ class Command(BaseCommand):
             status = localrun.begin(topology, self._say, stop=self._stop)
             extra = issuer.environ if issuer else {}
             servers = region_servers(status, ports, extra)
-            sandbox = KeptSandbox(SANDBOX, topology.prefix, self._say)
+            sandbox = SupervisedSandbox(SANDBOX, topology.prefix, self._say)
             self._serve([s for s in servers if s.role in served], sandbox, auth)
 
     def _serve(
-        self, servers: list[RegionServer], sandbox: KeptSandbox, auth: str
+        self, servers: list[RegionServer], sandbox: SupervisedSandbox, auth: str
     ) -> None:
         for server in servers:
             self._say(f"{server.role:<10} {server.region:<10} {server.url}")
