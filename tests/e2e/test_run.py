@@ -256,6 +256,13 @@ def test_without_a_target_a_command_says_how_to_get_one(checkout: Checkout) -> N
         assert "`manage.py sandbox up`" in line
 
 
+def test_a_supervised_server_starts_no_sandbox_of_its_own(checkout: Checkout) -> None:
+    done = checkout.manage("runserver", "--noreload", "--until-eof")
+    assert done.returncode == 1
+    assert done.stderr.strip() == "CommandError: The sandbox does not run."
+    assert state(checkout) == "absent"
+
+
 def test_without_credentials_a_cluster_command_says_how_to_get_some(
     checkout: Checkout,
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from ops import localrun, supervisor
 from ops.localrun import RegionServer
 from ops.sandbox import envfile, lifecycle
-from ops.supervisor import SupervisedSandbox, LogTail, NeverServed
+from ops.supervisor import LogTail, NeverServed, SupervisedSandbox
 from tests.checkout import free_ports
 
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "config.settings_ops"}

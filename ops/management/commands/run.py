@@ -18,7 +18,7 @@ from ops.sandbox import envfile, lifecycle
 from ops.sandbox.lifecycle import SandboxError, Status
 from ops.sandbox.postgres import PostgresError
 from ops.sandbox.state import StateError
-from ops.supervisor import SupervisedSandbox, NeverServed
+from ops.supervisor import NeverServed, SupervisedSandbox
 from ops.topology import ROLES, Topology
 
 HOSTS = ("localhost", localrun.HOST)  # what a browser on this machine may call us

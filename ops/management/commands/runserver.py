@@ -40,9 +40,12 @@ class Command(runserver.Command):
     def handle(self, *args: Any, until_eof: bool, **options: Any) -> None:
         # A shell has its background commands ignore SIGINT, and Python keeps to that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        has_target = bool(settings.DATABASES["default"]["HOST"])
         if until_eof:
+            if not has_target:  # which Region to serve is the supervisor's to say
+                raise CommandError("The sandbox does not run.")
             threading.Thread(target=_interrupt_at_eof, daemon=True).start()
-        if not settings.DATABASES["default"]["HOST"]:
+        if not has_target:
             self._begin_again_with_a_sandbox()
         super().handle(*args, **options)
 
