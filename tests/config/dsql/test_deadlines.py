@@ -112,6 +112,7 @@ def test_works_inside_works_end_with_the_first(clock: list[float]) -> None:
     deadlines.require_time()
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_request_has_its_own_time_until_its_response_is_ready_or_closed(
     clock: list[float], streaming: bool

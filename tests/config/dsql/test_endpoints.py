@@ -81,6 +81,8 @@ def switches() -> Iterator[list[str]]:
         ("FATAL:  Unable to accept connection, too many open connections.", "busy"),
         ("FATAL:  Unable to accept connection, rate exceeded.", "busy"),
         ("FATAL:  server unavailable", "busy"),
+        ("FATAL:  the database system is starting up", "busy"),
+        ("FATAL:  terminating connection due to administrator command", "busy"),
         (DENIED, "final"),
         ('FATAL:  database "x" does not exist', "final"),
         ("SSL error: certificate verify failed", "final"),
