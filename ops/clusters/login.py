@@ -11,6 +11,7 @@ from django.db import DatabaseError, connections
 
 from config.dsql.deadlines import within
 from config.dsql.endpoints import Trouble, trouble_of
+from config.dsql.tokens import CredentialsUnavailable
 from ops.clusters.apply import ApplyError
 from ops.clusters.database import connected
 from ops.clusters.inventory import Cluster
@@ -38,6 +39,8 @@ def await_login(cluster: Cluster, say: Callable[[str], None]) -> None:
             log_in(cluster.endpoint, left)
         except DatabaseError as error:
             text = " ".join(str(error).split())
+            if isinstance(error, CredentialsUnavailable):
+                raise _refused(cluster, "was not asked", text) from error
             if trouble_of(error) is Trouble.FINAL:
                 raise _refused(cluster, "refuses the login", text) from error
             if left <= PAUSE_SECONDS:

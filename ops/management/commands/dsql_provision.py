@@ -82,8 +82,7 @@ class Command(ClusterCommand):
             say("Nothing to change: the clusters are as wanted.")
         if not dry_run:
             self._remember(topology, members, say)
-            for member in members.values():
-                await_login(member, say)
+            self._await_logins(members, say)
             say(f"Ready. Next: {manage('dsql_database')}")
         if format == "json":
             answer = {
@@ -114,6 +113,17 @@ class Command(ClusterCommand):
         for line in table(members):
             say(line)
         return members
+
+    def _await_logins(self, members: dict[str, Cluster], say: Say) -> None:
+        try:
+            for member in members.values():
+                await_login(member, say)
+        except KeyboardInterrupt:
+            raise CommandError(
+                "Interrupted.\nAll steps are done, but not every endpoint has accepted a "
+                f"login.\nTo go on: {manage('dsql_provision')}",
+                returncode=130,
+            ) from None
 
     def _remember(
         self, topology: Topology, members: dict[str, Cluster], say: Say

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.management import CommandError
 from django.db import OperationalError, connections
 
+from config.dsql.tokens import CredentialsUnavailable
 from ops.clusters import login
 from ops.sandbox import lifecycle
 from ops.sandbox.faultline import Switch
@@ -93,6 +95,35 @@ def test_a_login_that_is_denied_is_not_waited_for(world: World, meet: Meet) -> N
         "refuses the login: FATAL: unable to accept connection, access denied" in said
     )
     assert "Check the credentials and the right dsql:DbConnectAdmin." in said
+
+
+def test_missing_credentials_are_not_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def log_in(endpoint: str, seconds: float) -> None:
+        raise CredentialsUnavailable("No AWS credentials to sign a DSQL token with.")
+
+    monkeypatch.setattr(login, "log_in", log_in)
+    begun = world.now
+    assert "No AWS credentials to sign a DSQL token with." in failure(provision)
+    assert world.now - begun < 60
+
+
+def test_ctrl_c_while_a_login_is_awaited_says_what_to_run_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def log_in(endpoint: str, seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(login, "log_in", log_in)
+    with pytest.raises(CommandError) as caught:
+        provision()
+    assert caught.value.returncode == 130
+    assert str(caught.value).splitlines() == [
+        "Interrupted.",
+        "All steps are done, but not every endpoint has accepted a login.",
+        "To go on: manage.py dsql_provision",
+    ]
 
 
 def test_a_dry_run_logs_in_nowhere(meet: Meet) -> None:
