@@ -58,6 +58,9 @@ PATIENCE = {
     Trouble.LOST: Policy(base_delay=0.1, max_delay=0.5, budget=1.0),
 }
 BUSY_BEFORE_PEER = 2.0  # seconds an endpoint may be busy before the peer is asked
+# For so long it is known that an endpoint was busy: the request after a start that gave
+# up waiting does not begin to wait anew.
+BUSY_MEMORY = 10.0
 PROBE_SECONDS = 1.0  # of a request, for a look at the lost endpoint
 # A first look comes soon after silence: it may have been one slow statement.
 FIRST_PROBE_SECONDS = 2.0
@@ -92,6 +95,8 @@ class Endpoints:
         self._patience = patience
         self._clock, self._sleep = clock, sleep
         self._probe_at = 0.0
+        # When each first and last said that it was busy, since it was last reached.
+        self._busy: dict[Endpoint, tuple[float, float]] = {}
         self._lock = threading.Lock()
 
     def connect(self, dial: Dial) -> tuple[Endpoint, Any]:
@@ -105,16 +110,14 @@ class Endpoints:
             trouble: policy.delays(since=policy.clock())
             for trouble, policy in self._patience.items()
         }
-        started = self._clock()
         while True:
-            patient = self._clock() - started < BUSY_BEFORE_PEER
             failures: dict[Endpoint, psycopg.OperationalError] = {}
             for endpoint in self._order():
                 try:
                     found = dial(endpoint)
                 except psycopg.OperationalError as error:
                     failures[endpoint] = error
-                    if self._stop_round(endpoint, error, patient=patient):
+                    if self._stop_round(endpoint, error):
                         break
                 else:
                     self._served_by(endpoint, failures)
@@ -131,14 +134,18 @@ class Endpoints:
             return (self.own,)
         return (self.peer, self.own) if self.away else (self.own, self.peer)
 
-    def _stop_round(
-        self, endpoint: Endpoint, error: psycopg.OperationalError, *, patient: bool
-    ) -> bool:
+    def _stop_round(self, endpoint: Endpoint, error: psycopg.OperationalError) -> bool:
         """Whether to wait rather than ask the next. A no of the own endpoint is raised."""
         trouble = trouble_of(error)
         if trouble is Trouble.FINAL and endpoint == self.own:
             raise error
-        return trouble is Trouble.BUSY and patient
+        if trouble is not Trouble.BUSY:
+            return False
+        now = self._clock()
+        since, last = self._busy.get(endpoint, (now, now))
+        since = now if now - last > BUSY_MEMORY else since
+        self._busy[endpoint] = since, now
+        return now - since < BUSY_BEFORE_PEER
 
     def _summary(
         self, failures: dict[Endpoint, psycopg.OperationalError]
@@ -152,6 +159,7 @@ class Endpoints:
     def _served_by(
         self, endpoint: Endpoint, failures: dict[Endpoint, psycopg.OperationalError]
     ) -> None:
+        self._busy.pop(endpoint, None)
         if endpoint == self.own:
             self._switch(away=False, reason="it was reached")
         elif self.own in failures:

@@ -58,6 +58,7 @@ CASES: Mapping[str, Case] = {
     "nothing": Case(),
     "waking up for 8 s": Case(({"kind": "waking-up"},), 8.0),
     "waking up for 20 s": Case(({"kind": "waking-up"},), 20.0),
+    "own Region waking up": Case(({"kind": "waking-up", **PRIMARY},)),
     "logins take 3 s": Case(({"kind": "connect-delay", "seconds": 3.0},)),
     "logins take 8 s": Case(({"kind": "connect-delay", "seconds": 8.0},)),
     "three dead addresses": Case(dead=("primary",)),

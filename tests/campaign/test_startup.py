@@ -13,6 +13,7 @@ CERTAIN = {
     "nothing": [OK, OK],
     "waking up for 8 s": [OK, OK],
     "waking up for 20 s": [DOCUMENTED, OK],
+    "own Region waking up": [OK, OK],
     "logins take 8 s": [DOCUMENTED, DOCUMENTED],
     "three dead addresses": [OK, OK],
     "three dead addresses, both Regions": [DOCUMENTED, DOCUMENTED],

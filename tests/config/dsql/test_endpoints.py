@@ -122,6 +122,36 @@ def test_after_two_busy_seconds_the_peer_is_asked() -> None:
     assert endpoints.away
 
 
+def test_busy_seconds_of_a_start_that_gave_up_count_for_the_next_request() -> None:
+    world = World(own=[WAKING] * 100)
+    endpoints = world.endpoints()
+    with within(0.6), pytest.raises(psycopg.OperationalError, match="waking up"):
+        endpoints.connect(world.dial)
+    assert "peer" not in world.dialled
+    world.now += 1.5
+    begun = world.now
+    assert endpoints.connect(world.dial)[0] == PEER
+    assert world.now == begun
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_busy_seconds_are_forgotten_after_ten_and_when_it_was_reached(
+    reached: bool,
+) -> None:
+    world = World(own=[WAKING])
+    endpoints = world.endpoints()
+    with within(0.1), pytest.raises(psycopg.OperationalError, match="waking up"):
+        endpoints.connect(world.dial)
+    if reached:
+        assert endpoints.connect(world.dial)[0] == OWN
+        world.now += 3.0
+    else:
+        world.now += 10.1
+    world.own, begun = [WAKING] * 100, world.now
+    assert endpoints.connect(world.dial)[0] == PEER
+    assert world.now >= begun + 2.0
+
+
 def test_a_lost_endpoint_gives_way_to_the_peer_without_waiting(
     switches: list[str],
 ) -> None:
