@@ -214,7 +214,7 @@ def step_aside(footprint: Footprint) -> Task:
         written[name] = yield from _copy(name, columns, "")
     yield from ask(f"ROLLBACK TO SAVEPOINT {START}")
     for name, columns in found:
-        yield from _call("make_shadow", f"'{_text(name)}'")
+        yield from _call("make_shadow", f"'{_text(name)}'::pg_catalog.regclass")
         yield from ask(_fill(name, columns), unchanged[name])
     yield from ask(f"SELECT sandbox.filled(); SAVEPOINT {STATEMENT}")
     for name, columns in found:
@@ -353,12 +353,14 @@ def _names(footprint: Footprint) -> str:
 
 
 def _array(names: Iterable[str]) -> str:
-    return "ARRAY[" + ", ".join(f"'{_text(n)}'" for n in sorted(names)) + "]::text[]"
+    """The tables of these names, as they are found now."""
+    found = (f"pg_catalog.to_regclass('{_text(name)}')" for name in sorted(names))
+    return f"ARRAY[{', '.join(found)}]::pg_catalog.oid[]"
 
 
 def _json(keys: list[Key]) -> str:
     parts = [[name, json.loads(key), *rest] for name, key, *rest in keys]
-    return f"'{_text(json.dumps(parts))}'::jsonb"
+    return f"'{_text(json.dumps(parts))}'::pg_catalog.jsonb"
 
 
 def _text(value: str) -> str:

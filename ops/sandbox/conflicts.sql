@@ -1,36 +1,45 @@
 -- Shadows: temporary copies of tables, made and filled under a transaction's snapshot, in
 -- which it goes on once it holds no lock on real rows. Run once, as superuser, after
--- catalog.sql. Everything here runs with the rights and the search_path of the client.
+-- catalog.sql. Everything here runs with the rights of the client, and with a search_path of its
+-- own where nothing of the client's is run: a user's table may be called as a type is, and a
+-- shadow is found before pg_catalog.
 
 -- Whether a visible row's xmin is this transaction's: no other's is newer than the snapshot.
 CREATE FUNCTION sandbox.own(id xid) RETURNS boolean LANGUAGE sql STABLE AS $$
-  SELECT NOT pg_visible_in_snapshot(id::text::xid8, pg_current_snapshot()) $$;
+  SELECT NOT pg_visible_in_snapshot(id::pg_catalog.text::pg_catalog.xid8, pg_current_snapshot()) $$;
 -- The newest id of this transaction: that of the statement under the last savepoint.
-CREATE FUNCTION sandbox.newest() RETURNS text LANGUAGE sql STABLE AS $$
+CREATE FUNCTION sandbox.newest() RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
   SELECT max(transactionid::text::bigint)::text FROM pg_locks
   WHERE locktype = 'transactionid' AND pid = pg_backend_pid() AND mode = 'ExclusiveLock' $$;
 
-CREATE FUNCTION sandbox.qualified(rel oid) RETURNS text LANGUAGE sql STABLE AS $$
+CREATE FUNCTION sandbox.qualified(rel oid) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
   SELECT format('%I.%I', nspname, relname) FROM pg_class c
   JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = rel $$;
 
-CREATE FUNCTION sandbox.quoted(rel oid) RETURNS text LANGUAGE sql STABLE AS $$
+CREATE FUNCTION sandbox.quoted(rel oid) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
   SELECT format('"%s"."%s"', replace(nspname, '"', '""'), replace(relname, '"', '""'))
   FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = rel $$;
 
 -- The columns of a table that can be written, and those of its primary key.
-CREATE FUNCTION sandbox.columns(rel oid) RETURNS text[] LANGUAGE sql STABLE AS $$
+CREATE FUNCTION sandbox.columns(rel oid) RETURNS text[] LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
   SELECT array_agg(quote_ident(attname) ORDER BY attnum) FROM pg_attribute
   WHERE attrelid = rel AND attnum > 0 AND NOT attisdropped AND attgenerated = '' $$;
-CREATE FUNCTION sandbox.key(rel oid) RETURNS text[] LANGUAGE sql STABLE AS $$
+CREATE FUNCTION sandbox.key(rel oid) RETURNS text[] LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
   SELECT array_agg(quote_ident(attname) ORDER BY attnum) FROM pg_index
   JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY ((indkey::int2[])[0:indnkeyatts - 1])
   WHERE indrelid = rel AND indisprimary $$;
 -- The key of a row as one value, and the condition for the row with the key $1. A table
 -- without a primary key has neither.
-CREATE FUNCTION sandbox.key_value(rel oid) RETURNS text LANGUAGE sql STABLE AS $$
+CREATE FUNCTION sandbox.key_value(rel oid) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
   SELECT format('jsonb_build_array(%s)', array_to_string(sandbox.key(rel), ', ')) $$;
-CREATE FUNCTION sandbox.has_key(rel oid) RETURNS text LANGUAGE sql STABLE AS $$
+CREATE FUNCTION sandbox.has_key(rel oid) RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
   SELECT string_agg(format('%s = ($1->>%s)::%s', quote_ident(attname), n - 1,
       format_type(atttypid, atttypmod)), ' AND ')
   FROM unnest(sandbox.key(rel)) WITH ORDINALITY AS k (name, n)
@@ -39,25 +48,27 @@ CREATE FUNCTION sandbox.has_key(rel oid) RETURNS text LANGUAGE sql STABLE AS $$
 -- The shadows of this transaction. A comment says of which table, and by which id the rows
 -- were filled in: a table of that knowledge would need a name that a user's may have.
 CREATE FUNCTION sandbox.shadows() RETURNS TABLE (base oid, shadow oid, fill text)
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
   SELECT split_part(description, ' ', 1)::oid, c.oid, split_part(description, ' ', 2)
   FROM pg_class c JOIN pg_description ON classoid = 'pg_class'::regclass AND objoid = c.oid
   WHERE relnamespace = pg_my_temp_schema() AND objsubid = 0 AND relkind = 'r' $$;
 CREATE FUNCTION sandbox.note_shadow(base oid, shadow regclass, fill text) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   EXECUTE format('COMMENT ON TABLE %s IS %L', shadow, concat(base, ' ', fill));
 END $$;
 
 -- The tables that a write to the named ones may read or change through foreign keys:
 -- everything below them, and the parents of all these. Without those shadowed already.
-CREATE FUNCTION sandbox.related(names text[]) RETURNS TABLE (name text, columns text)
-LANGUAGE sql STABLE AS $$
+CREATE FUNCTION sandbox.related(rels oid[]) RETURNS TABLE (name text, columns text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
   WITH RECURSIVE shadowed AS MATERIALIZED (SELECT * FROM sandbox.shadows()),
   below AS (
     SELECT coalesce(base, found) AS rel
-    FROM unnest(names) AS n, CAST(to_regclass(n) AS oid) AS found
-    LEFT JOIN shadowed ON shadow = found
+    FROM unnest(rels) AS found LEFT JOIN shadowed ON shadow = found
     UNION
     SELECT conrelid FROM below JOIN pg_constraint ON confrelid = rel WHERE contype = 'f'),
   family AS (
@@ -70,7 +81,8 @@ LANGUAGE sql STABLE AS $$
   ORDER BY rel $$;
 
 -- An empty shadow with the keys and unique indexes of the table.
-CREATE FUNCTION sandbox.make_shadow(base regclass) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION sandbox.make_shadow(base regclass) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   name text := (SELECT relname FROM pg_class WHERE oid = base);
   shadow text := format('pg_temp.%I', name);
@@ -97,7 +109,8 @@ BEGIN
 END $$;
 
 -- Remember by which id the rows of new shadows were filled in: all others were written.
-CREATE FUNCTION sandbox.filled() RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION sandbox.filled() RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   part record;
   fill text;
@@ -110,7 +123,8 @@ END $$;
 
 -- Checks, with the rows that broke them before they were made; foreign keys between
 -- shadows, whose rows are known to be right.
-CREATE FUNCTION sandbox.link_shadows() RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION sandbox.link_shadows() RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE part record;
 BEGIN
   FOR part IN SELECT s.shadow, conname, pg_get_constraintdef(k.oid) AS definition,
@@ -136,7 +150,8 @@ BEGIN
 END $$;
 
 -- Check the foreign keys between shadows for all rows.
-CREATE FUNCTION sandbox.check_shadows() RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION sandbox.check_shadows() RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE part record;
 BEGIN
   FOR part IN SELECT conname, shadow::regclass AS shadow
@@ -147,10 +162,11 @@ BEGIN
 END $$;
 
 -- Shadow tables that this transaction has not written yet.
-CREATE FUNCTION sandbox.shadow(names text[]) RETURNS SETOF text LANGUAGE plpgsql AS $$
+CREATE FUNCTION sandbox.shadow(rels oid[]) RETURNS SETOF text LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE part record;
 BEGIN
-  FOR part IN SELECT * FROM sandbox.related(names) LOOP
+  FOR part IN SELECT * FROM sandbox.related(rels) LOOP
     PERFORM sandbox.make_shadow(part.name::regclass);
     EXECUTE format('INSERT INTO pg_temp.%I (%s) SELECT %2$s FROM %3$s',
       (SELECT relname FROM pg_class WHERE oid = part.name::regclass), part.columns, part.name);
@@ -167,16 +183,16 @@ END $$;
 -- conflict too, and the repetition finds nobody in its way.
 CREATE FUNCTION sandbox.apply_shadows() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  part record;
-  action text;
+  part pg_catalog.record;
+  action pg_catalog.text;
 BEGIN
   FOREACH action IN ARRAY ARRAY['U', 'D', 'I'] LOOP
     FOR part IN
       WITH RECURSIVE above AS (
         SELECT base AS rel, base AS parent FROM sandbox.shadows()
-        UNION SELECT rel, confrelid FROM above JOIN pg_constraint ON conrelid = parent
+        UNION SELECT rel, confrelid FROM above JOIN pg_catalog.pg_constraint ON conrelid = parent
           WHERE contype = 'f')
-      SELECT base, sandbox.qualified(base) AS name, shadow::regclass AS shadow, fill,
+      SELECT base, sandbox.qualified(base) AS name, shadow::pg_catalog.regclass AS shadow, fill,
         sandbox.key(base) AS key, sandbox.columns(base) AS columns,
         (SELECT count(*) FROM above WHERE rel = base) AS depth
       FROM sandbox.shadows()
@@ -196,20 +212,20 @@ CREATE FUNCTION sandbox.apply_keyed(
 LANGUAGE plpgsql STABLE STRICT AS $$
 DECLARE
   -- An alias is found before a column of its name only where something is qualified by it.
-  same text := (SELECT string_agg(format('b.%1$s = s.%1$s', k), ' AND ') FROM unnest(key) k);
-  identities text[] := (SELECT array_agg(quote_ident(attname)) FROM pg_attribute
-    WHERE attrelid = base::regclass AND attidentity = 'a');
-  changes text := (SELECT string_agg(format('%1$s = s.%1$s', c), ', ') FROM unnest(columns) c
+  same pg_catalog.text := (SELECT string_agg(format('b.%1$s = s.%1$s', k), ' AND ') FROM unnest(key) k);
+  identities pg_catalog.text[] := (SELECT array_agg(quote_ident(attname)) FROM pg_catalog.pg_attribute
+    WHERE attrelid = base::pg_catalog.regclass AND attidentity = 'a');
+  changes pg_catalog.text := (SELECT string_agg(format('%1$s = s.%1$s', c), ', ') FROM unnest(columns) c
     WHERE c <> ALL (coalesce(identities, '{}')) AND (c <> ALL (key) OR columns <@ key));
 BEGIN
   RETURN CASE action
     WHEN 'U' THEN CASE WHEN changes IS NULL THEN 'SELECT' ELSE
-      format('UPDATE %s b SET %s FROM %s s WHERE %s AND s.xmin::text <> $1',
+      format('UPDATE %s b SET %s FROM %s s WHERE %s AND s.xmin::pg_catalog.text <> $1',
         base, changes, shadow, same) END
     WHEN 'D' THEN format('DELETE FROM %s b WHERE NOT EXISTS (SELECT FROM %s s WHERE %s)',
       base, shadow, same)
     ELSE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %2$s FROM %3$s s '
-      'WHERE s.xmin::text <> $1 AND NOT EXISTS (SELECT FROM %1$s b WHERE %4$s)',
+      'WHERE s.xmin::pg_catalog.text <> $1 AND NOT EXISTS (SELECT FROM %1$s b WHERE %4$s)',
       base, array_to_string(columns, ', '), shadow, same) END;
 END $$;
 
@@ -219,20 +235,21 @@ CREATE FUNCTION sandbox.apply_unkeyed(
 LANGUAGE sql STABLE AS $$
   SELECT CASE action
     WHEN 'D' THEN format('DELETE FROM %1$s WHERE ctid IN (SELECT o.at FROM ('
-      'SELECT b.ctid AS at, (b.*)::text AS content, row_number() OVER (PARTITION BY (b.*)::text) '
-      'AS n FROM %1$s b) o WHERE (o.content, o.n) NOT IN (SELECT (s.*)::text, '
-      'row_number() OVER (PARTITION BY (s.*)::text) FROM %2$s s WHERE s.xmin::text = $1))',
+      'SELECT b.ctid AS at, (b.*)::pg_catalog.text AS content, row_number() OVER (PARTITION BY (b.*)::pg_catalog.text) '
+      'AS n FROM %1$s b) o WHERE (o.content, o.n) NOT IN (SELECT (s.*)::pg_catalog.text, '
+      'row_number() OVER (PARTITION BY (s.*)::pg_catalog.text) FROM %2$s s WHERE s.xmin::pg_catalog.text = $1))',
       base, shadow)
     WHEN 'I' THEN format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %2$s FROM %3$s s '
-      'WHERE s.xmin::text <> $1', base, array_to_string(columns, ', '), shadow) END $$;
+      'WHERE s.xmin::pg_catalog.text <> $1', base, array_to_string(columns, ', '), shadow) END $$;
 
 -- The keys of the rows which the last statement locked, and by whom they were written.
-CREATE FUNCTION sandbox.locked(names text[]) RETURNS TABLE (name text, key text, writer text)
-LANGUAGE plpgsql STABLE AS $$
+CREATE FUNCTION sandbox.locked(rels oid[]) RETURNS TABLE (name text, key text, writer text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE part record;
 BEGIN
-  FOR part IN SELECT DISTINCT to_regclass(n) AS rel, s.base FROM unnest(names) n
-    LEFT JOIN sandbox.shadows() s ON s.shadow = to_regclass(n) LOOP
+  FOR part IN SELECT DISTINCT n.named::regclass AS rel, s.base FROM unnest(rels) n (named)
+    LEFT JOIN sandbox.shadows() s ON s.shadow = n.named LOOP
     IF sandbox.key(part.rel) IS NOT NULL THEN
       RETURN QUERY EXECUTE format('SELECT %L, %s::text, %s FROM %s WHERE xmax::text = '
         '(SELECT sandbox.newest())',
@@ -244,13 +261,13 @@ END $$;
 
 -- A row without a key that is locked FOR UPDATE conflicts as a written one does, also after
 -- the lock is gone. A row that may not be written as it stands leaves no trace.
-CREATE FUNCTION sandbox.touch(names text[]) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE rel regclass;
+CREATE FUNCTION sandbox.touch(rels oid[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE rel pg_catalog.regclass;
 BEGIN
-  FOR rel IN SELECT DISTINCT to_regclass(n) FROM unnest(names) n LOOP
-    IF (SELECT relkind FROM pg_class WHERE oid = rel) = 'r' AND sandbox.key(rel) IS NULL THEN
-      EXECUTE format('UPDATE %s SET %s = %2$s WHERE xmax::text = (SELECT sandbox.newest())',
-        rel, (SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = rel AND attnum > 0
+  FOR rel IN SELECT DISTINCT n.named::pg_catalog.regclass FROM unnest(rels) n (named) LOOP
+    IF (SELECT relkind FROM pg_catalog.pg_class WHERE oid = rel) = 'r' AND sandbox.key(rel) IS NULL THEN
+      EXECUTE format('UPDATE %s SET %s = %2$s WHERE xmax::pg_catalog.text = (SELECT sandbox.newest())',
+        rel, (SELECT quote_ident(attname) FROM pg_catalog.pg_attribute WHERE attrelid = rel AND attnum > 0
           AND NOT attisdropped AND attgenerated = '' ORDER BY attidentity = 'a', attnum LIMIT 1));
     END IF;
   END LOOP;
@@ -259,7 +276,8 @@ EXCEPTION
 END $$;
 
 -- Lock these keys again; a conflict when one was changed. Tables by their real names.
-CREATE FUNCTION sandbox.lock_keys(keys jsonb) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION sandbox.lock_keys(keys jsonb) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE part record;
 BEGIN
   FOR part IN SELECT e->>0 AS name, e->1 AS key, e->>3 AS strength
@@ -271,7 +289,8 @@ END $$;
 
 -- Fail when this transaction changed a row that another one, which it could see, has locked
 -- FOR UPDATE, or took its key away from one that is shared.
-CREATE FUNCTION sandbox.miss_keys(keys jsonb, names text[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION sandbox.miss_keys(keys jsonb, rels oid[]) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   part record;
   own boolean;
@@ -280,7 +299,7 @@ BEGIN
     FROM (SELECT to_regclass(e->>0)::oid AS base, e->1 AS key, e->>2 AS writer,
       e->>3 AS strength FROM jsonb_array_elements(keys) e) k
     LEFT JOIN sandbox.shadows() s ON s.base = k.base
-    WHERE coalesce(s.shadow, k.base) = ANY (SELECT to_regclass(n)::oid FROM unnest(names) n)
+    WHERE coalesce(s.shadow, k.base) = ANY (rels)
       AND (writer = '' OR pg_visible_in_snapshot(writer::xid8, pg_current_snapshot()))
   LOOP
     EXECUTE format('SELECT %s FROM %s WHERE %s',
@@ -294,7 +313,8 @@ END $$;
 
 -- Whether the last statement made a second visible row of one key: the first was deleted or
 -- changed by a transaction that has committed since the snapshot.
-CREATE FUNCTION sandbox.twice(names text[]) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+CREATE FUNCTION sandbox.twice(rels oid[]) RETURNS boolean LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   part record;
   found boolean;
@@ -305,7 +325,7 @@ BEGIN
         string_agg(format('(%s) IS NOT NULL', pg_get_indexdef(indexrelid, n, true)), ' AND ')
       END AS counts
     FROM pg_index, generate_series(1, indnkeyatts) n
-    WHERE indrelid = ANY (SELECT to_regclass(t)::oid FROM unnest(names) t)
+    WHERE indrelid = ANY (rels)
       AND indisunique AND indisvalid GROUP BY indexrelid LOOP
     -- OFFSET 0: the planner believes that there is one row of a key.
     EXECUTE format('SELECT EXISTS (SELECT FROM (SELECT ROW(%s) AS key, '
@@ -320,18 +340,21 @@ BEGIN
 END $$;
 
 -- Whether any foreign key changes other rows than a statement says.
-CREATE FUNCTION sandbox.cascades() RETURNS boolean LANGUAGE sql STABLE AS $$
+CREATE FUNCTION sandbox.cascades() RETURNS boolean LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
   SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f'
     AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))) $$;
 -- How many rows this transaction has written, those that were undone too.
-CREATE FUNCTION sandbox.written_rows() RETURNS bigint LANGUAGE sql VOLATILE AS $$
+CREATE FUNCTION sandbox.written_rows() RETURNS bigint LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp AS $$
   SELECT sum(pg_stat_get_xact_tuples_inserted(oid) + pg_stat_get_xact_tuples_updated(oid)
     + pg_stat_get_xact_tuples_deleted(oid))::bigint
   FROM pg_class WHERE relkind = 'r' AND relnamespace NOT IN
     ('pg_catalog'::regnamespace, 'information_schema'::regnamespace, 'sandbox'::regnamespace) $$;
 
 -- Fail when rows must be measured: below the smallest limit nothing is too large.
-CREATE FUNCTION sandbox.check_written(since pg_lsn) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION sandbox.check_written(since pg_lsn) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   IF pg_wal_lsn_diff(pg_current_wal_insert_lsn(), since) > 1 << 20 THEN
     RAISE EXCEPTION USING ERRCODE = 'SBX01';
@@ -340,7 +363,8 @@ END $$;
 
 -- Fail when a value in one of the rows is too large. Sizes are as stored, compressed.
 CREATE FUNCTION sandbox.check_values(rel regclass, condition text) RETURNS void
-LANGUAGE plpgsql STABLE AS $$
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   part record;
   size bigint;
@@ -356,21 +380,23 @@ BEGIN
   END LOOP;
 END $$;
 -- That of the rows which the last statement wrote.
-CREATE FUNCTION sandbox.check_last(names text[]) RETURNS void LANGUAGE sql STABLE AS $$
+CREATE FUNCTION sandbox.check_last(rels oid[]) RETURNS void LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
   SELECT sandbox.check_values(oid, format('t.xmin = %L', sandbox.newest()))
-  FROM unnest(names) n JOIN pg_class ON oid = to_regclass(n) WHERE relkind = 'r' $$;
+  FROM pg_class WHERE oid = ANY (rels) AND relkind = 'r' $$;
 
 -- Fail when what this transaction wrote to the named tables is more than DSQL takes. Sizes
 -- are as stored, compressed.
-CREATE FUNCTION sandbox.check_size(names text[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION sandbox.check_size(rels oid[]) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   rel regclass;
   total bigint := 0;
   size bigint;
   widest bigint;
 BEGIN
-  FOR rel IN SELECT DISTINCT coalesce(s.base, to_regclass(n)) FROM unnest(names) n
-    LEFT JOIN sandbox.shadows() s ON s.shadow = to_regclass(n) LOOP
+  FOR rel IN SELECT DISTINCT coalesce(s.base, n.named) FROM unnest(rels) n (named)
+    LEFT JOIN sandbox.shadows() s ON s.shadow = n.named LOOP
     CONTINUE WHEN (SELECT relkind FROM pg_class WHERE oid = rel) IS DISTINCT FROM 'r';
     PERFORM sandbox.check_values(rel, 'sandbox.own(t.xmin)');
     EXECUTE format('SELECT sum(pg_column_size(t.*)), max(pg_column_size(t.*)) '

@@ -77,11 +77,9 @@ def commit_fails(connection: Connection) -> None:
 
 
 def step_aside(mine: Connection, other: Connection, keyed: str) -> None:
-    """Let another session's block want a row that ``mine`` has written."""
+    """Let a single statement want a row that ``mine`` has written."""
     mine.execute(f"UPDATE {keyed} SET v = 5 WHERE id = 1")
-    other.execute("BEGIN")
-    other.execute(f"UPDATE {keyed} SET v = 6 WHERE id = 1")
-    other.execute("ROLLBACK")
+    other.execute(f"SELECT v FROM {keyed} WHERE id = 1 FOR UPDATE")
 
 
 # Names that a user may have
@@ -135,6 +133,55 @@ def test_a_table_may_be_called_as_the_sandbox_once_called_its_own(
         assert found == [(1, "kept"), (2, "new")]
     finally:
         open_session().execute("DROP TABLE sandbox_shadow")
+
+
+@pytest.mark.parametrize("name", ["text", "name", "oid", "regclass", "jsonb", "record"])
+def test_a_table_may_be_called_as_a_type_is(
+    open_session: Callable[[], Connection], tables: Tables, name: str
+) -> None:
+    keyed = tables.make("id int PRIMARY KEY", "v int")
+    owner = open_session()
+    owner.execute(
+        f"CREATE TABLE public.{name} (id int PRIMARY KEY, a varchar(9) UNIQUE)"
+    )
+    try:
+        mine, other = open_session(), open_session()
+        mine.execute(f"INSERT INTO {keyed} VALUES (1, 1)")
+        mine.execute(f"INSERT INTO public.{name} VALUES (1, 'kept'), (2, 'gone')")
+        mine.execute("BEGIN")
+        mine.execute(f"SELECT FROM public.{name} WHERE id = 1 FOR UPDATE")
+        step_aside(mine, other, keyed)
+        mine.execute(f"INSERT INTO public.{name} VALUES (3, 'new')")
+        mine.execute(f"DELETE FROM public.{name} WHERE id = 2")
+        mine.execute(f"UPDATE {keyed} SET v = 8")
+        mine.execute("COMMIT")
+        found = rows(other, f"SELECT * FROM public.{name} ORDER BY id")
+        assert found == [(1, "kept"), (3, "new")]
+    finally:
+        open_session().execute(f"DROP TABLE public.{name}")
+
+
+def test_two_tables_of_one_name_conflict_at_once_and_lose_nothing(
+    open_session: Callable[[], Connection], tables: Tables
+) -> None:
+    keyed = tables.make("id int PRIMARY KEY", "v int")
+    schema = f"{tables.stem}_s"
+    open_session().execute(f"CREATE SCHEMA {schema}")
+    open_session().execute(f"CREATE TABLE {schema}.{keyed} (id int PRIMARY KEY, v int)")
+    try:
+        mine, other = open_session(), open_session()
+        for table in (keyed, f"{schema}.{keyed}"):
+            mine.execute(f"INSERT INTO {table} VALUES (1, 1)")
+        mine.execute("BEGIN")
+        mine.execute(f"UPDATE {schema}.{keyed} SET v = 2")
+        step_aside(mine, other, keyed)
+        with pytest.raises(errors.SerializationFailure, match=OC000):
+            mine.execute("COMMIT")
+        for table in (keyed, f"{schema}.{keyed}"):
+            assert rows(other, f"SELECT * FROM {table}") == [(1, 1)]
+    finally:
+        open_session().execute(f"DROP TABLE {schema}.{keyed}")
+        open_session().execute(f"DROP SCHEMA {schema}")
 
 
 # Locks
