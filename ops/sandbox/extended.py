@@ -1,6 +1,6 @@
 """The extended protocol: Parse, Bind, Describe, Execute, up to a Sync."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ops.sandbox import messages
@@ -52,6 +52,9 @@ def _parse_unnamed(prepared: Prepared) -> bytes:
 
 @dataclass(slots=True, eq=False)
 class Extended(Copying):
+    """``observe`` is told every query string that the client sends."""
+
+    observe: Callable[[str], None] = lambda _: None
     _skipping: bool = False  # to the next Sync, after an error
     _names: Names = field(default_factory=Names)
     _unnamed: Prepared | None = (
@@ -101,7 +104,8 @@ class Extended(Copying):
         """Sync ends the skipping, and the transaction that no BEGIN opened."""
         self._skipping = False
         if self._status == "I" and not self._txn.explicit:
-            self._txn = Transaction()
+            if self._txn.since is not None or self._txn.constraints:
+                self._txn = Transaction()
             self._names.portals.clear()
         self._to_client.append(messages.ready(self._shown_status()))
 
@@ -169,15 +173,18 @@ class Extended(Copying):
         return describe[6] != 0 or prepared is self._unnamed
 
     def _pass_on(self, batch: list[bytes]) -> Task:
-        if any(whole[0] == EXECUTE for whole in batch):
-            self._check(BARE_READ)
-        yield Exchange(b"".join(batch) + RESYNC.send, EVERYTHING)
+        txn, names = self._txn, self._names
+        self._catalog = self.peers.catalog
+        if txn.explicit and txn.since is None:
+            txn.since = self.peers.commits
+        batch.append(RESYNC.send)
+        yield Exchange(b"".join(batch), EVERYTHING)
         if self._failed:
-            self._names.settle(self._acknowledged_count)
+            names.settle(self._acknowledged_count)
             yield from self._abort()
         else:
-            self._names.keep()
-            self._names.unnamed = self._unnamed
+            names.keep()
+            names.unnamed = self._unnamed
         self._synced()
 
     # Message by message
@@ -227,8 +234,8 @@ class Extended(Copying):
     def _text(self, prepared: Prepared) -> str:
         return self._led(prepared.statement)
 
-    @staticmethod
-    def _judged(sql: str) -> Statement:
+    def _judged(self, sql: str) -> Statement:
+        self.observe(sql)
         found = judge(sql)
         # PostgreSQL itself words its refusal of several statements in one Parse.
         return found[0] if len(found) == 1 else Statement(sql, Kind.READ)

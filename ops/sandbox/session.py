@@ -11,7 +11,6 @@ and simple.py for the two protocols.
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ops.sandbox import conflicts, messages
@@ -26,8 +25,8 @@ from ops.sandbox.exchanges import (
     Exchange,
     Task,
 )
-from ops.sandbox.extended import EXECUTE, PARSE
-from ops.sandbox.messages import Framer, MalformedMessageError, OversizedMessageError
+from ops.sandbox.extended import EXECUTE
+from ops.sandbox.messages import Framer, OversizedMessageError
 from ops.sandbox.rules import Refusal
 from ops.sandbox.simple import Simple
 from ops.sandbox.transactions import (
@@ -127,18 +126,16 @@ class Session(Simple):
             self._step([])
 
     def _take(self, kind: int, whole: bytes) -> None:
-        if kind == b"X"[0]:
-            self.closed = True
-        elif kind == b"S"[0]:
+        if kind == b"S"[0]:
             self._send_batch(synced=True)
+        elif kind == b"X"[0]:
+            self.closed = True
         elif self._skipping or kind in b"dcf":
             pass  # as PostgreSQL does: the rows of a COPY that has failed
+        elif kind in b"PBDEC":
+            self._batch.append(whole)
         elif kind == b"H"[0]:
             self._send_batch(synced=False)
-        elif kind in b"PBDEC":
-            if kind == PARSE:
-                self._observe_parse(whole)
-            self._batch.append(whole)
         elif self._batch:
             # What comes before a Query is done before it.
             self._inbox.appendleft((kind, whole))
@@ -153,17 +150,20 @@ class Session(Simple):
             self._to_client.append(messages.error("08P01", text, severity="FATAL"))
             self.closed = True
 
-    def _observe_parse(self, whole: bytes) -> None:
-        with suppress(MalformedMessageError):
-            self.observe(self._parts(whole)[1])
-
     def _send_batch(self, *, synced: bool) -> None:
         batch, self._batch = self._batch, []
         task = self._extended([] if self._skipping else batch, synced=synced)
-        if any(whole[0] == EXECUTE for whole in batch):
+        if self._executes(batch):
             self._execute_unless_cut(task)
         else:
             self._start(task)
+
+    @staticmethod
+    def _executes(batch: list[bytes]) -> bool:
+        # A driver's batch ends with its Execute.
+        return bool(batch) and (
+            batch[-1][0] == EXECUTE or any(whole[0] == EXECUTE for whole in batch)
+        )
 
     def _execute_unless_cut(self, task: Task) -> None:
         """Faults strike before a statement, or when it was executed and not answered."""
@@ -228,34 +228,32 @@ class Session(Simple):
         if exchange is None:
             self._to_client.append(whole)  # a notice, or FATAL when PostgreSQL stops
             return
-        if kind == ERROR:
-            self._failed = True
-        if not self._is_hidden(exchange, kind):
-            if kind in exchange.replace:
-                self._to_client.append(exchange.replace[kind])
-            elif kind in exchange.relay:
-                self._to_client.append(
-                    self._translated(whole) if kind == ERROR else whole
-                )
-            else:
-                self._collected.append(whole)
+        if kind not in ACKNOWLEDGEMENTS:
+            self._pass(exchange, kind, whole)
+        elif self._seen in exchange.hidden:  # of a message that the client did not send
+            self._seen += 1
+        else:
+            self._seen += 1
+            self._acknowledged_count += 1
+            self._pass(exchange, kind, whole)
         if kind in exchange.until:
             self._awaited -= 1
+            if self._awaited == 0 and exchange.count:
+                self._step(self._collected)
+                return
         if kind == ERROR and READY not in exchange.until:
             self._out_of_sync = True
             self._step(self._collected)
-        elif self._awaited == 0 and exchange.count:
-            self._step(self._collected)
 
-    def _is_hidden(self, exchange: Exchange, kind: int) -> bool:
-        """Count an acknowledgement; whether it is of a message that the client did not send."""
-        if kind not in ACKNOWLEDGEMENTS:
-            return False
-        seen, self._seen = self._seen, self._seen + 1
-        if seen in exchange.hidden:
-            return True
-        self._acknowledged_count += 1
-        return False
+    def _pass(self, exchange: Exchange, kind: int, whole: bytes) -> None:
+        if kind == ERROR:
+            self._failed = True
+        if exchange.replace and kind in exchange.replace:
+            self._to_client.append(exchange.replace[kind])
+        elif kind in exchange.relay:
+            self._to_client.append(self._translated(whole) if kind == ERROR else whole)
+        else:
+            self._collected.append(whole)
 
     def _log_in(self, startup: bytes) -> Task:
         greeting = yield Exchange(startup, until=frozenset({READY, ERROR}))

@@ -1,6 +1,6 @@
 """The simple protocol: a Query with any number of statements."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ops.sandbox import messages
@@ -37,42 +37,35 @@ UNTIL_COMPLETE = EVERYTHING - {COMPLETE, ERROR}
 
 @dataclass(slots=True, eq=False)
 class Simple(Extended):
-    """``observe`` is told every query string that the client sends."""
-
-    observe: Callable[[str], None] = lambda _: None
-
     def _simple(self, whole: bytes) -> Task:
         try:
             sql = messages.cstring(whole, 5)[0]
         except MalformedMessageError:
             yield from self._refuse(MALFORMED)
         else:
-            yield from self._query(sql)
+            self.observe(sql)
+            statements = judge(sql)
+            self._names.query()
+            if self._passes(statements, sql):
+                self._catalog = self.peers.catalog
+                yield Exchange(whole, EVERYTHING)
+            elif statements or self._struck is not None:
+                yield from self._run_all(statements)
+            else:
+                yield Exchange(messages.query(""), EVERYTHING)
         if self._status == "I":
             self._names.portals.clear()
         self._to_client.append(messages.ready(self._shown_status()))
 
-    def _query(self, sql: str) -> Task:
-        self.observe(sql)
-        statements = judge(sql)
-        self._names.query()
-        if self._struck is not None:
-            yield from self._run_all(statements)
-        elif len(statements) == 1 and self._passes(statements[0], sql):
-            self._catalog = self.peers.catalog
-            yield Exchange(messages.query(sql), EVERYTHING)
-        elif not statements:
-            yield Exchange(messages.query(""), EVERYTHING)
-        else:
-            yield from self._run_all(statements)
-
-    def _passes(self, statement: Statement, sql: str) -> bool:
+    def _passes(self, statements: Sequence[Statement], sql: str) -> bool:
         """A read that needs no rule of the transaction goes through as it came."""
         txn = self._txn
         return (
-            statement.plain
-            and statement.sql == sql
+            len(statements) == 1
+            and statements[0].plain
+            and statements[0].sql == sql
             and not (txn.explicit or txn.opened)
+            and self._struck is None
             and self._catalog in (None, self.peers.catalog)
         )
 

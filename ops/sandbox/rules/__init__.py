@@ -1,7 +1,6 @@
 """What DSQL accepts, judged on PostgreSQL's parse tree. Pure: text in, verdicts out."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 from google.protobuf.message import DecodeError
@@ -29,7 +28,18 @@ def judge(sql: str) -> tuple[Statement, ...]:
     if head.startswith(VALUES_ONLY) and (key := literal_free(sql)) is not None:
         model = _plain(key)
         if model is not None:
-            return (replace(model, sql=sql),)
+            # One at a time, and only what a query has: this runs for each of them.
+            return (
+                model
+                if model.sql == sql
+                else Statement(
+                    sql,
+                    model.kind,
+                    locks=model.locks,
+                    nested=model.nested,
+                    grows=model.grows,
+                ),
+            )
     return _judge(sql)
 
 
