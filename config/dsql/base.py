@@ -238,7 +238,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 self.close()
                 return
             self._unchecked = True
-            self._doubtful |= idle > IDLE_SECONDS or self.errors_occurred
+            idled = not 0 <= idle <= IDLE_SECONDS  # below 0 the clock was set back
+            self._doubtful |= idled or self.errors_occurred
             self.errors_occurred = False
         super().close_if_unusable_or_obsolete()
 

@@ -94,7 +94,7 @@ def _addresses(host: str, allowance: Allowance) -> list[str]:
         found = answer_within(
             allowance, lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         )
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise psycopg.OperationalError(
             f"failed to resolve host {host!r}: {error}"
         ) from error
@@ -118,7 +118,12 @@ def answer_within(allowance: Allowance, work: Callable[[], Result]) -> Result:
             failed.append(error)
 
     thread = threading.Thread(target=run, daemon=True, name="dsql-lookup")
-    thread.start()
+    try:
+        thread.start()
+    except (
+        RuntimeError
+    ):  # the system gives no more threads: an answer is worth waiting for
+        return work()
     while thread.is_alive() and allowance.left > 0:
         before = monotonic()
         thread.join(min(STEP, allowance.left))

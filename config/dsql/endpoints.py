@@ -94,7 +94,7 @@ class Endpoints:
         self._return_seconds = return_seconds
         self._patience = patience
         self._clock, self._sleep = clock, sleep
-        self._probe_at = 0.0
+        self._scheduled_at = self._probe_at = 0.0
         # When each first and last said that it was busy, since it was last reached.
         self._busy: dict[Endpoint, tuple[float, float]] = {}
         self._lock = threading.Lock()
@@ -199,7 +199,9 @@ class Endpoints:
     def probe_if_due(self, dial: Dial) -> None:
         """See whether the own endpoint answers again, now and then and in little time."""
         with self._lock:
-            if not self.away or self._clock() < self._probe_at:
+            now = self._clock()
+            # A clock that was set back has not yet come to where it was asked last.
+            if not self.away or self._scheduled_at <= now < self._probe_at:
                 return
             self._schedule(self._return_seconds)  # whoever comes now need not look too
         try:
@@ -217,7 +219,8 @@ class Endpoints:
     def _schedule(self, mean: float) -> None:
         """Jitter keeps the processes of a Region from coming back at once."""
         spread = 0.5 + random.random()  # noqa: S311 - jitter
-        self._probe_at = self._clock() + mean * spread
+        self._scheduled_at = self._clock()
+        self._probe_at = self._scheduled_at + mean * spread
 
 
 @cache

@@ -110,7 +110,9 @@ class TokenCache:
         with self._lock:
             key, expires, token = self._kept.get(endpoint, ("", 0.0, ""))
             now = self._clock()
-            if key != credentials.access_key or expires - now < RENEW_BEFORE:
+            # More than LIFETIME are left when the clock was set back since.
+            fresh = RENEW_BEFORE <= expires - now <= LIFETIME
+            if key != credentials.access_key or not fresh:
                 token = sign(endpoint, credentials)
                 self._kept[endpoint] = (credentials.access_key, now + LIFETIME, token)
             return token

@@ -135,6 +135,19 @@ def test_between_requests_the_server_is_asked_nothing(
         other.close()
 
 
+def test_a_connection_is_checked_when_the_clock_was_set_back(
+    other: DatabaseWrapper, clock: WallClock, sandbox: lifecycle.Status
+) -> None:
+    with relay(sandbox.port) as wire:
+        run(other, "SELECT 1")
+        wire.reset()
+        clock.now -= 3600
+        other.close_if_unusable_or_obsolete()
+        run(other, "SELECT 1")
+        assert wire.round_trips == 2
+        other.close()
+
+
 def test_an_idle_connection_that_died_is_replaced(
     other: DatabaseWrapper, clock: WallClock, sandbox: lifecycle.Status
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from config.dsql import driver
 from config.dsql.deadlines import Allowance, NoAnswer
+from config.dsql.endpoints import Trouble, trouble_of
 from ops.sandbox import lifecycle
 
 
@@ -57,6 +58,33 @@ def silent_port() -> Iterator[int]:
     """A listener that takes connections and says nothing."""
     with socket.create_server(("127.0.0.2", 0)) as listener:
         yield int(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [socket.gaierror("Name or service not known"), UnicodeError("label too long")],
+)
+def test_a_name_that_cannot_be_looked_up_is_a_lost_endpoint(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    monkeypatch.delenv("PGHOSTADDR")
+    with pytest.raises(psycopg.OperationalError, match="failed to resolve") as caught:
+        driver.open_within(Allowance(5), {"host": "db.example.com"}, pytest.fail)
+    assert trouble_of(caught.value) is Trouble.LOST
+
+
+def test_without_another_thread_a_lookup_is_made_in_this_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    assert driver.answer_within(Allowance(5), lambda: 7) == 7
 
 
 @pytest.mark.parametrize("error", [RuntimeError, OSError])

@@ -192,6 +192,15 @@ def test_a_new_connection_looks_for_the_own_endpoint_when_that_is_due() -> None:
     assert endpoints.connect(world.dial)[0] == OWN
 
 
+def test_a_clock_that_was_set_back_keeps_nobody_away() -> None:
+    world = World(own=[REFUSED])
+    endpoints = world.endpoints()
+    endpoints.connect(world.dial)
+    world.now -= 3600
+    endpoints.probe_if_due(world.dial)
+    assert not endpoints.away
+
+
 def test_a_login_without_an_answered_statement_brings_nobody_home() -> None:
     world = World(own=[REFUSED], silent=True)
     endpoints = world.endpoints()

@@ -59,6 +59,19 @@ def test_keeps_a_token_until_it_is_no_longer_comfortably_valid() -> None:
     assert cache.issue(endpoint) is not first
 
 
+def test_signs_again_when_the_clock_was_set_back() -> None:
+    times = iter([5000.0, 1000.0, 1000.0])
+    cache = TokenCache(Keys, clock=lambda: next(times))
+    endpoint = Endpoint(HOST, "us-east-1", "admin")
+    first = cache.issue(endpoint)
+    cache.issue(endpoint)
+    signed_until = cache._kept[endpoint][1]
+    assert signed_until == 1000.0 + LIFETIME
+    second = cache.issue(endpoint)
+    assert cache._kept[endpoint][2] is second
+    assert first.partition("?")[0] == second.partition("?")[0]
+
+
 def test_signs_again_when_the_credentials_changed() -> None:
     keys = iter([Keys("A"), Keys("B")])
     cache = TokenCache(lambda: next(keys), clock=lambda: 0.0)
