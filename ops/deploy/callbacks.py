@@ -85,13 +85,13 @@ def _prepare(cli: Any, topology: Topology, options: Options) -> None:
         function.require_ours(topology, role)
     Gateway.require_no_other(topology, stage)
     Gateway.require_own_stages(topology, stage)
+    wanted.require_current_schema(topology, dict(os.environ))
     values = wanted.deployed(topology, options, stage)
     variables = values["aws_environment_variables"]
     wanted.require_network(
         topology, stage, cli.stage_config.get("vpc_config"), cli.vargs["settings_file"]
     )
     checks.require_sound(topology.regions[stage], variables)
-    wanted.require_current_schema(topology, dict(os.environ))
     _load(cli, topology, values)
     # For post(): Zappa writes into its own what the function has besides.
     cli.own_variables = frozenset(variables)
