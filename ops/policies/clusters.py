@@ -38,6 +38,11 @@ def provision(scope: Scope) -> Document:
             condition=scope.resource_is_ours,
         ),
         scope.connect_as_admin("MigrateAndVerify"),
+        # Their roles are let into the database.
+        allow(
+            "ReadRuntimeStacks", scope.named("cloudformation", "stack/{}-runtime/*"),
+            "cloudformation:DescribeStacks",
+        ),
         allow(
             "CreateServiceLinkedRole",
             scope.iam("role", "aws-service-role/dsql.amazonaws.com/*"),

@@ -1,5 +1,7 @@
 import json
+import os
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -15,8 +17,10 @@ from ops.clusters.database import (
     prepare,
     runtime_arn,
 )
-from ops.clusters.inventory import READY
-from ops.target import manage
+from ops.clusters.inventory import READY, Cluster
+from ops.ownership import NotReady
+from ops.stacks.runtime import RuntimeStack
+from ops.target import AWS, VARIABLE, manage
 from ops.topology import PRIMARY, Topology
 
 
@@ -27,6 +31,28 @@ def role_arn(text: str) -> str:
         f"{text!r} is not the ARN of an IAM role or user, such as "
         f"arn:aws:iam::123456789012:role/name (not an assumed role's)"
     )
+
+
+def _runtime_arns(topology: Topology, members: Mapping[str, Cluster]) -> list[str]:
+    """The roles that our runtime stacks made: one of their name may be another's.
+
+    The sandbox has no stacks; its roles are called as those would be.
+    """
+    if os.environ.get(VARIABLE) != AWS:
+        return [runtime_arn(topology, *member) for member in members.items()]
+    arns = []
+    for stage, region in topology.regions.items():
+        try:
+            outputs = RuntimeStack(topology, stage).outputs()
+        except NotReady as error:
+            raise CommandError(str(error)) from error
+        if outputs is None:
+            raise CommandError(
+                f"{region}: there is no complete runtime stack, whose role would be let in. "
+                f"First: manage.py stack deploy --stage {stage} (or name the roles: --role-arn)"
+            )
+        arns.append(outputs["RoleArn"])
+    return arns
 
 
 class Command(ClusterCommand):
@@ -67,9 +93,7 @@ class Command(ClusterCommand):
                 raise CommandError(
                     f"{region}: the cluster is {status}. First: {manage('dsql_provision')}"
                 )
-        arns = role_arn or [
-            runtime_arn(topology, role, cluster) for role, cluster in members.items()
-        ]
+        arns = role_arn or _runtime_arns(topology, members)
         endpoint = members[PRIMARY].endpoint
         say(f"Migrating through {endpoint}, once for both Regions ...")
         try:
