@@ -210,16 +210,24 @@ class Problem(exceptions.APIException):
         self.headers = dict(headers or {})
 
 
+def _text(value: object) -> str:
+    """As JSON can hold it: what a client sent may have lone surrogates, and be quoted."""
+    return str(value).encode(errors="backslashreplace").decode()
+
+
 def body(problem: Problem) -> dict[str, Any]:
     content: dict[str, Any] = {
         "type": f"{reverse('problems')}#{problem.code.replace('_', '-')}",
         "title": TITLES[problem.status_code],
         "status": problem.status_code,
         "code": problem.code,
-        "detail": str(problem.detail),
+        "detail": _text(problem.detail),
     }
     if problem.errors:
-        content["errors"] = list(problem.errors)
+        content["errors"] = [
+            {name: _text(value) for name, value in error.items()}
+            for error in problem.errors
+        ]
     return content
 
 

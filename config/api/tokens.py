@@ -24,6 +24,8 @@ LEEWAY_SECONDS = 30  # between the issuer's clock and ours
 # RFC 9068, section 2.1 and 2.2.
 TYPES = {"at+jwt", "application/at+jwt"}
 CLAIMS = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"]
+# NumericDate of RFC 7519, section 2; the library takes a text or a boolean for one too.
+MOMENTS = {"exp", "nbf", "iat"}
 
 LIFETIME_SECONDS = 600  # after which keys are read again, so that a withdrawn one goes
 STALE_SECONDS = (
@@ -243,10 +245,11 @@ def verify(token: str) -> Caller:
     if not isinstance(scopes, str):
         raise InvalidToken("The claim scope must be a text.")
     for name in ("sub", "client_id", "jti"):
-        if not isinstance(claims[name], str):
-            raise InvalidToken(f"The claim {name} must be a text.")
+        if not isinstance(claims[name], str) or not claims[name]:
+            raise InvalidToken(f"The claim {name} must be a text that is not empty.")
+    # RFC 6749, section 3.3: scopes are told apart by spaces, and by nothing else.
     return Caller(
-        json.dumps([claims["sub"], claims["client_id"]]), frozenset(scopes.split())
+        json.dumps([claims["sub"], claims["client_id"]]), frozenset(scopes.split(" "))
     )
 
 
@@ -266,6 +269,9 @@ def _claims(token: str) -> dict[str, Any]:
                 options={"require": CLAIMS, "enforce_minimum_key_length": True},
             )
         )
+        for name in MOMENTS & claims.keys():
+            if type(claims[name]) not in (int, float):
+                raise InvalidToken(f"The claim {name} must be a number of seconds.")
         if int(claims["exp"]) > time.time() + MAX_TOKEN_SECONDS + LEEWAY_SECONDS:
             raise InvalidToken(
                 f"The claim exp is more than {MAX_TOKEN_SECONDS // 3600} hours ahead."

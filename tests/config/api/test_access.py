@@ -188,6 +188,15 @@ def attacks() -> Iterator[tuple[str, str, str]]:
     yield "infinite start", "not a signed JWT", token(nbf=float("inf"))
     yield "no expiry", '"exp"', token(exp=None)
     yield "a text as expiry", "not a signed JWT", token(exp="never")
+    for name in ("exp", "nbf", "iat"):
+        for value in (True, str(now + 60), f"{now:_}", [now], {}):
+            yield f"{name} {value!r}", "", token(**{name: value})
+    yield "an empty subject", "sub must", token(sub="")
+    yield (
+        "an extension that is no text",
+        "critical extension: \\ud800",
+        forged({"alg": "ES256", "crit": ["\ud800"]}),
+    )
     yield "an ID token", "typ must be", token(typ="JWT")
     yield "no client", '"client_id"', token(client_id=None)
     yield "a number as client", "client_id must", token(client_id=1)
@@ -263,6 +272,12 @@ def test_a_method_takes_its_scope(scope: str | None, method: str, status: int) -
 def write(method: str, path: str, body: Any, scope: str, **headers: str) -> Any:
     bearer = {"authorization": f"Bearer {token(scope=scope)}", **headers}
     return send(Client(), method, path, body, headers=bearer)
+
+
+@pytest.mark.parametrize("between", ["\t", "\n", ",", "\u00a0", "\u2003"])
+def test_scopes_are_told_apart_by_spaces_only(between: str) -> None:
+    assert get(token(scope=f"users:read{between}x")).status_code == 403
+    assert get(token(scope="users:read  x")).status_code == 200
 
 
 def test_who_may_only_write_reads_nothing() -> None:
