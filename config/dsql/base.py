@@ -28,6 +28,7 @@ from config.dsql.conflicts import (
     OutcomeUnknown,
     ServerUnavailable,
     is_unavailable,
+    is_unresolved,
     leaves_doubt,
 )
 from config.dsql.creation import DATABASE, DatabaseCreation, schema_of
@@ -369,6 +370,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         lost = self.connection is None or self.connection.closed
         if not (lost or is_unavailable(error)):
+            if is_unresolved(error) and self.autocommit and not harmless:
+                raise OutcomeUnknown(f"A change was under way: {error}") from error
             return
         if lost and not self.proven:
             self._leave()

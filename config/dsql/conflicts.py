@@ -13,9 +13,10 @@ from django.db import OperationalError
 SERIALIZATION_FAILURE = "40001"
 # "Troubleshooting issues in Aurora DSQL": passes by, the connection stays usable.
 UNAVAILABLE, UNAVAILABLE_TEXT = "XX000", "server unavailable"
-# What COMMIT may end with after the change was made: XX000 as above, and by their names
-# in PostgreSQL's Appendix A transaction_resolution_unknown, statement_completion_unknown.
-DOUBTFUL = frozenset({UNAVAILABLE, "08007", "40003"})
+# What a change may end with after it was made, by their names in PostgreSQL's Appendix A:
+# Class 08, connection exceptions (08007 is transaction_resolution_unknown), and
+# statement_completion_unknown. COMMIT may with XX000 too, as above.
+CONNECTION_EXCEPTION, COMPLETION_UNKNOWN = "08", "40003"
 
 
 class ConnectionLost(OperationalError):
@@ -90,6 +91,15 @@ def is_unavailable(error: BaseException) -> bool:
     return _has(error, frozenset({UNAVAILABLE}), UNAVAILABLE_TEXT)
 
 
+def is_unresolved(error: BaseException) -> bool:
+    """Whether the server says that it cannot tell if the statement was done."""
+    states = (getattr(link, "sqlstate", None) or "" for link in causes(error))
+    return any(
+        state.startswith(CONNECTION_EXCEPTION) or state == COMPLETION_UNKNOWN
+        for state in states
+    )
+
+
 def leaves_doubt(error: BaseException) -> bool:
     """Whether COMMIT may have been done although this is its answer."""
-    return _has(error, DOUBTFUL)
+    return is_unresolved(error) or _has(error, frozenset({UNAVAILABLE}))

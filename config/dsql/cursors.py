@@ -21,7 +21,9 @@ READ = re.compile(r"[\s(]*(?:SELECT|SHOW)\b", re.IGNORECASE)
 
 def reads(sql: object) -> bool:
     """Whether running the statement twice is as good as once; when in doubt it is not."""
-    return isinstance(sql, str) and READ.match(sql) is not None
+    if not isinstance(sql, str) or READ.match(sql) is None:
+        return False
+    return ";" not in sql.rstrip("; \t\r\n")  # another statement may follow
 
 
 class CursorWrapper(utils.CursorWrapper):

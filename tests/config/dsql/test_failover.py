@@ -2,10 +2,12 @@
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import (
@@ -28,6 +30,7 @@ from config.dsql.conflicts import (
     is_unavailable,
     leaves_doubt,
 )
+from config.dsql.cursors import reads
 from config.dsql.endpoints import endpoints
 from config.dsql.retry import (
     ConflictRetriesExhausted,
@@ -36,6 +39,7 @@ from config.dsql.retry import (
     run_transaction,
 )
 from config.dsql.split import split_transactions
+from config.dsql.statements import Cursor
 from ops.sandbox import lifecycle
 from ops.sandbox.faultline import Switch
 from tests.golden import replay
@@ -309,6 +313,68 @@ def test_an_unavailable_server_leaves_the_outcome_of_a_commit_unknown(
         run_transaction(work)
     assert len(calls) == 1
     assert count() == rows
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """The next statement that changes rows ends with this SQLSTATE, the session goes on."""
+    execute, states = Cursor.execute, list[str]()
+
+    def fail(cursor: Cursor, query: Any, *rest: Any, **options: Any) -> Any:
+        if states and query.startswith(("INSERT", "UPDATE", "DELETE")):
+            raise psycopg.errors.lookup(states.pop())("the server cannot tell")
+        return execute(cursor, query, *rest, **options)
+
+    monkeypatch.setattr(Cursor, "execute", fail)
+    return states.append
+
+
+@pytest.mark.parametrize("state", ["08000", "08003", "08006", "08007", "40003"])
+def test_a_server_that_cannot_tell_leaves_the_outcome_of_a_write_unknown(
+    client: Client, refusing: Callable[[str], None], state: str
+) -> None:
+    path = create(client)["Location"]
+    patch = partial(client.patch, path, {"name": "Eve"}, "application/json")
+    for write in (partial(create, client), patch, partial(client.delete, path)):
+        refusing(state)
+        answer = write()
+        assert (answer.status_code, answer.json()["code"]) == (503, "outcome_unknown")
+    refusing(state)
+    assert create(client, key=str(uuid.uuid4())).status_code == 201
+
+
+@pytest.mark.parametrize("state", ["53200", "57014", "58030"])
+def test_a_write_that_the_server_gave_up_was_not_done(
+    client: Client, refusing: Callable[[str], None], state: str
+) -> None:
+    refusing(state)
+    answer = create(client)
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+
+
+@pytest.mark.parametrize("state", ["08006", "08007", "40003", "XX000"])
+def test_commit_leaves_a_doubt_where_the_server_cannot_tell(state: str) -> None:
+    error = OperationalError("wrapped")
+    error.__cause__ = psycopg.errors.lookup(state)("the server cannot tell")
+    assert leaves_doubt(error)
+
+
+def test_statements_that_begin_with_a_select_are_no_read(faults: Switch) -> None:
+    count()
+    faults.add("cut-after-statement", times=1)
+    insert = "INSERT INTO users_user VALUES (gen_random_uuid(), 'A', 'a', now(), now())"
+    with connection.cursor() as cursor, pytest.raises(OutcomeUnknown):
+        cursor.execute(f"SELECT 1; {insert}")
+
+
+@pytest.mark.parametrize(
+    ("sql", "read"),
+    [("SELECT 1", True), ("(SELECT 1) UNION SELECT 2;\n", True), ("show x ; ", True),
+     ("SELECT 1; SELECT 2", False), ("SELECT 1;DELETE FROM t;", False),
+     ("SELECT ';'", False), ("SELECTED", False), (b"SELECT 1", False)],
+)  # fmt: skip
+def test_only_a_single_select_is_known_to_change_nothing(sql: Any, read: bool) -> None:
+    assert reads(sql) is read
 
 
 def test_other_internal_errors_are_not_taken_for_an_unavailable_server() -> None:
