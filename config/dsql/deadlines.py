@@ -174,7 +174,8 @@ class Limits:
         work = _current.get()
         if work is None:
             return math.inf
-        work.seconds = min(work.seconds, self.request)
+        for each in work.chain():  # the outermost began first
+            each.seconds = min(each.seconds, self.request)
         return work.left()
 
 

@@ -112,6 +112,21 @@ def test_works_inside_works_end_with_the_first(clock: list[float]) -> None:
     deadlines.require_time()
 
 
+def test_a_requests_time_is_one_for_all_works_inside_it(clock: list[float]) -> None:
+    limits = Limits(statement=8, request=25)
+
+    def serve(request: HttpRequest) -> HttpResponse:
+        for seconds in (20, 5):
+            with within(math.inf, step=3):
+                assert limits.for_statement() == Allowance(3)
+                clock[0] += seconds
+        with within(math.inf, step=3), pytest.raises(OutOfTime):
+            deadlines.require_time()
+        return HttpResponse()
+
+    RequestDeadline(serve)(RequestFactory().get("/"))
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_request_has_its_own_time_until_its_response_is_ready_or_closed(
