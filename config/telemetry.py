@@ -45,8 +45,10 @@ METRICS = {
 }  # fmt: skip
 ENCODER = json.JSONEncoder(default=str)  # dumps() would make one for every line
 # A word that has an address is left out whole: a pattern of the address itself would be
-# tried at every letter of a long word, and read it to its end each time.
-WORD = re.compile(r"[^\s\"()=<>,;&]+")
+# tried at every letter of a long word, and read it to its end each time. RFC 5321 lets
+# "=" and "&" stand in an address, and anything up to 64 characters in one's quoted part.
+WORD = re.compile(r"[^\s\"()<>,;]+")
+QUOTED_PART = re.compile(r'"(?:[^"\\]|\\.){0,64}(?=\\?"(?:@|%40))', re.DOTALL)
 # Where PostgreSQL puts the offending row or the statement, up to its next field; psycopg
 # writes each field on a line of its own, and a quoted value may have several.
 QUOTED = re.compile(
@@ -303,7 +305,9 @@ def masked(text: str) -> str:
     """The text without e-mail addresses and without the rows PostgreSQL quotes."""
     if "DETAIL" in text or "CONTEXT" in text or "LINE " in text:
         text = QUOTED.sub(r"\1 <left out>", text)
-    return WORD.sub(_masked_word, text) if "@" in text or "%40" in text else text
+    if "@" not in text and "%40" not in text:
+        return text
+    return WORD.sub(_masked_word, QUOTED_PART.sub('"', text))
 
 
 def _masked_word(word: re.Match[str]) -> str:

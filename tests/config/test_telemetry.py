@@ -317,7 +317,9 @@ def test_what_postgresql_quotes_is_left_out(text: str) -> None:
     "text",
     ["o'brien@example.com", "ada@example.com,bob@example.com", "to <ada@example.com>",
      "GET /users?email=ada%40example.com&limit=1", "'ada@example.com'",
-     "ada@example.com/bob@example.com", "'ada@example.com'bob@example.com'"],
+     "ada@example.com/bob@example.com", "'ada@example.com'bob@example.com'",
+     'to "ada \\"bob\\" o, brien"@example.com', r'{"to": "\"ada bob\"@example.com"}',
+     "ada&bob@example.com", "mail=ada=bob@example.com", '"ada <bob>"%40example.com'],
 )  # fmt: skip
 def test_addresses_are_masked_whole(text: str) -> None:
     for part in ("example", "ada", "bob", "brien"):
@@ -327,6 +329,7 @@ def test_addresses_are_masked_whole(text: str) -> None:
 def test_masking_takes_no_longer_for_what_is_made_to_take_long() -> None:
     started = time.process_time()
     masked("Not Found: /=@'" + "a" * 100_000)
+    masked('@"' + '\\"' * 50_000)
     assert time.process_time() - started < 1
 
 
