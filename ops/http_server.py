@@ -49,10 +49,12 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 
 class Parser(HTTPRequestParser):
-    """Refuses what two readers could take for requests of different lengths."""
+    """Refuses what two readers could take for different requests."""
 
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)
+        if self.proxy_netloc:  # RFC 9112, section 3.2.2: it counts, and Host does not
+            self.headers["HOST"] = self.proxy_netloc
         if "TRANSFER_ENCODING" in self.headers:  # waitress takes it from HTTP/1.1 only
             raise ParsingError("Transfer-Encoding needs HTTP/1.1")
         if self.chunked and "CONTENT_LENGTH" in self.headers:

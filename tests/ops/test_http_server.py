@@ -147,6 +147,17 @@ def test_an_address_that_is_none_is_an_error_as_runserver_expects_it(
         Server(address)
 
 
+@pytest.mark.parametrize("target", ["http://evil.example.com/", "//evil.example.com/"])
+def test_a_host_in_the_request_target_is_the_one_that_counts(
+    port: int, echo: Echo, target: str
+) -> None:
+    request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    exchange(port, request.encode())
+    (environ,) = echo.seen
+    absolute = target.startswith("http:")
+    assert environ["HTTP_HOST"] == ("evil.example.com" if absolute else "localhost")
+
+
 def test_a_client_that_waits_for_100_continue_gets_it(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
         client.sendall(
