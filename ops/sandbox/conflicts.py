@@ -104,11 +104,19 @@ class Peers:
     commits: int = 0  # of transactions that changed or locked something
     # Whether a foreign key changes rows by itself, and under which ``catalog``.
     cascades: tuple[int, bool] = (-1, False)
+    # Functions that are known to write nothing, and under which ``catalog``.
+    readers: tuple[int, set[str]] = field(default_factory=lambda: (-1, set()))
     _announced: deque[Announcement] = field(default_factory=deque)  # with keys
     _keys: int = 0  # in these
     # Jobs under way, with the sessions that started them.
     _jobs: dict[str, Peer | None] = field(default_factory=dict)
     _waiting: dict[str, set[Peer]] = field(default_factory=dict)
+
+    def knows(self, calls: frozenset[str]) -> bool:
+        """Whether none of these functions writes, as far as is known."""
+        return not calls or (
+            self.readers[0] == self.catalog and calls <= self.readers[1]
+        )
 
     def leave(self, session: Peer) -> None:
         self.sessions.discard(session)
@@ -263,6 +271,19 @@ def find_cascades(peers: Peers) -> Steps[bool]:
         found = answer == "t"
         peers.cascades = catalog, found
     return found
+
+
+def find_writers(peers: Peers, calls: frozenset[str]) -> Steps[bool]:
+    """Whether one of these functions may write, by what the catalog says of it."""
+    if peers.knows(calls):
+        return False
+    if peers.readers[0] != peers.catalog:
+        peers.readers = peers.catalog, set()
+    names = ", ".join(f"'{_text(name)}'" for name in sorted(calls))
+    answer = yield from _call("writers", f"ARRAY[{names}]::pg_catalog.text[]")
+    found = {name for (name,) in rows(answer)}
+    peers.readers[1].update(calls - found)
+    return bool(found)
 
 
 def written_rows() -> Steps[int]:

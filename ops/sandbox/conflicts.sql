@@ -60,15 +60,31 @@ BEGIN
   EXECUTE format('COMMENT ON TABLE %s IS %L', shadow, concat(base, ' ', fill));
 END $$;
 
+-- The tables that this transaction has written so far, by functions and foreign keys too.
+CREATE FUNCTION sandbox.written() RETURNS SETOF oid LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp AS $$
+  SELECT oid FROM pg_class WHERE relkind = 'r' AND relpersistence <> 't'
+    AND pg_stat_get_xact_tuples_inserted(oid) + pg_stat_get_xact_tuples_updated(oid)
+      + pg_stat_get_xact_tuples_deleted(oid) > 0
+    AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace,
+      'sandbox'::regnamespace) $$;
+-- The functions of these names that may write: what users made and did not declare stable.
+CREATE FUNCTION sandbox.writers(names text[]) RETURNS SETOF text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  SELECT DISTINCT proname::text FROM pg_proc WHERE proname = ANY (names) AND provolatile = 'v'
+    AND pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace,
+      'sandbox'::regnamespace, 'sys'::regnamespace) $$;
+
 -- The tables that a write to the named ones may read or change through foreign keys:
 -- everything below them, and the parents of all these. Without those shadowed already.
 CREATE FUNCTION sandbox.related(rels oid[]) RETURNS TABLE (name text, columns text)
-LANGUAGE sql STABLE
+LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp AS $$
   WITH RECURSIVE shadowed AS MATERIALIZED (SELECT * FROM sandbox.shadows()),
   below AS (
     SELECT coalesce(base, found) AS rel
-    FROM unnest(rels) AS found LEFT JOIN shadowed ON shadow = found
+    FROM (SELECT unnest(rels) UNION SELECT sandbox.written()) AS named (found)
+    LEFT JOIN shadowed ON shadow = found
     UNION
     SELECT conrelid FROM below JOIN pg_constraint ON confrelid = rel WHERE contype = 'f'),
   family AS (
@@ -299,7 +315,7 @@ BEGIN
     FROM (SELECT to_regclass(e->>0)::oid AS base, e->1 AS key, e->>2 AS writer,
       e->>3 AS strength FROM jsonb_array_elements(keys) e) k
     LEFT JOIN sandbox.shadows() s ON s.base = k.base
-    WHERE coalesce(s.shadow, k.base) = ANY (rels)
+    WHERE coalesce(s.shadow, k.base) IN (SELECT unnest(rels) UNION SELECT sandbox.written())
       AND (writer = '' OR pg_visible_in_snapshot(writer::xid8, pg_current_snapshot()))
   LOOP
     EXECUTE format('SELECT %s FROM %s WHERE %s',
@@ -347,8 +363,8 @@ SET search_path = pg_catalog, pg_temp AS $$
 -- How many rows this transaction has written, those that were undone too.
 CREATE FUNCTION sandbox.written_rows() RETURNS bigint LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp AS $$
-  SELECT sum(pg_stat_get_xact_tuples_inserted(oid) + pg_stat_get_xact_tuples_updated(oid)
-    + pg_stat_get_xact_tuples_deleted(oid))::bigint
+  SELECT coalesce(sum(pg_stat_get_xact_tuples_inserted(oid)
+    + pg_stat_get_xact_tuples_updated(oid) + pg_stat_get_xact_tuples_deleted(oid)), 0)::bigint
   FROM pg_class WHERE relkind = 'r' AND relnamespace NOT IN
     ('pg_catalog'::regnamespace, 'information_schema'::regnamespace, 'sandbox'::regnamespace) $$;
 
@@ -395,7 +411,8 @@ DECLARE
   size bigint;
   widest bigint;
 BEGIN
-  FOR rel IN SELECT DISTINCT coalesce(s.base, n.named) FROM unnest(rels) n (named)
+  FOR rel IN SELECT DISTINCT coalesce(s.base, n.named)
+    FROM (SELECT unnest(rels) UNION SELECT sandbox.written()) n (named)
     LEFT JOIN sandbox.shadows() s ON s.shadow = n.named LOOP
     CONTINUE WHEN (SELECT relkind FROM pg_class WHERE oid = rel) IS DISTINCT FROM 'r';
     PERFORM sandbox.check_values(rel, 'sandbox.own(t.xmin)');

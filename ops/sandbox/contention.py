@@ -1,7 +1,7 @@
 """One session's transaction beside those of others: its statements, and its end."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ops.sandbox import conflicts, messages
 from ops.sandbox.conflicts import BLOCKED, OC000, OC001, RIVALRY, Footprint
@@ -17,6 +17,7 @@ from ops.sandbox.transactions import (
 
 # How often a statement is repeated while the sessions in its way step aside.
 ATTEMPTS = 100
+QUERIES = (Kind.READ, Kind.LOCK, Kind.WRITE)
 CHANGES = (Kind.LOCK, Kind.WRITE, Kind.DDL)
 
 
@@ -70,6 +71,14 @@ class Contention(Transactions):
             names = relations(statement.sql)
             yield from conflicts.note_locks(footprint, statement.locks, names)
         return answer
+
+    def _known(self, statement: Statement) -> Steps[Statement]:
+        """The statement as a write if a function that it calls may write."""
+        if statement.kind not in QUERIES or statement.refusal or self._aborted:
+            return statement
+        if not (yield from conflicts.find_writers(self.peers, statement.calls)):
+            return statement
+        return replace(statement, kind=Kind.WRITE, nested=True)
 
     def _measures(self, statement: Statement) -> Steps[bool]:
         """Whether the statement may write rows that its tag does not count."""

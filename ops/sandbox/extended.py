@@ -149,7 +149,9 @@ class Extended(Copying):
             names.other()
             found = names.portals.get(messages.cstring(whole, 5)[0])
             if found is not None:
-                return found.alive and found.prepared.statement.plain
+                statement = found.prepared.statement
+                known = self.peers.knows(statement.calls)
+                return found.alive and statement.plain and known
         else:
             kept = self._named(whole)
             if isinstance(kept, Portal):
@@ -194,6 +196,8 @@ class Extended(Copying):
         group: list[Unit] = []
         for whole in batch:
             try:
+                if whole[0] == EXECUTE:
+                    yield from self._learn(whole)
                 unit = self._unit(whole)
             except (Refused, MalformedMessageError):
                 yield from self._acknowledged(group)
@@ -203,6 +207,13 @@ class Extended(Copying):
                 yield from self._execute(group)
                 group = []
         yield from self._acknowledged(group)
+
+    def _learn(self, execute: bytes) -> Task:
+        """Find out whether what is to be executed may write."""
+        found = self._names.portals.get(messages.cstring(execute, 5)[0])
+        if found is not None and self._txn.lost is None:
+            prepared = found.prepared
+            prepared.statement = yield from self._known(prepared.statement)
 
     def _unit(self, whole: bytes) -> Unit:
         kind, names = whole[0], self._names

@@ -64,6 +64,7 @@ class Simple(Extended):
             len(statements) == 1
             and statements[0].plain
             and statements[0].sql == sql
+            and self.peers.knows(statements[0].calls)
             and not (txn.explicit or txn.opened)
             and self._struck is None
             and self._catalog in (None, self.peers.catalog)
@@ -99,6 +100,7 @@ class Simple(Extended):
             self._raise_refusal(statement)
             yield Exchange(messages.query(statement.sql), EVERYTHING)
             raise AnsweredWithError
+        statement = yield from self._known(statement)
         self._check(statement)
         if statement.kind is Kind.BEGIN:
             yield from self._begin(statement)

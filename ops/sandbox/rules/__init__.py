@@ -37,6 +37,7 @@ def judge(sql: str) -> tuple[Statement, ...]:
                     model.kind,
                     locks=model.locks,
                     nested=model.nested,
+                    calls=model.calls,
                     grows=model.grows,
                 ),
             )

@@ -45,6 +45,7 @@ class Statement:
     verify: str = (
         ""  # a query asked afterwards: it raises what the result is refused for
     )
+    calls: frozenset[str] = frozenset()  # functions, by the last part of their names
     grows: bool = False  # it may make larger values than it was sent
     unparsed: bool = False  # no SQL: PostgreSQL words the error, and nothing is run
     locks: str = ""  # "FOR UPDATE" or "FOR KEY SHARE", whichever is stronger

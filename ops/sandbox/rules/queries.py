@@ -25,7 +25,7 @@ LOCKS = {pg.LCS_FORUPDATE: "FOR UPDATE", pg.LCS_FORKEYSHARE: "FOR KEY SHARE"}
 
 def query(sql: str, node: Any) -> Statement:
     refusal, locks = None, ""
-    waits = grows = False
+    waits, calls = False, set()
     writes = 0
     for _, part in walk(node):
         refusal = refusal or refusal_of(part)
@@ -35,12 +35,20 @@ def query(sql: str, node: Any) -> Statement:
             locks = max(locks, LOCKS.get(part.strength, ""))
             waits = waits or part.wait_policy != pg.LockWaitBlock
         elif isinstance(part, pg.FuncCall):
-            grows = grows or part.funcname[-1].string.sval in GROWING
+            calls.add(part.funcname[-1].string.sval)
     kind = Kind.WRITE if writes else Kind.LOCK if locks else Kind.READ
     # A tag counts the rows of the outermost statement.
     nested = writes > (0 if isinstance(node, pg.SelectStmt) else 1)
     text = take_out_waiting(sql) if waits and refusal is None else sql
-    return Statement(text, kind, refusal, locks=locks, nested=nested, grows=grows)
+    return Statement(
+        text,
+        kind,
+        refusal,
+        locks=locks,
+        nested=nested,
+        calls=frozenset(calls),
+        grows=bool(calls & GROWING),
+    )
 
 
 def refusal_in(node: Any) -> Refusal | None:

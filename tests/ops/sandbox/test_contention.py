@@ -350,6 +350,79 @@ def test_a_key_free_for_the_snapshot_and_for_all_is_no_conflict(
     assert rows(other, f"SELECT * FROM {name}") == [(8, 1)]
 
 
+# Functions
+
+
+@pytest.fixture
+def writer(
+    tables: Tables, open_session: Callable[[], Connection]
+) -> Iterator[tuple[str, str]]:
+    """A table, and a function that adds so many rows to it."""
+    table = tables.make("id int PRIMARY KEY")
+    name = f"{tables.stem}_f"
+    open_session().execute(
+        f"CREATE FUNCTION {name}(first int, last int) RETURNS int LANGUAGE sql AS "
+        f"'INSERT INTO {table} SELECT generate_series(first, last); SELECT last'"
+    )
+    yield table, name
+    open_session().execute(f"DROP FUNCTION {name}")
+
+
+@pytest.mark.parametrize("prepare", [True, False])
+def test_rows_that_a_function_writes_are_counted(
+    open_session: Callable[[], Connection], writer: tuple[str, str], prepare: bool
+) -> None:
+    table, function = writer
+    session = open_session()
+    query = f"SELECT {function}(%s, %s)"
+    with pytest.raises(errors.ProgramLimitExceeded, match=LIMIT):
+        session.execute(query, [1, 3001], prepare=prepare)
+    assert rows(session, f"SELECT count(*) FROM {table}") == [(0,)]
+    session.execute(query, [1, 3000], prepare=prepare)
+    with pytest.raises(errors.ProgramLimitExceeded, match=LIMIT):
+        session.execute(f"INSERT INTO {table} SELECT 9000 + {function}(4001, 7000)")
+
+
+def test_rows_that_a_function_wrote_survive_stepping_aside(
+    tables: Tables, open_session: Callable[[], Connection], writer: tuple[str, str]
+) -> None:
+    table, function = writer
+    keyed = tables.make("id int PRIMARY KEY", "v int")
+    mine, other = open_session(), open_session()
+    mine.execute(f"INSERT INTO {keyed} VALUES (1, 1)")
+    for first_written in (True, False):
+        mine.execute("BEGIN")
+        if first_written:
+            mine.execute(f"SELECT {function}(1, 2)")
+        step_aside(mine, other, keyed)
+        if not first_written:
+            mine.execute(f"SELECT {function}(3, 4)")
+        mine.execute(f"UPDATE {keyed} SET v = 8")
+        mine.execute("COMMIT")
+    assert rows(other, f"SELECT id FROM {table} ORDER BY id") == [
+        (1,),
+        (2,),
+        (3,),
+        (4,),
+    ]
+    assert rows(other, f"SELECT v FROM {keyed}") == [(8,)]
+
+
+def test_a_function_conflicts_as_its_writes_do(
+    open_session: Callable[[], Connection], writer: tuple[str, str]
+) -> None:
+    table, function = writer
+    pair = open_session(), open_session()
+    for connection in pair:
+        connection.execute("BEGIN")
+        connection.execute(f"SELECT count(*) FROM {table}")
+    pair[0].execute(f"SELECT {function}(1, 1)")
+    pair[0].execute("COMMIT")
+    pair[1].execute(f"INSERT INTO {table} VALUES (1)")
+    commit_fails(pair[1])
+    assert rows(pair[0], f"SELECT * FROM {table}") == [(1,)]
+
+
 # 3,000 rows, whoever writes them
 
 LIMIT = "transaction row limit exceeded"
