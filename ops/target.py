@@ -31,7 +31,7 @@ ONLY_SANDBOX = frozenset({"api_token", "run", "sandbox"})
 NO_TARGET = frozenset(
     {
         "", "check", "compilemessages", "diffsettings", "help", "makemessages",
-        "makemigrations", "openapi", "startapp", "startproject", "test", "version",
+        "makemigrations", "openapi", "startapp", "startproject", "version",
     }
 )  # fmt: skip
 # Their rows appear among the users' own: on AWS they ask first, or take --yes.
@@ -40,12 +40,24 @@ WRITES_ROWS = frozenset(
         "clearsessions",
         "delete_expired_responses",
         "dsql_verify",
+        "flush",
         "loaddata",
         "seed_users",
     }
 )
 ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DSQL")
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+# What tells one sandbox from every other, its own next one included.
+PLACE = ("AWS_ENDPOINT_URL_DSQL", "PGPORT", "PGSSLROOTCERT")
+POINTERS = (
+    "AWS_REGION", "DSQL_ENDPOINT", "DSQL_PEER_ENDPOINT", "PGHOSTADDR", *ENDPOINTS, *KEYS, *PLACE,
+)  # fmt: skip
+# No profile and no role of the machine leads out of the sandbox.
+ISOLATION = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 Environ = MutableMapping[str, str]
 
 
@@ -66,7 +78,8 @@ def choose(
     """
     rest, named = _without_option(arguments)
     command = next((word for word in rest[1:] if not word.startswith("-")), "")
-    asks_help = not {"-h", "--help", "--version"}.isdisjoint(rest)
+    own = rest[: rest.index("--")] if "--" in rest else rest
+    asks_help = not {"-h", "--help", "--version"}.isdisjoint(own)
     of_sandbox, values = _read(file)
     if not of_sandbox:
         _set_defaults(environ, values)
@@ -136,7 +149,8 @@ def _confirmed(command: str, rest: list[str], environ: Environ) -> list[str]:
         raise TargetError(str(error)) from error
     sys.stderr.write(f"{command} writes rows in {where}. Go on? [y/N] ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+    said = sys.stdin.readline() if sys.stdin else ""  # none where it was closed
+    if said.strip().lower() not in {"y", "yes"}:
         raise TargetError(f"{command} did nothing; --yes answers for you.")
     return without
 
@@ -157,8 +171,14 @@ def leave_sandbox(
     """Remove what a sandbox set: of this checkout, or of the one whose variables are set."""
     marked = environ.pop(FOLDER_VARIABLE, "")
     sets = [values for of_sandbox, values in [_read(file)] if of_sandbox]
-    for root in {folder, Path(marked)} if marked else {folder}:
-        sets += _ever_set(root)
+    sets += _ever_set(folder)
+    if marked:
+        known = _ever_set(Path(marked))
+        sets += [*known, {**envfile.KNOBS, **ISOLATION}]
+        if not any(_same_place(environ, values) for values in known):
+            # Deleted, moved or made anew: what it set has no other owner.
+            for name in POINTERS:
+                environ.pop(name, None)
     keys = {values.get("AWS_ACCESS_KEY_ID") for values in sets}
     if environ.get("AWS_ACCESS_KEY_ID") in keys:
         for name in KEYS:
@@ -186,13 +206,7 @@ def use_sandbox(environ: Environ, status: Status) -> None:
     environ.update(status.environ(role))
     environ.update(pair)
     environ.update(dict.fromkeys(ENDPOINTS, url))
-    environ.update(
-        {
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
-    )
+    environ.update(ISOLATION)
     for name in ("NO_PROXY", "no_proxy"):  # a proxy of the shell is not asked for it
         hosts = [host for host in environ.get(name, "").split(",") if host]
         environ[name] = ",".join(dict.fromkeys([*hosts, lifecycle.HOST]))
@@ -241,6 +255,10 @@ def _names_another(environ: Environ, status: Status) -> str:
     return "DSQL_ENDPOINT" if endpoint and endpoint not in known and not ours else ""
 
 
+def _same_place(environ: Mapping[str, str], values: Mapping[str, str]) -> bool:
+    return all(environ.get(name) == values.get(name) for name in PLACE)
+
+
 def _ever_set(root: Path) -> list[dict[str, str]]:
     """The variables of the sandbox in that folder, for each Region and each of its keys."""
     try:
@@ -260,28 +278,33 @@ def _ever_set(root: Path) -> list[dict[str, str]]:
 
 def _without_option(arguments: Sequence[str]) -> tuple[list[str], str]:
     rest: list[str] = []
-    named = ""
+    named: list[str] = []
     words = iter(arguments)
     for word in words:
         if word == "--":
-            return [*rest, word, *words], named
-        if word == OPTION:
-            named = next(words, "")
-            if not named:
-                raise TargetError(f"{OPTION} needs one of {', '.join(TARGETS)}.")
+            rest += [word, *words]
+        elif word == OPTION:
+            named.append(next(words, ""))
         elif word.startswith(f"{OPTION}="):
-            named = word.partition("=")[2]
+            named.append(word.partition("=")[2])
         else:
             rest.append(word)
-    return rest, named
+    if "" in named:
+        raise TargetError(f"{OPTION} needs one of {', '.join(TARGETS)}.")
+    if len(set(named)) > 1:
+        raise TargetError(f"{OPTION} names {' and '.join(named)}; name one target.")
+    return rest, named[0] if named else ""
 
 
 def _read(file: Path) -> tuple[bool, dict[str, str]]:
-    """Whether a sandbox wrote the file, and its values."""
+    """Whether a sandbox wrote the file, and its values. Raises TargetError."""
     if not file.exists():
         return False, {}
-    values = {k: v for k, v in dotenv_values(file).items() if v is not None}
-    return envfile.is_own(file), values
+    try:
+        values = {k: v for k, v in dotenv_values(file).items() if v is not None}
+        return envfile.is_own(file), values
+    except (OSError, ValueError) as error:  # no file, not readable, no text
+        raise TargetError(f"{file} cannot be read: {error}.") from error
 
 
 def _set_defaults(environ: Environ, values: Mapping[str, str]) -> None:

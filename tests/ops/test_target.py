@@ -2,6 +2,7 @@
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from ops import target
 from ops.sandbox import envfile, lifecycle
+from ops.sandbox.clusters import Timing
+from ops.sandbox.state import State
 from ops.target import TargetError
 
 OWN = {
@@ -116,6 +119,55 @@ def test_aws_ignores_what_the_sandbox_set(
     }
 
 
+@pytest.mark.parametrize("folder", ["deleted", "moved", "made anew", "another port"])
+@pytest.mark.parametrize("line", ["dsql_status --target aws", "stack plan"])
+def test_aws_ignores_what_a_sandbox_set_that_is_not_there_as_it_was(
+    line: str, folder: str, choose: Any, sandbox: lifecycle.Status, tmp_path: Path
+) -> None:
+    set_then = replace(
+        sandbox,
+        port=sandbox.port + 1,
+        root=sandbox.root if folder == "another port" else tmp_path / "gone",
+        credentials={"AWS_ACCESS_KEY_ID": "AKIAGONE", "AWS_SECRET_ACCESS_KEY": "gone"},
+    )
+    if folder == "made anew":
+        set_then.root.mkdir()
+        State.new(1, ("DbConnect",), Timing(), "shop").save(set_then.root)
+    environ = {
+        **envfile.variables(set_then, "secondary"),
+        "AWS_SESSION_TOKEN": "of nobody",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_PROFILE": "production",
+        "OIDC_ISSUER": "https://issuer.example.com",
+    }
+    choose(line, environ)
+    environ.pop("DJANGO_SECRET_KEY")
+    assert environ == {
+        "AWS_PROFILE": "production",
+        "OIDC_ISSUER": "https://issuer.example.com",
+        "TARGET": "aws",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+    }
+
+
+def test_a_choice_of_access_survives_a_sandbox_that_is_gone(
+    choose: Any, sandbox: lifecycle.Status, tmp_path: Path
+) -> None:
+    gone = replace(sandbox, root=tmp_path / "gone")
+    environ = {**envfile.variables(gone), "API_AUTH": "oidc"}
+    choose("deploy", environ)
+    assert environ["API_AUTH"] == "oidc"
+
+
+def test_own_keys_survive_the_variables_of_a_sandbox_that_is_there(
+    choose: Any, sandbox: lifecycle.Status
+) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "AKIAOWN", "AWS_SECRET_ACCESS_KEY": "own"}
+    environ = {**envfile.variables(sandbox), **keys}
+    choose("stack plan", environ)
+    assert keys.items() <= environ.items()
+
+
 def test_aws_keeps_what_is_the_users_own(choose: Any) -> None:
     environ = {**OWN, "API_AUTH": "none"}
     choose("stack plan", environ)
@@ -190,6 +242,57 @@ def test_an_unknown_target_is_refused(line: str, choose: Any) -> None:
         choose(line, environ)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--target sandbox migrate --target aws",
+        "migrate --target=aws --target=sandbox",
+        "migrate --target aws --target=",
+    ],
+)
+def test_two_targets_are_refused(line: str, choose: Any) -> None:
+    with pytest.raises(TargetError, match=r"name one target|needs one of"):
+        choose(line, {})
+
+
+def test_a_target_may_be_repeated_and_stand_anywhere(choose: Any) -> None:
+    line = "--target aws dsql_status --format json --target=aws"
+    assert choose(line, {}) == ["manage.py", "dsql_status", "--format", "json"]
+
+
+@pytest.mark.parametrize("line", ["dbshell -- -h localhost", "test", "flush"])
+def test_what_reaches_a_database_needs_a_target(
+    line: str, choose: Any, absent: Path
+) -> None:
+    with pytest.raises(TargetError, match="No target is named"):
+        choose(line, {}, absent)
+
+
+@pytest.mark.parametrize("content", [None, b"API_AUTH=\xff\xfe\n"])
+def test_a_file_that_cannot_be_read_is_named(
+    content: bytes | None, choose: Any, file: Path
+) -> None:
+    file.unlink()
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    with pytest.raises(TargetError, match=r"\.env cannot be read"):
+        choose("dsql_status", {})
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("form", ["{}={}", 'export {}="{}"', "{} = '{}'"])
+def test_the_users_own_file_may_be_written_in_any_of_the_usual_ways(
+    form: str, ending: str, choose: Any, file: Path, absent: Path
+) -> None:
+    lines = [form.format(*pair) for pair in (("TARGET", "aws"), ("AWS_PROFILE", "me"))]
+    file.write_bytes(ending.join([*lines, ""]).encode())
+    environ: dict[str, str] = {}
+    choose("dsql_status", environ, absent)
+    assert (environ["TARGET"], environ["AWS_PROFILE"]) == ("aws", "me")
+
+
 @pytest.mark.parametrize("line", ["check", "makemigrations", "migrate --help", ""])
 def test_what_talks_to_nothing_needs_no_target(
     line: str, choose: Any, absent: Path
@@ -223,6 +326,15 @@ def test_rows_on_aws_are_written_after_a_yes_only(
             choose("seed_users --target aws", {})
     asked = "seed_users writes rows in AWS account 111122223333. Go on? [y/N] "
     assert capsys.readouterr().err == asked
+
+
+def test_nobody_says_yes_where_standard_input_is_closed(
+    choose: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ops.aws.account", lambda: "111122223333")
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(TargetError, match="flush did nothing"):
+        choose("flush --no-input --target aws", {})
 
 
 def test_yes_answers_for_the_user(choose: Any) -> None:
