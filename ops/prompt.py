@@ -5,5 +5,5 @@ def ask(question: str) -> str:
     """The answer without blanks around it; empty where nobody can answer."""
     try:
         return input(question).strip()
-    except EOFError:
+    except (EOFError, RuntimeError):  # at its end, or closed
         return ""

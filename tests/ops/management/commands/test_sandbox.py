@@ -97,6 +97,18 @@ def test_reset_asks_before_it_deletes(
     assert lifecycle.status(started.root).state == "running"
 
 
+@pytest.mark.parametrize("stdin", [None, io.StringIO()])
+def test_reset_deletes_nothing_where_nobody_can_answer(
+    stdin: io.StringIO | None,
+    started: lifecycle.Status,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdin", stdin)
+    with pytest.raises(CommandError, match="Nothing was deleted"):
+        said("reset")
+    assert lifecycle.status(started.root).state == "running"
+
+
 def test_without_a_sandbox_every_action_says_so(folder: Path) -> None:
     absent = json.loads(said("status", "--format", "json"))
     assert (absent["state"], absent["regions"]) == ("absent", [])
