@@ -48,13 +48,13 @@ class Options:
             stage=stage,
             allowed_hosts=tuple(environment.words("ALLOWED_HOSTS", env=env)),
             cors_origins=tuple(environment.words("CORS_ALLOWED_ORIGINS", env=env)),
-            passed={name: env[name] for name in PASSED if name in env},
+            passed={name: env[name].strip() for name in PASSED if name in env},
         )
 
     @property
     def access(self) -> str:
         """The choice of who may call: API_AUTH."""
-        return self.passed.get("API_AUTH", "").strip()
+        return self.passed.get("API_AUTH", "")
 
     def require_access(self) -> None:
         """Raise ImproperlyConfigured unless it was chosen who may call the API."""
@@ -69,8 +69,7 @@ class Options:
         if self.access == NONE:
             return "everyone who reaches the APIs may read and change every user (API_AUTH=none)"
         issuer, audience = (
-            self.passed.get(name, "").strip()
-            for name in ("OIDC_ISSUER", "OIDC_AUDIENCE")
+            self.passed.get(name, "") for name in ("OIDC_ISSUER", "OIDC_AUDIENCE")
         )
         return (
             f"holders of an access token of {issuer} for {audience}, as far as its scopes go "

@@ -44,6 +44,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     [
         ({"API_AUTH": "oidc"}, "OIDC_ISSUER is not set.*\n.*OIDC_AUDIENCE is not set"),
         ({"API_AUTH": "oicd"}, "API_AUTH is 'oicd'; set it to one of oidc, none"),
+        ({**OIDC, "OIDC_ISSUER": "https://i.example?x=1"}, "a query nor a fragment"),
         ({**OIDC, "OIDC_ALGORITHMS": "HS256"}, "OIDC_ALGORITHMS has HS256"),
         ({**OIDC, "API_RATE_LIMIT": "ten"}, "API_RATE_LIMIT is 'ten'"),
     ],

@@ -29,6 +29,12 @@ def test_what_the_operator_sets_reaches_the_function() -> None:
     assert set(found.passed) == {"CORS_ALLOWED_ORIGINS", "LOG_LEVEL"}
 
 
+def test_blanks_around_a_choice_are_no_part_of_it() -> None:
+    options = Options.from_environment({"API_AUTH": " none ", "LOG_LEVEL": "INFO\n"})
+    assert options.access == "none"
+    assert options.passed == {"API_AUTH": "none", "LOG_LEVEL": "INFO"}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
