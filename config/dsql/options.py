@@ -136,7 +136,7 @@ class Options:
         """The driver's parameters with what makes the token safe."""
         chosen = {name: params.get(name) or value for name, value in SECURITY.items()}
         found = {**DEFAULTS, **params, **chosen}
-        if "PGSSLROOTCERT" not in os.environ and not found.get("sslrootcert"):
+        if not os.environ.get("PGSSLROOTCERT") and not found.get("sslrootcert"):
             found["sslrootcert"] = str(AMAZON_ROOTS)
         return found
 

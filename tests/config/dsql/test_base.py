@@ -41,6 +41,14 @@ def test_verifies_the_server_against_the_shipped_roots(
     assert (params["user"], params["region"]) == ("admin", "us-east-1")
 
 
+def test_a_variable_without_a_value_names_no_roots(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PGSSLROOTCERT", "")
+    params = wrapper(HOST=HOST).get_connection_params()
+    assert params["sslrootcert"] == str(AMAZON_ROOTS)
+
+
 def test_the_environment_may_name_other_roots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGSSLROOTCERT", "ca.pem")
     assert "sslrootcert" not in wrapper(HOST=HOST).get_connection_params()
