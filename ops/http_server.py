@@ -52,8 +52,11 @@ class Parser(HTTPRequestParser):
     """Refuses what two readers could take for different requests."""
 
     def parse_header(self, header_plus: bytes) -> None:
-        super().parse_header(header_plus)
-        if self.proxy_netloc:  # RFC 9112, section 3.2.2: it counts, and Host does not
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:  # of int() and urlsplit(): waitress would hang up
+            raise ParsingError("The request target or a length is malformed") from error
+        if self.proxy_scheme:  # RFC 9112, section 3.2.2: its host counts, not Host
             self.headers["HOST"] = self.proxy_netloc
         if "TRANSFER_ENCODING" in self.headers:  # waitress takes it from HTTP/1.1 only
             raise ParsingError("Transfer-Encoding needs HTTP/1.1")
@@ -115,7 +118,9 @@ class RefusalTask(ErrorTask):
     def execute(self) -> None:
         error = self.request.error
         # What was sent may be secret; waitress quotes it.
-        cause = SUBJECTS.get(type(error), "") + error.body.partition(' "')[0]
+        cause = SUBJECTS.get(type(error), "") + error.body.partition(' "')[0].rstrip(
+            "."
+        )
         logger.warning("A request was refused: %s", cause)
         large = isinstance(error, RequestEntityTooLarge)
         send_problem(self, "too_large" if large else "malformed", f"{cause}.")

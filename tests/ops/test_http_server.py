@@ -147,15 +147,39 @@ def test_an_address_that_is_none_is_an_error_as_runserver_expects_it(
         Server(address)
 
 
-@pytest.mark.parametrize("target", ["http://evil.example.com/", "//evil.example.com/"])
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [("http://evil.example.com/", "evil.example.com"), ("HTTPS://a@b:1/", "a@b:1"),
+     ("http:///", ""), ("//evil.example.com/", "localhost")],
+)  # fmt: skip
 def test_a_host_in_the_request_target_is_the_one_that_counts(
-    port: int, echo: Echo, target: str
+    port: int, echo: Echo, target: str, host: str
 ) -> None:
     request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     exchange(port, request.encode())
     (environ,) = echo.seen
-    absolute = target.startswith("http:")
-    assert environ["HTTP_HOST"] == ("evil.example.com" if absolute else "localhost")
+    assert environ["HTTP_HOST"] == host
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        b"GET http://[::1/ HTTP/1.1",
+        b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000,
+    ],
+)
+def test_what_the_parser_cannot_read_is_a_problem(
+    port: int, echo: Echo, request_head: bytes
+) -> None:
+    document = problem(exchange(port, request_head + b"\r\nHost: localhost\r\n\r\n"))
+    assert document["detail"] == "The request target or a length is malformed."
+    assert not echo.seen
+
+
+def test_a_coding_that_is_not_read_is_refused_in_one_sentence(port: int) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+    detail = problem(exchange(port, head))["detail"]
+    assert detail == "Transfer-Encoding requested is not supported."
 
 
 def test_a_client_that_waits_for_100_continue_gets_it(port: int) -> None:
