@@ -143,7 +143,8 @@ class Endpoints:
             return False
         now = self._clock()
         since, last = self._busy.get(endpoint, (now, now))
-        since = now if now - last > BUSY_MEMORY else since
+        if not 0 <= now - last <= BUSY_MEMORY:  # below 0 the clock was set back
+            since = now
         self._busy[endpoint] = since, now
         return now - since < BUSY_BEFORE_PEER
 

@@ -134,6 +134,17 @@ def test_busy_seconds_of_a_start_that_gave_up_count_for_the_next_request() -> No
     assert world.now == begun
 
 
+def test_busy_seconds_of_a_clock_that_was_set_back_are_none() -> None:
+    world = World(own=[WAKING] * 100)
+    endpoints = world.endpoints()
+    with within(0.1), pytest.raises(psycopg.OperationalError, match="waking up"):
+        endpoints.connect(world.dial)
+    world.now -= 3600
+    begun = world.now
+    assert endpoints.connect(world.dial)[0] == PEER
+    assert begun + 2 <= world.now <= begun + 3
+
+
 @pytest.mark.parametrize("reached", [True, False])
 def test_busy_seconds_are_forgotten_after_ten_and_when_it_was_reached(
     reached: bool,
