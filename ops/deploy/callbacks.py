@@ -18,12 +18,12 @@ import boto3
 from django.core.exceptions import ImproperlyConfigured
 
 from ops.aws import AwsError
-from ops.deploy import checks, function, wanted
+from ops.deploy import checks, function, sources, wanted
 from ops.deploy.gateway import Gateway, Wanted
 from ops.deploy.options import Options
 from ops.deploy.package import Target, build
-from ops.deploy.sources import PackageError
 from ops.ownership import NotReady
+from ops.paths import PROJECT
 from ops.prompt import ask
 from ops.stacks.runtime import RuntimeStack
 from ops.stacks.secret import SecretMissing
@@ -81,6 +81,7 @@ def _prepare(cli: Any, topology: Topology, options: Options) -> None:
     """Everything is found and checked before Zappa touches anything."""
     stage = cli.api_stage
     options.require_access()
+    sources.read(PROJECT)
     for role in topology.regions:  # the peer's function learns this Region's address
         function.require_ours(topology, role)
     Gateway.require_no_other(topology, stage)
@@ -231,7 +232,7 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except (
-        AwsError, ImproperlyConfigured, NotReady, PackageError, SecretMissing
+        AwsError, ImproperlyConfigured, NotReady, SecretMissing
     ) as error:  # fmt: skip
         sys.exit(f"zappa: {error}")
 

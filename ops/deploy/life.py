@@ -12,11 +12,12 @@ from typing import Any
 
 from ops import aws
 from ops.clusters import inventory
-from ops.deploy import checks, function, wanted
+from ops.deploy import checks, function, sources, wanted
 from ops.deploy.gateway import Gateway
 from ops.deploy.options import NONE, Options
 from ops.ownership import NotReady
 from ops.paths import MANAGE, PROJECT
+from ops.stacks.boundary import Boundary
 from ops.stacks.runtime import RuntimeStack
 from ops.topology import Topology
 
@@ -68,6 +69,8 @@ class Life:
             variables = wanted.foreseen(self.topology, self.options, stage)
             checks.require_sound(self.topology.regions[stage], variables)
         self._require_ours()
+        if remark := sources.read(PROJECT).remark:
+            self.say(remark)
         self.say(f"Who may call: {self.options.who_may_call()}.")
         confirm()
         self._manage("dsql_provision")
@@ -107,6 +110,7 @@ class Life:
             Gateway.require_no_other(self.topology, stage)
             Gateway.require_own_stages(self.topology, stage)
             RuntimeStack(self.topology, stage).contents()
+        Boundary(self.topology).contents()
 
     def _contents(self) -> list[str]:
         """All there is, a line each. Raises NotReady when something is not ours, or when
@@ -124,9 +128,10 @@ class Life:
                 *RuntimeStack(self.topology, stage).contents(),
             )
         ]
-        return found + [
-            f"{cluster.region}: cluster {cluster.described}"
-            for cluster in clusters.owned
+        return [
+            *found,
+            *Boundary(self.topology).contents(),
+            *(f"{each.region}: cluster {each.described}" for each in clusters.owned),
         ]
 
     def _deploy_functions(self) -> None:

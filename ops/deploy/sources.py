@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops.ownership import NotReady
+
 SHIPPED = ("config", "users")
 LOCKS = ("requirements/runtime.txt", "requirements/deploy.txt")
 MANIFEST = "ops/deploy/manifest.txt"
@@ -23,7 +25,7 @@ MOST_NAMES = 20  # in one message
 QUIET = ("--no-optional-locks", "--no-replace-objects", "--literal-pathspecs")
 
 
-class PackageError(Exception):
+class PackageError(NotReady):
     """The package cannot be built, or must not be deployed; says what to do."""
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ops import aws
+from ops import aws, ownership
+from ops.ownership import NotReady
 from ops.policies import PURPOSES, Scope
-from ops.stacks.runtime import StackError
 from ops.topology import PRIMARY, Topology
 
 MAX_VERSIONS = 5  # IAM keeps no more of one policy
@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 
 class Boundary:
-    """Raises aws.AwsError, and StackError when the policy is somebody else's."""
+    """Everything raises aws.AwsError, and NotReady when the policy is not ours."""
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
@@ -40,6 +40,10 @@ class Boundary:
             return f"create the permissions boundary {self.arn}"
         return None if self._is_current(found) else f"change {self.arn}"
 
+    def contents(self) -> list[str]:
+        """What delete() takes with it, a line."""
+        return [] if self._find() is None else [f"IAM: policy {self.arn}"]
+
     def apply(self, say: Say) -> None:
         """Make it, or bring it up to date, and wait until it is there."""
         found = self._find()
@@ -54,12 +58,14 @@ class Boundary:
             except ClientError as error:
                 if aws.code_of(error) not in aws.DENIED:
                     raise
-                raise StackError(
+                common = self.topology.common_tags.items()
+                tags = " and ".join(f"{key}={value}" for key, value in common)
+                raise NotReady(
                     f"The permissions boundary {self.arn} is "
                     f"{'missing' if found is None else 'not up to date'}, and these credentials "
                     f"may not change that. Have an administrator run `manage.py stack deploy` "
                     f"once, or make it of what `manage.py iam_policy boundary` prints, with the "
-                    f"tags {_listed(self.topology.common_tags)}."
+                    f"tags {tags}."
                 ) from error
         say(f"{self.arn} is {'made' if found is None else 'up to date'}")
 
@@ -73,7 +79,7 @@ class Boundary:
                     self._delete_version(version)
             with aws.explained():
                 self.client.delete_policy(PolicyArn=self.arn)
-        except (StackError, aws.AwsError) as error:
+        except (NotReady, aws.AwsError) as error:
             say(f"{self.arn} remains: {error}")
         else:
             say(f"{self.arn} is deleted")
@@ -108,12 +114,7 @@ class Boundary:
             except self.client.exceptions.NoSuchEntityException:
                 return None
         tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
-        if not self.topology.common_tags.items() <= tags.items():
-            raise StackError(
-                f"The policy {self.arn} is not ours: it lacks the tags "
-                f"{_listed(self.topology.common_tags)}. Nothing was changed. Choose another "
-                f"CLUSTER_NAME_PREFIX, or have its owner remove it."
-            )
+        ownership.require_ours(self.topology, "IAM", f"the policy {self.arn}", tags)
         return found
 
     def _is_current(self, found: Any) -> bool:
@@ -133,7 +134,3 @@ class Boundary:
             self.client.delete_policy_version(
                 PolicyArn=self.arn, VersionId=version["VersionId"]
             )
-
-
-def _listed(tags: Any) -> str:
-    return " and ".join(f"{key}={value}" for key, value in tags.items())

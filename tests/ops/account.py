@@ -6,6 +6,7 @@ on moto is left out: the package, the database and the requests to the APIs.
 
 import io
 import json
+import os
 import shlex
 import warnings
 import zipfile
@@ -33,8 +34,9 @@ from zappa.cli import ZappaCLI
 
 from ops import aws
 from ops.clusters import login
-from ops.deploy import checks, life, package, wanted
+from ops.deploy import checks, life, package, sources, wanted
 from ops.paths import PROJECT
+from ops.sandbox.lifecycle import FOLDER_VARIABLE
 from ops.stacks.boundary import Boundary
 from ops.stacks.runtime import RuntimeStack
 from ops.topology import Topology
@@ -283,7 +285,10 @@ def package_nothing(path: Path, *_: Any) -> str:
 def opened(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Account]:
     """An account of its own, and an operator's shell that leads to it."""
     mend_once()
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL_DSQL", "AWS_DEFAULT_REGION"):
+    # With FOLDER_VARIABLE, Zappa's callback takes API_AUTH for the tests' own sandbox's.
+    for name in (
+        "AWS_PROFILE", "AWS_ENDPOINT_URL_DSQL", "AWS_DEFAULT_REGION", FOLDER_VARIABLE,
+    ):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLUSTER_NAME_PREFIX", PREFIX)
     monkeypatch.setenv("API_AUTH", "none")
@@ -297,6 +302,8 @@ def opened(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Account]:
     monkeypatch.setattr(ZappaCLI, "create_package", _create_package(folder))
     monkeypatch.setattr(core.Zappa, "boto_client", _client)
     monkeypatch.setattr("time.sleep", lambda _: None)  # moto is ready at once
+    # A developer's tree may hold what is not committed yet.
+    monkeypatch.setattr(sources, "read", lambda _: sources.Sources("a commit", {}, ""))
     monkeypatch.setattr(package, "build", package_nothing)
     monkeypatch.setattr(checks, "require_sound", lambda *_: None)
     monkeypatch.setattr(wanted, "require_current_schema", lambda *_: None)
@@ -308,7 +315,11 @@ def opened(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Account]:
         monkeypatch.setattr(
             life.Life, "_run", lambda _, __, name, rest: account.run_step(name, rest)
         )
+        # Zappa's settings callback makes AWS the target of its whole process.
+        before = dict(os.environ)
         yield account
+        os.environ.clear()
+        os.environ.update(before)
     aws._session.cache_clear()
 
 

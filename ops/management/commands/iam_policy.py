@@ -1,5 +1,6 @@
 import json
 from argparse import ArgumentParser, ArgumentTypeError
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -45,6 +46,10 @@ class Command(BaseCommand):
             help="as for dsql_provision; default: the keys that the clusters have",
         )  # fmt: skip
         parser.add_argument(
+            "-s", "--settings-file", type=Path, default=ZAPPA_SETTINGS,
+            help="as for stack deploy; its vpc_config decides what the role may do",
+        )  # fmt: skip
+        parser.add_argument(
             "--part", type=int, metavar="N",
             help=f"only the N-th part: a managed policy holds {MAX_MANAGED:,} characters",
         )  # fmt: skip
@@ -58,6 +63,7 @@ class Command(BaseCommand):
         single_region: bool,
         stage: str,
         kms_key: list[str],
+        settings_file: Path,
         part: int | None,
         **options: Any,
     ) -> None:
@@ -71,7 +77,7 @@ class Command(BaseCommand):
             partition,
             {**keys, **keys_by_role(topology, kms_key)},
             stage,
-            uses_vpc(stage, ZAPPA_SETTINGS),
+            uses_vpc(stage, settings_file),
         )
         document = PURPOSES[purpose](scope)
         parts = in_parts(document)

@@ -61,9 +61,10 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def plan(self, stack: RuntimeStack, *, settings_file: Path, **_: Any) -> None:
+        pending = Boundary(stack.topology).pending()
         plan = self._plan(stack, settings_file)
         stack.discard(plan)
-        self._show(stack, plan, Boundary(stack.topology).pending())
+        self._show(stack, plan, pending)
 
     def deploy(self, stack: RuntimeStack, *, settings_file: Path, **_: Any) -> None:
         boundary = Boundary(stack.topology)
@@ -77,7 +78,8 @@ class Command(BaseCommand):
         self.status(stack)
 
     def delete(self, stack: RuntimeStack, *, yes: bool, **_: Any) -> None:
-        contents = stack.contents()
+        boundary = self._unneeded_boundary(stack)
+        contents = [*stack.contents(), *(boundary.contents() if boundary else [])]
         for line in contents:
             self._say(line)
         if not yes and contents:
@@ -85,13 +87,19 @@ class Command(BaseCommand):
             if ask(question) != stack.name:
                 raise CommandError("Nothing was deleted.")
         deleted = stack.delete(self._say)
-        stages = stack.topology.regions
-        if all(RuntimeStack(stack.topology, s).status() is None for s in stages):
-            Boundary(stack.topology).delete(self._say)
+        if boundary:
+            boundary.delete(self._say)
         if self.as_json:
             self._write({"stack": stack.name, "deleted": deleted})
         else:
             self._say(f"{stack.name} is {'deleted' if deleted else 'not there'}.")
+
+    def _unneeded_boundary(self, stack: RuntimeStack) -> Boundary | None:
+        """The boundary, unless the other Region's role has it."""
+        other = stack.topology.peer_of(stack.stage)
+        if RuntimeStack(stack.topology, other).status() is not None:
+            return None
+        return Boundary(stack.topology)
 
     def status(self, stack: RuntimeStack, **_: Any) -> None:
         found = {

@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from ops import aws
+from ops.ownership import NotReady
 from ops.stacks.boundary import MAX_VERSIONS, Boundary
-from ops.stacks.runtime import StackError
 from ops.topology import Topology
 
 TOPOLOGY = Topology.from_environment({"CLUSTER_NAME_PREFIX": "shop"})
@@ -87,7 +87,7 @@ def test_somebody_elses_policy_of_the_name_is_refused_and_survives(
     tags: dict[str, str],
 ) -> None:
     make_another(tags)
-    with pytest.raises(StackError, match="is not ours"):
+    with pytest.raises(NotReady, match="is not ours"):
         apply()
     said: list[str] = []
     Boundary(TOPOLOGY).delete(said.append)
@@ -110,7 +110,7 @@ def test_without_the_right_to_it_is_said_who_has_to_make_it(
 
     for name in ("create_policy", "create_policy_version"):
         monkeypatch.setattr(boundary.client, name, refuse)
-    with pytest.raises(StackError, match="Have an administrator run") as caught:
+    with pytest.raises(NotReady, match="Have an administrator run") as caught:
         boundary.apply(lambda _: None)
     assert ("missing" in str(caught.value)) is not exists
 

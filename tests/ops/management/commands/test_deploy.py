@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from ops.deploy import sources
 from ops.deploy.life import StepFailed
+from ops.deploy.sources import PackageError, Sources
 from tests.ops.account import EAST, NAME, PREFIX, Account, Refused
 
 OIDC = {
@@ -131,3 +133,35 @@ def test_a_stacks_content_is_shown_before_its_end_is_asked_for(
         deployed.manage("stack delete --stage primary")
     assert asked == [f"This deletes all of that. Type {NAME}-runtime to go on: "]
     assert deployed.photograph() == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "manage deploy --yes --access none",
+        "zappa deploy primary",
+        "zappa update primary",
+    ],
+)
+def test_a_file_that_is_not_committed_is_refused_before_anything_is_touched(
+    deployed: Account, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    def refuse(_: Any) -> Sources:
+        raise PackageError("These files are not in commit abc: config/dump.sql.")
+
+    monkeypatch.setattr(sources, "read", refuse)
+    before = deployed.photograph()
+    with pytest.raises(Refused, match=r"config/dump\.sql"):
+        deployed.run(line)
+    assert deployed.photograph() == before
+    assert deployed.lines == []
+
+
+def test_a_dirty_tree_is_said_before_the_question(
+    stopped: Account, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dirty = Sources("a commit", {}, "The working tree is dirty: ops/aws.py.")
+    monkeypatch.setattr(sources, "read", lambda _: dirty)
+    answer("y")
+    with pytest.raises(Refused, match=r"dirty: ops/aws\.py"):
+        stopped.manage("deploy")

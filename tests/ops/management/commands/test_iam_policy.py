@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,3 +66,12 @@ def test_a_customers_key_adds_what_it_needs() -> None:
 def test_a_key_of_no_role_is_refused() -> None:
     with pytest.raises(CommandError, match="'third' is not one of"):
         run("provision", "--kms-key", "third=alias/mine", *ACCOUNT)
+
+
+def test_a_vpc_in_the_named_settings_file_gives_its_rights(tmp_path: Path) -> None:
+    settings = tmp_path / "zappa_settings.json"
+    vpc = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
+    settings.write_text(json.dumps({"primary": {"vpc_config": vpc}}))
+    with_vpc, _ = run("runtime", "-s", str(settings), *ACCOUNT)
+    assert "ec2:CreateNetworkInterface" in str(with_vpc)
+    assert "ec2:" not in str(run("runtime", *ACCOUNT)[0])
