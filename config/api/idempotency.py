@@ -8,7 +8,8 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -77,12 +78,8 @@ class Attempt:
 
         Raises OutcomeUnknown when the repeat fails too, whatever became of that.
         """
-        try:
+        with _leaving_doubt():
             return self._first_or_replay(work)
-        except ConflictRetriesExhausted:
-            raise
-        except (OperationalError, InterfaceError) as error:
-            raise OutcomeUnknown(f"It could not be looked up: {error}") from error
 
     def _first_or_replay(self, work: Callable[[], HttpResponse]) -> HttpResponse:
         try:
@@ -91,7 +88,8 @@ class Attempt:
             if UNIQUE_VIOLATION not in sqlstates(error):
                 raise
             rows = StoredAnswer.objects.filter(pk=self.id)
-            stored = run_statement(lambda: next(iter(rows.all()), None))
+            with _leaving_doubt():  # an attempt before this one may have been done
+                stored = run_statement(lambda: next(iter(rows.all()), None))
             # The row in the way was not the key's own, but one of what it tells of.
             if stored is None and PRIMARY_KEY not in constraints(error):
                 raise
@@ -121,6 +119,17 @@ class Attempt:
         if path:
             headers["Location"] = f"{self.mount}{path}{below}"
         return HttpResponse(stored.body, status=stored.status, headers=headers)
+
+
+@contextmanager
+def _leaving_doubt() -> Iterator[None]:
+    """Inside, a database that cannot be asked is no proof that nothing was done."""
+    try:
+        yield
+    except ConflictRetriesExhausted:
+        raise
+    except (OperationalError, InterfaceError) as error:
+        raise OutcomeUnknown(f"It could not be looked up: {error}") from error
 
 
 def attempt_of(request: Request, caller: str) -> Attempt | None:

@@ -324,6 +324,23 @@ def test_what_cannot_be_looked_up_stays_unknown(
     assert outcomes == []
 
 
+@pytest.mark.parametrize("key", ["k1", "k2"], ids=["the key", "the address"])
+def test_what_is_known_to_be_taken_and_cannot_be_looked_up_is_unknown(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request may have been done before: that nothing was done would be a lie."""
+    assert post().status_code == 201
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OperationalError("no connection")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("config.api.idempotency.run_statement", fail)
+        answer = post(key=key)
+    assert (answer.status_code, answer.json()["code"]) == (503, "outcome_unknown")
+    assert post().headers["Idempotency-Replayed"] == "true"
+
+
 def test_every_round_makes_one_user_whatever_is_cut(
     faults: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
