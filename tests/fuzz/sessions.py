@@ -39,8 +39,8 @@ def single(status: lifecycle.Status, seed: int, sessions: int, end: float) -> Fo
     try:
         for number in range(sessions):
             turns = alone.conversation(_draw(seed + number))
-            if alone.differs(turns, ends):
-                _, said = shrink(turns, lambda some: alone.differs(some, ends))
+            if first := alone.differs(turns, ends):
+                _, said = shrink(turns, lambda some: alone.differs(some, ends), first)
                 return Found(number + 1, seed + number, said)
             if time.monotonic() > end:
                 return Found(number + 1, seed + number)
@@ -53,9 +53,9 @@ def single(status: lifecycle.Status, seed: int, sessions: int, end: float) -> Fo
 def concurrent(status: lifecycle.Status, seed: int, sessions: int, end: float) -> Found:
     for number in range(sessions):
         steps = rivals.steps(_draw(seed + number))
-        if rivals.differs(steps, lambda: Sandbox(status)):
+        if first := rivals.differs(steps, lambda: Sandbox(status)):
             _, said = shrink(
-                steps, lambda some: rivals.differs(some, lambda: Sandbox(status))
+                steps, lambda some: rivals.differs(some, lambda: Sandbox(status)), first
             )
             return Found(number + 1, seed + number, said)
         if time.monotonic() > end:

@@ -33,4 +33,8 @@ def test_what_differs_is_shrunk_to_what_it_needs() -> None:
     def differs(parts: list[int]) -> str | None:
         return f"{parts}" if {3, 7} <= set(parts) else None
 
-    assert shrink(range(10), differs) == ([3, 7], "[3, 7]")  # type: ignore[arg-type] - a list
+    assert shrink(range(10), differs, "all") == ([3, 7], "[3, 7]")  # type: ignore[arg-type] - a list
+
+
+def test_a_difference_that_does_not_come_again_is_still_told() -> None:
+    assert shrink([1, 2], lambda _: None, "once") == ([1, 2], "once")
