@@ -14,6 +14,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sessions", type=int, default=1000, help="of each kind")
+    parser.add_argument("--only", choices=("single", "concurrent"), help="one kind")
     parser.add_argument("--seconds", type=float, default=3600, help="at most")
     arguments = parser.parse_args()
     end = time.monotonic() + arguments.seconds
@@ -25,6 +26,8 @@ def main() -> int:
             status = lifecycle.up(root, durable=False)
             prepare(status)
             for kind in (single, concurrent):
+                if arguments.only not in (None, kind.__name__):
+                    continue
                 found = kind(status, arguments.seed, arguments.sessions, end)
                 said = (
                     f"{kind.__name__}: {found.sessions} sessions, seed {found.seed}\n"

@@ -25,6 +25,7 @@ def prepare(status: lifecycle.Status) -> None:
     """The tables of both kinds, and a database that only PostgreSQL's rules hold for."""
     with Postgres(status.root).connect() as superuser:
         superuser.execute(f"CREATE DATABASE {DATABASE} TEMPLATE template0")
+        superuser.execute(f"ALTER DATABASE {DATABASE} SET lock_timeout = 0")
     plain, sandbox = Plain(status, DATABASE), Sandbox(status)
     for end in (plain, sandbox):
         end.say(messages.query(alone.TABLE))
