@@ -209,6 +209,7 @@ class Contention(Transactions):
     def _check_commit(self) -> None:
         if self._txn.lost is not None:
             raise Refused(self._txn.lost)
+        self._check_age()
         if self._txn.explicit and self._txn.since is not None:
             self._check_catalog()
 

@@ -144,10 +144,7 @@ class Transactions(Peer):
     def _check(self, statement: Statement) -> None:
         txn = self._txn
         self._raise_lost(statement)
-        if self._age() > MAX_AGE:
-            detail = f"Current transaction age {int(self._age())}s exceeds {MAX_AGE}s"
-            text = f"transaction age limit of {MAX_AGE}s exceeded"
-            raise Refused(Refusal("54000", text, detail))
+        self._check_age()
         self._raise_refusal(statement)
         if statement.unparsed:
             raise Refused(SYNTAX_ERROR)
@@ -162,6 +159,12 @@ class Transactions(Peer):
             if txn.ddl:
                 raise Refused(DDL_AND_DML)
             txn.wrote = True
+
+    def _check_age(self) -> None:
+        if self._age() > MAX_AGE:
+            detail = f"Current transaction age {int(self._age())}s exceeds {MAX_AGE}s"
+            text = f"transaction age limit of {MAX_AGE}s exceeded"
+            raise Refused(Refusal("54000", text, detail))
 
     def _check_catalog(self) -> None:
         """Fail once after a change; what a session has not cached cannot be old."""

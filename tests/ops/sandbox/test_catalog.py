@@ -113,6 +113,15 @@ def test_the_primary_key_is_neither_dropped_nor_added(
     session.execute(f"ALTER TABLE {name} DROP CONSTRAINT {name}_b_key")
 
 
+@pytest.mark.parametrize("kind", ["UNIQUE", "PRIMARY KEY"])
+def test_a_key_cannot_be_not_valid(session: Connection, name: str, kind: str) -> None:
+    session.execute(f"CREATE TABLE {name} (a int)")
+    sql = f"ALTER TABLE {name} ADD CONSTRAINT c {kind} (a) NOT VALID"
+    text = f"0A000 {kind} constraints cannot be marked NOT VALID"
+    assert refusal(session, sql) == text
+    assert refusal(session, f"SELECT 1; {sql}") == text
+
+
 def test_only_a_bigint_becomes_an_identity(session: Connection, name: str) -> None:
     session.execute(f"CREATE TABLE {name} (a int NOT NULL, b bigint NOT NULL)")
     change = "ADD GENERATED ALWAYS AS IDENTITY (CACHE 1)"

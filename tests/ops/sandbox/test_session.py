@@ -422,6 +422,22 @@ def test_a_transaction_lasts_300_seconds(
     assert say(sql)[-1] == "Z T"
 
 
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_a_transaction_that_is_too_old_does_not_commit(
+    client: Client, protocol: str
+) -> None:
+    say = client.query if protocol == "simple" else client.execute
+    say("BEGIN")
+    say(INSERT)
+    client.now += MAX_AGE + 1
+    too_old = f"E 54000 transaction age limit of {MAX_AGE}s exceeded"
+    assert say("COMMIT")[-2:] == [too_old, "Z I"]
+    assert client.upstream.log[-1] == "ROLLBACK"
+    say("BEGIN")
+    client.now += MAX_AGE + 1
+    assert say("ROLLBACK")[-2:] == ["C ROLLBACK", "Z I"]
+
+
 def test_a_connection_may_be_older_than_a_transaction(client: Client) -> None:
     for _ in range(3):
         client.now += MAX_AGE + 1
