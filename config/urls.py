@@ -1,6 +1,6 @@
 from django.urls import include, path
 
-from config.api import pages, views
+from config.api import guard, pages, views
 from config.api.health import health
 
 urlpatterns = [
@@ -15,4 +15,4 @@ urlpatterns = [
 handler400 = views.bad_request
 handler403 = views.forbidden
 handler404 = views.not_found
-handler500 = views.server_error
+handler500 = guard.server_error

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.http import HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from config.api import problems
 from config.api.views import region
@@ -34,6 +34,14 @@ def dress(response: HttpResponseBase) -> None:
         response["X-Database-Region"] = elsewhere
     for name, value in HEADERS.items():
         response.setdefault(name, value)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django calls this while it handles the error, which may be the database's state."""
+    error = sys.exc_info()[1] or Exception()
+    response = problems.respond(problems.of_database(error))
+    dress(response)  # it may be the middleware that failed
+    return response
 
 
 def guarded(application: Application) -> Application:

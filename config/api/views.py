@@ -4,7 +4,6 @@ import codecs
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from typing import IO, Any, ClassVar, NoReturn
@@ -294,9 +293,3 @@ def problem_view(code: str, detail: str) -> Any:
 bad_request = problem_view("malformed", "The request is malformed.")
 not_found = problem_view("not_found", "Nothing is served at this path.")
 forbidden = problem_view("insufficient_scope", "The request is not allowed.")
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    """Django calls this while it handles the error, which may be the database's state."""
-    error = sys.exc_info()[1] or Exception()
-    return problems.respond(problems.of_database(error))

@@ -102,6 +102,24 @@ def test_a_middleware_that_fails_is_a_problem(
     assert answer["Content-Type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(
+    "part",
+    ["config.api.hosts.is_allowed", "config.dsql.deadlines.Work", "config.telemetry._begin"],
+)  # fmt: skip
+def test_each_middleware_that_fails_leaves_a_whole_response(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(part, fail)
+    answer = Client(raise_request_exception=False).get("/health/live")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert answer["X-Served-By-Region"] == "us-east-1"
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert answer["Cache-Control"] == "no-store"
+
+
 def test_a_handler_of_errors_that_fails_is_a_problem(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
