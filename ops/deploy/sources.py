@@ -54,7 +54,7 @@ def read(root: Path) -> Sources:
 
 def _of_commit(root: Path) -> Sources | None:
     """The files of HEAD; None where no git repository holds this project."""
-    if not any((folder / ".git").exists() for folder in (root, *root.parents)):
+    if not any(map(_is_repository, (root, *root.parents))):
         return None
     commit = _git(root, "rev-parse", "--verify", "HEAD^{commit}").decode().strip()
     listed = os.fsdecode(
@@ -72,6 +72,12 @@ def _of_commit(root: Path) -> Sources | None:
     files = dict(zip(objects, _blobs(root, names), strict=True))
     origin = f"commit {commit[:12]}"
     return Sources(origin, files, _uncommitted(root, origin))
+
+
+def _is_repository(folder: Path) -> bool:
+    """As git decides: a .git without HEAD, as tools leave it behind, is passed over."""
+    found = folder / ".git"
+    return found.is_file() or (found / "HEAD").exists()
 
 
 def _blobs(root: Path, names: Iterable[str]) -> Iterator[bytes]:
@@ -102,13 +108,21 @@ def _of_manifest(root: Path) -> Sources:
             f"Neither git nor {MANIFEST} says which files belong into the package: use a "
             f"checkout or a whole archive of the project."
         )
-    names = manifest.read_text().splitlines()
+    try:
+        names = manifest.read_text().splitlines()
+    except (OSError, ValueError) as error:
+        raise PackageError(f"{MANIFEST} cannot be read: {error}.") from error
+    place = root.resolve()
+    # Neither a link on the way nor a ".." leads to another file.
     missing = [
         name for name in names
-        if not (root / name).is_file() or (root / name).is_symlink()
+        if not (place / name).is_file() or (place / name).resolve() != place / name
+        or ".." in Path(name).parts
     ]  # fmt: skip
     if missing:
-        raise PackageError(f"Named by {MANIFEST} but missing: {_listed(missing)}.")
+        raise PackageError(
+            f"Named by {MANIFEST} but missing, or no regular files: {_listed(missing)}."
+        )
     return Sources(
         MANIFEST,
         {name: (root / name).read_bytes() for name in names},

@@ -146,6 +146,56 @@ def test_an_archive_inside_of_a_strange_repository_is_packed_by_its_manifest(
     assert sources.read(archive).origin == MANIFEST
 
 
+@pytest.mark.parametrize("place", ["archive", "."])
+def test_a_folder_that_only_has_gits_name_is_no_repository(
+    project: Path, tmp_path: Path, place: str
+) -> None:
+    archive = unpacked(project, tmp_path / "archive")
+    (tmp_path / place / ".git").mkdir()
+    assert sources.read(archive).origin == MANIFEST
+
+
+def test_a_worktree_without_its_repository_is_no_archive(
+    project: Path, tmp_path: Path
+) -> None:
+    archive = unpacked(project, tmp_path / "archive")
+    (archive / ".git").write_text("gitdir: /nowhere\n")
+    with pytest.raises(PackageError, match="not a git repository: /nowhere"):
+        sources.read(archive)
+
+
+def test_a_manifest_that_is_no_text_is_named(project: Path, tmp_path: Path) -> None:
+    archive = unpacked(project, tmp_path / "archive")
+    (archive / MANIFEST).write_bytes(b"\xff")
+    with pytest.raises(PackageError, match=f"{MANIFEST} cannot be read"):
+        sources.read(archive)
+
+
+def test_a_manifest_may_have_windows_line_endings(
+    project: Path, tmp_path: Path
+) -> None:
+    archive = unpacked(project, tmp_path / "archive")
+    manifest = archive / MANIFEST
+    manifest.write_bytes(manifest.read_bytes().replace(b"\n", b"\r\n"))
+    assert sources.read(archive).origin == MANIFEST
+
+
+@pytest.mark.parametrize("way", ["a linked folder", "a path that leads out"])
+def test_no_file_of_a_manifest_lies_elsewhere(
+    project: Path, tmp_path: Path, way: str
+) -> None:
+    archive = unpacked(project, tmp_path / "archive")
+    if way == "a linked folder":
+        (archive / "users").rename(tmp_path / "users")
+        (archive / "users").symlink_to(tmp_path / "users")
+    else:
+        write(tmp_path, {"secret.py": "secret"})
+        with (archive / MANIFEST).open("a") as manifest:
+            manifest.write("config/../../secret.py\n")
+    with pytest.raises(PackageError, match=r"no regular files: .*(users/|secret)"):
+        sources.read(archive)
+
+
 @pytest.mark.parametrize("name", ["config/dump.sql", "users/.views.py.swp"])
 def test_what_the_manifest_does_not_name_is_refused_by_name(
     project: Path, tmp_path: Path, name: str
@@ -166,7 +216,7 @@ def test_a_file_of_the_manifest_that_is_missing_is_named(
     (archive / "users" / "__init__.py").unlink()
     if instead == "a link":
         (archive / "users" / "__init__.py").symlink_to("/etc/passwd")
-    with pytest.raises(PackageError, match=r"missing: users/__init__\.py"):
+    with pytest.raises(PackageError, match=r"missing, .*: users/__init__\.py"):
         sources.read(archive)
 
 
