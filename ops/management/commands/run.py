@@ -1,3 +1,4 @@
+import errno
 import signal
 import threading
 from argparse import ArgumentParser
@@ -44,6 +45,9 @@ Only one Region serves, as after the loss of the other's API. Try, in another te
 What a client does then is in docs/one-region-lost.md.
 Ctrl-C stops everything.
 """
+
+
+DISK_IS_FULL = {errno.EDQUOT, errno.EFBIG, errno.ENOSPC}
 
 
 class Command(BaseCommand):
@@ -96,12 +100,16 @@ class Command(BaseCommand):
             raise CommandError(describe_other(error, served)) from error
 
     def _say(self, line: str) -> None:
-        """Print a line; when nobody reads on (a closed terminal, ``| head``), stop."""
+        """Print a line; when nobody reads on (a closed terminal, ``| head``), stop.
+
+        A full disk loses lines, and ends nothing.
+        """
         try:
             self.stdout.write(line)
             self.stdout.flush()
-        except OSError:
-            self._stop.set()
+        except OSError as error:
+            if error.errno not in DISK_IS_FULL:
+                self._stop.set()
 
     def _run(self, ports: tuple[int, int], served: dict[str, int], auth: str) -> None:
         topology = Topology.from_environment()

@@ -1,9 +1,12 @@
+import errno
+import io
 import socket
+import threading
 
 import pytest
 
 from ops.localrun import PortTaken
-from ops.management.commands.run import describe_other, require_free_ports
+from ops.management.commands.run import Command, describe_other, require_free_ports
 from ops.run_lock import AlreadyRunning
 from tests.checkout import free_ports
 
@@ -36,3 +39,30 @@ def test_a_port_cannot_be_given_twice() -> None:
     assert str(caught.value) == (
         "Each needs a port of its own: primary 8002, secondary 8001, issuer 8002."
     )
+
+
+class Broken(io.StringIO):
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def flush(self) -> None:
+        raise OSError(self.number, "cannot be written")
+
+
+@pytest.mark.parametrize(
+    ("number", "stops"),
+    [
+        (errno.ENOSPC, False),
+        (errno.EDQUOT, False),
+        (errno.EPIPE, True),
+        (errno.EIO, True),
+    ],
+)
+def test_a_full_disk_ends_no_server_and_a_closed_terminal_ends_all(
+    number: int, stops: bool
+) -> None:
+    command = Command(stdout=Broken(number))
+    command._stop = threading.Event()
+    command._say("a line")
+    assert command._stop.is_set() is stops
