@@ -518,6 +518,24 @@ def test_permissions_and_urls_that_others_gave_our_function_survive_an_update(
     assert [after[0], after[1]["FunctionUrl"]] == [before[0], before[1]["FunctionUrl"]]
 
 
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {},
+        {"Application": PREFIX},
+        {"ManagedBy": "multi-region-app", "Role": "primary"},
+        {**OURS, "Application": f"{PREFIX}-eu"},
+        {**OURS, "Application": PREFIX.upper()},
+        {**OURS, "Application": f"{PREFIX} "},
+        {**OURS, "ManagedBy": "Multi-Region-App"},
+        {name.lower(): value for name, value in OURS.items()},
+    ],
+)
+def test_tags_that_only_resemble_ours_are_anothers(tags: dict[str, str]) -> None:
+    with pytest.raises(NotReady, match="it is not ours"):
+        ownership.require_ours(TOPOLOGY, EAST, "it", tags)
+
+
 def test_whose_it_is_is_told_by_its_tags() -> None:
     assert ownership.describe({}) == "it has no tags"
     many = {f"tag{number}": "x" for number in range(9)}
