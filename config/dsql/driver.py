@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Generator
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -117,7 +117,10 @@ def answer_within(allowance: Allowance, work: Callable[[], Result]) -> Result:
         except Exception as error:  # noqa: BLE001 - raised below, in the caller's thread
             failed.append(error)
 
-    thread = threading.Thread(target=run, daemon=True, name="dsql-lookup")
+    # Whatever is logged in there belongs to the request that waits.
+    thread = threading.Thread(
+        target=copy_context().run, args=(run,), daemon=True, name="dsql-lookup"
+    )
     try:
         thread.start()
     except (

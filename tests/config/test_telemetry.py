@@ -16,6 +16,8 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.test import Client, RequestFactory
 
 from config import telemetry
+from config.dsql.deadlines import Allowance
+from config.dsql.driver import answer_within
 from config.dsql.signals import conflict_retried, connected
 from config.telemetry import JSONFormatter, LineFormatter, TelemetryMiddleware, masked
 
@@ -393,6 +395,19 @@ def test_an_error_nothing_handles_is_told_with_its_id_and_without_its_path(
     assert len(told) == 2
     assert "Traceback" in text
     assert str(error) in text
+
+
+def test_lines_of_the_thread_that_a_request_waits_for_have_its_id(
+    written: io.StringIO,
+) -> None:
+    """botocore warns there when credentials cannot be refreshed."""
+    logger = logging.getLogger("botocore.credentials")
+    with telemetry._measured(telemetry.Measures("order-17")):
+        answer_within(Allowance(30), lambda: logger.warning("Refreshing failed"))
+    assert (
+        written.getvalue()
+        == "WARNING botocore.credentials Refreshing failed [order-17]\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["django.server", "django.security.X", "waitress"])
