@@ -20,8 +20,11 @@ UNHONOURED = {
     "HTTP_CONTENT_RANGE": "Content-Range is not honoured: send the whole body.",
     "HTTP_IF_UNMODIFIED_SINCE": "If-Unmodified-Since is not honoured: send If-Match with "
     "the ETag.",
-    "HTTP_X_HTTP_METHOD_OVERRIDE": "X-HTTP-Method-Override is not honoured: send the method "
-    "itself.",
+    **{
+        f"HTTP_{name.upper().replace('-', '_')}": f"{name} is not honoured: send the method "
+        "itself."
+        for name in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override")
+    },
 }
 CONDITIONS = {"HTTP_IF_MATCH": "If-Match", "HTTP_IF_NONE_MATCH": "If-None-Match"}
 WITH_BODY = ("POST", "PUT", "PATCH")

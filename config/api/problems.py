@@ -180,7 +180,7 @@ KINDS = {
     ),
     "outcome_unknown": Kind(
         503,
-        "The connection to the database was lost while the change was saved: whether it "
+        "The database was lost, or could not tell, while the change was saved: whether it "
         "was done is unknown.",
         "Read before you repeat the request; with its Idempotency-Key, repeat it anywhere.",
     ),
@@ -305,7 +305,7 @@ def of_database(error: BaseException) -> Problem:
         # No Retry-After: a program must not repeat this by itself.
         return Problem(
             "outcome_unknown",
-            "The connection to the database was lost while the change was saved: whether "
+            "The database was lost, or could not tell, while the change was saved: whether "
             "it was done is unknown. Read before you repeat the request.",
         )
     if isinstance(error, ConflictRetriesExhausted):

@@ -125,7 +125,14 @@ def test_a_condition_is_refused_where_nothing_has_a_version(
 
 
 @pytest.mark.parametrize(
-    "header", ["If-Unmodified-Since", "Content-Range", "X-HTTP-Method-Override"]
+    "header",
+    [
+        "If-Unmodified-Since",
+        "Content-Range",
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+    ],
 )
 def test_a_header_that_would_change_the_meaning_is_refused(header: str) -> None:
     user = create(Client())
