@@ -29,8 +29,8 @@ statement. The difference is bridged so:
 Generated SQL qualifies every column whose table has an alias, and needs no name in the
 client's schemas: a user may have any name.
 
-Limits. A view or a function of a transaction that stepped aside shows its snapshot without
-its own changes. A portal that was not fetched to its end is gone then, and one of the
+Limits. In a transaction that stepped aside a statement through a view or a function of the
+user's, which would pass by the shadows, conflicts at once. A portal that was not fetched to its end is gone then, and one of the
 empty name after any request of the session's own. A role that may not
 read a table it writes conflicts at once. A table that steps aside is copied, so that a
 conflict on 200,000 rows costs a second or two. Two tables of one name in two schemas can
@@ -39,13 +39,12 @@ open transactions share it too.
 """
 
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from ops.sandbox import messages
 from ops.sandbox.exchanges import COPY_DATA, Steps, Task, UpstreamError, ask, rows
+from ops.sandbox.peers import Announcement, Key, Peers
 from ops.sandbox.rules import Refusal, relations
 
 OC000 = Refusal("40001", "change conflicts with another transaction (OC000)")
@@ -59,121 +58,10 @@ RENEW = f"RELEASE SAVEPOINT {STATEMENT}; SAVEPOINT {STATEMENT}"
 WAL_POSITION = "pg_current_wal_insert_lsn()"
 MEASURE = "SBX01"  # so much lies between them that rows must be measured
 FOR_UPDATE = "FOR UPDATE"
-KEPT_KEYS = 10_000  # that committed transactions had locked and are remembered
-Key = list[str]  # table, key as JSON, who wrote the row, strength of the lock
 
 
 class LockedByBothError(Exception):
     """Two concurrent transactions locked one row FOR UPDATE."""
-
-
-class Peer(Protocol):
-    """A session as the others see it."""
-
-    def give_way(self, *, tables: bool) -> None:
-        """Free all locks on rows as soon as no statement is under way.
-
-        Who has to free ``tables`` loses its open transaction.
-        """
-
-    def resume(self) -> None:
-        """A job that was waited for has ended."""
-
-    def catch_up(self) -> None:
-        """Take the newest change of the catalog for its own."""
-
-
-@dataclass(slots=True, eq=False)
-class Announcement:
-    """A transaction that is about to commit, or has."""
-
-    number: int
-    keys: list[Key]  # that it had locked
-
-
-@dataclass(slots=True)
-class Peers:
-    """The sessions of one cluster and what they must know of each other.
-
-    ``submitted`` is called when a transaction has left jobs to do.
-    """
-
-    submitted: Callable[[], None] = lambda: None
-    sessions: set[Peer] = field(default_factory=set)
-    catalog: int = 0  # how often it changed
-    commits: int = 0  # of transactions that changed or locked something
-    # Whether a foreign key changes rows by itself, and under which ``catalog``.
-    cascades: tuple[int, bool] = (-1, False)
-    # Functions that are known to write nothing, and under which ``catalog``.
-    readers: tuple[int, set[str]] = field(default_factory=lambda: (-1, set()))
-    _announced: deque[Announcement] = field(default_factory=deque)  # with keys
-    _keys: int = 0  # in these
-    # Jobs under way, with the sessions that started them.
-    _jobs: dict[str, Peer | None] = field(default_factory=dict)
-    _waiting: dict[str, set[Peer]] = field(default_factory=dict)
-
-    def knows(self, calls: frozenset[str]) -> bool:
-        """Whether none of these functions writes, as far as is known."""
-        return not calls or (
-            self.readers[0] == self.catalog and calls <= self.readers[1]
-        )
-
-    def leave(self, session: Peer) -> None:
-        self.sessions.discard(session)
-        for waiting in self._waiting.values():
-            waiting.discard(session)
-
-    def free_locks(self, asker: Peer | None, *, tables: bool = False) -> None:
-        for session in [s for s in self.sessions if s is not asker]:
-            session.give_way(tables=tables)
-
-    def announce(self, keys: list[Key]) -> Announcement:
-        """A COMMIT is about to be sent: whoever waits for its locks must know its keys."""
-        self.commits += 1
-        made = Announcement(self.commits, keys)
-        if keys:
-            self._announced.append(made)
-            self._keys += len(keys)
-        while self._keys > KEPT_KEYS and len(self._announced) > 1:
-            self._keys -= len(self._announced.popleft().keys)
-        return made
-
-    def confirm(self, made: Announcement) -> None:
-        """It has committed: to all that began before now."""
-        self.commits += 1
-        made.number = self.commits
-
-    def withdraw(self, made: Announcement) -> None:
-        """It has not."""
-        if made in self._announced:
-            self._announced.remove(made)
-            self._keys -= len(made.keys)
-
-    def locked_since(self, commit: int) -> list[Key]:
-        return [
-            key for made in self._announced if made.number > commit for key in made.keys
-        ]
-
-    def submit(self, jobs: Iterable[str], owner: Peer | None) -> None:
-        self._jobs |= dict.fromkeys(jobs, owner)
-        self.submitted()
-
-    def runs(self, job: str | None, waiting: Peer) -> bool:
-        """Whether the job is under way; then ``waiting`` is resumed when it ends."""
-        if job not in self._jobs:
-            return False
-        self._waiting.setdefault(job, set()).add(waiting)
-        return True
-
-    def end_job(self, job: str, *, changes_catalog: bool) -> None:
-        """Its session knows of the change, all others fail once."""
-        owner = self._jobs.pop(job, None)
-        if changes_catalog:
-            self.catalog += 1
-            if owner is not None:
-                owner.catch_up()
-        for session in self._waiting.pop(job, set()):
-            session.resume()
 
 
 @dataclass(slots=True)
@@ -234,6 +122,12 @@ def step_aside(footprint: Footprint) -> Task:
     footprint.shadows = {name for name, _ in found}
 
 
+def passes_by(names: frozenset[str], calls: frozenset[str]) -> Steps[bool]:
+    """Whether a statement would read or write the tables instead of their shadows."""
+    found = yield from _call("passes_by", _array(names), _texts(calls))
+    return rows(found) == [["t"]]
+
+
 def shadow_more(footprint: Footprint) -> Task:
     """Shadow also what the next statement may write."""
     answer = yield from _call("shadow", _names(footprint))
@@ -279,8 +173,7 @@ def find_writers(peers: Peers, calls: frozenset[str]) -> Steps[bool]:
         return False
     if peers.readers[0] != peers.catalog:
         peers.readers = peers.catalog, set()
-    names = ", ".join(f"'{_text(name)}'" for name in sorted(calls))
-    answer = yield from _call("writers", f"ARRAY[{names}]::pg_catalog.text[]")
+    answer = yield from _call("writers", _texts(calls))
     found = {name for (name,) in rows(answer)}
     peers.readers[1].update(calls - found)
     return bool(found)
@@ -377,6 +270,11 @@ def _array(names: Iterable[str]) -> str:
     """The tables of these names, as they are found now."""
     found = (f"pg_catalog.to_regclass('{_text(name)}')" for name in sorted(names))
     return f"ARRAY[{', '.join(found)}]::pg_catalog.oid[]"
+
+
+def _texts(values: Iterable[str]) -> str:
+    quoted = ", ".join(f"'{_text(value)}'" for value in sorted(values))
+    return f"ARRAY[{quoted}]::pg_catalog.text[]"
 
 
 def _json(keys: list[Key]) -> str:

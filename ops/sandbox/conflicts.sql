@@ -68,6 +68,25 @@ SET search_path = pg_catalog, pg_temp AS $$
       + pg_stat_get_xact_tuples_deleted(oid) > 0
     AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace,
       'sandbox'::regnamespace) $$;
+-- What a statement that names these may touch: they, what views show of others, and what
+-- has been written already.
+CREATE FUNCTION sandbox.reached(rels oid[]) RETURNS SETOF oid LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp AS $$
+  WITH RECURSIVE below AS (
+    SELECT unnest(rels) AS rel
+    UNION SELECT d.refobjid FROM below JOIN pg_rewrite r ON r.ev_class = rel
+      JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+        AND d.refclassid = 'pg_class'::regclass)
+  SELECT rel FROM below UNION SELECT sandbox.written() $$;
+-- Whether a statement would pass by the shadows: through a view, or in a function.
+CREATE FUNCTION sandbox.passes_by(rels oid[], names text[]) RETURNS boolean LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (SELECT FROM pg_class WHERE oid = ANY (rels) AND relkind = 'v'
+      AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace,
+        'sys'::regnamespace))
+    OR EXISTS (SELECT FROM pg_proc WHERE proname = ANY (names) AND provolatile <> 'i'
+      AND pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace,
+        'sandbox'::regnamespace, 'sys'::regnamespace)) $$;
 -- The functions of these names that may write: what users made and did not declare stable.
 CREATE FUNCTION sandbox.writers(names text[]) RETURNS SETOF text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp AS $$
@@ -83,8 +102,7 @@ SET search_path = pg_catalog, pg_temp AS $$
   WITH RECURSIVE shadowed AS MATERIALIZED (SELECT * FROM sandbox.shadows()),
   below AS (
     SELECT coalesce(base, found) AS rel
-    FROM (SELECT unnest(rels) UNION SELECT sandbox.written()) AS named (found)
-    LEFT JOIN shadowed ON shadow = found
+    FROM sandbox.reached(rels) AS found LEFT JOIN shadowed ON shadow = found
     UNION
     SELECT conrelid FROM below JOIN pg_constraint ON confrelid = rel WHERE contype = 'f'),
   family AS (
@@ -260,11 +278,12 @@ LANGUAGE sql STABLE AS $$
 
 -- The keys of the rows which the last statement locked, and by whom they were written.
 CREATE FUNCTION sandbox.locked(rels oid[]) RETURNS TABLE (name text, key text, writer text)
-LANGUAGE plpgsql STABLE
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE part record;
 BEGIN
-  FOR part IN SELECT DISTINCT n.named::regclass AS rel, s.base FROM unnest(rels) n (named)
+  FOR part IN SELECT DISTINCT n.named::regclass AS rel, s.base
+    FROM sandbox.reached(rels) n (named)
     LEFT JOIN sandbox.shadows() s ON s.shadow = n.named LOOP
     IF sandbox.key(part.rel) IS NOT NULL THEN
       RETURN QUERY EXECUTE format('SELECT %L, %s::text, %s FROM %s WHERE xmax::text = '
@@ -280,7 +299,8 @@ END $$;
 CREATE FUNCTION sandbox.touch(rels oid[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE rel pg_catalog.regclass;
 BEGIN
-  FOR rel IN SELECT DISTINCT n.named::pg_catalog.regclass FROM unnest(rels) n (named) LOOP
+  FOR rel IN SELECT DISTINCT n.named::pg_catalog.regclass
+    FROM sandbox.reached(rels) n (named) LOOP
     IF (SELECT relkind FROM pg_catalog.pg_class WHERE oid = rel) = 'r' AND sandbox.key(rel) IS NULL THEN
       EXECUTE format('UPDATE %s SET %s = %2$s WHERE xmax::pg_catalog.text = (SELECT sandbox.newest())',
         rel, (SELECT quote_ident(attname) FROM pg_catalog.pg_attribute WHERE attrelid = rel AND attnum > 0
@@ -315,7 +335,7 @@ BEGIN
     FROM (SELECT to_regclass(e->>0)::oid AS base, e->1 AS key, e->>2 AS writer,
       e->>3 AS strength FROM jsonb_array_elements(keys) e) k
     LEFT JOIN sandbox.shadows() s ON s.base = k.base
-    WHERE coalesce(s.shadow, k.base) IN (SELECT unnest(rels) UNION SELECT sandbox.written())
+    WHERE coalesce(s.shadow, k.base) IN (SELECT sandbox.reached(rels))
       AND (writer = '' OR pg_visible_in_snapshot(writer::xid8, pg_current_snapshot()))
   LOOP
     EXECUTE format('SELECT %s FROM %s WHERE %s',
@@ -329,7 +349,7 @@ END $$;
 
 -- Whether the last statement made a second visible row of one key: the first was deleted or
 -- changed by a transaction that has committed since the snapshot.
-CREATE FUNCTION sandbox.twice(rels oid[]) RETURNS boolean LANGUAGE plpgsql STABLE
+CREATE FUNCTION sandbox.twice(rels oid[]) RETURNS boolean LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   part record;
@@ -341,7 +361,7 @@ BEGIN
         string_agg(format('(%s) IS NOT NULL', pg_get_indexdef(indexrelid, n, true)), ' AND ')
       END AS counts
     FROM pg_index, generate_series(1, indnkeyatts) n
-    WHERE indrelid = ANY (rels)
+    WHERE indrelid IN (SELECT sandbox.reached(rels))
       AND indisunique AND indisvalid GROUP BY indexrelid LOOP
     -- OFFSET 0: the planner believes that there is one row of a key.
     EXECUTE format('SELECT EXISTS (SELECT FROM (SELECT ROW(%s) AS key, '
@@ -396,10 +416,10 @@ BEGIN
   END LOOP;
 END $$;
 -- That of the rows which the last statement wrote.
-CREATE FUNCTION sandbox.check_last(rels oid[]) RETURNS void LANGUAGE sql STABLE
+CREATE FUNCTION sandbox.check_last(rels oid[]) RETURNS void LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp AS $$
   SELECT sandbox.check_values(oid, format('t.xmin = %L', sandbox.newest()))
-  FROM pg_class WHERE oid = ANY (rels) AND relkind = 'r' $$;
+  FROM pg_class WHERE oid IN (SELECT sandbox.reached(rels)) AND relkind = 'r' $$;
 
 -- Fail when what this transaction wrote to the named tables is more than DSQL takes. Sizes
 -- are as stored, compressed.
@@ -412,8 +432,7 @@ DECLARE
   widest bigint;
 BEGIN
   FOR rel IN SELECT DISTINCT coalesce(s.base, n.named)
-    FROM (SELECT unnest(rels) UNION SELECT sandbox.written()) n (named)
-    LEFT JOIN sandbox.shadows() s ON s.shadow = n.named LOOP
+    FROM sandbox.reached(rels) n (named) LEFT JOIN sandbox.shadows() s ON s.shadow = n.named LOOP
     CONTINUE WHEN (SELECT relkind FROM pg_class WHERE oid = rel) IS DISTINCT FROM 'r';
     PERFORM sandbox.check_values(rel, 'sandbox.own(t.xmin)');
     EXECUTE format('SELECT sum(pg_column_size(t.*)), max(pg_column_size(t.*)) '

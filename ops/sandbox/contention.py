@@ -49,7 +49,7 @@ class Contention(Transactions):
         before = None
         for attempt in range(ATTEMPTS):
             if footprint.aside:
-                yield from conflicts.shadow_more(footprint)
+                yield from self._shadow(statement, footprint)
             begin = self._status == "I"
             self._txn.opened = self._txn.opened or begin
             yield from conflicts.save(footprint, begin=begin)
@@ -71,6 +71,15 @@ class Contention(Transactions):
             names = relations(statement.sql)
             yield from conflicts.note_locks(footprint, statement.locks, names)
         return answer
+
+    def _shadow(self, statement: Statement, footprint: Footprint) -> Task:
+        """Prepare the shadows for a statement that stays within them."""
+        names = relations(statement.sql)
+        if statement.kind in QUERIES and (
+            yield from conflicts.passes_by(names, statement.calls)
+        ):
+            raise Refused(OC000)
+        yield from conflicts.shadow_more(footprint)
 
     def _known(self, statement: Statement) -> Steps[Statement]:
         """The statement as a write if a function that it calls may write."""

@@ -183,6 +183,8 @@ class Extended(Copying):
         yield Exchange(b"".join(batch), EVERYTHING)
         if self._failed:
             names.settle(self._acknowledged_count)
+            if self._unnamed is not names.unnamed:
+                names.unnamed = None
             yield from self._abort()
         else:
             names.keep()
@@ -365,7 +367,6 @@ class Extended(Copying):
         """The client's messages, with what makes their names right."""
         repairs = Repairs(self._names.unnamed, self._text, again)
         repairs.add(group)
-        self._names.unnamed = repairs.known
         answer = yield Exchange(
             b"".join(repairs.parts) + FLUSH,
             relay,
@@ -376,8 +377,11 @@ class Extended(Copying):
         )
         if self._failed:
             self._names.settle(self._acknowledged_count)
+            if repairs.replaced:
+                self._names.unnamed = None
         else:
             self._names.keep()
+            self._names.unnamed = repairs.known
             for unit in group:
                 if unit.portal is not None:
                     unit.portal.alive = True

@@ -64,7 +64,6 @@ class Names:
         for entry in reversed(failed):
             self._restore(entry)
         if failed:
-            self.unnamed = None
             first = failed[0]
             if first is not None and first[0] is self.statements and not first[1]:
                 # PostgreSQL drops the old unnamed statement before it reads the new one.

@@ -40,6 +40,7 @@ class Repairs:
     again: bool
     parts: list[bytes] = field(default_factory=list)
     hidden: set[int] = field(default_factory=set)
+    replaced: bool = False  # what PostgreSQL had under the empty name
     _bound: set[Portal] = field(default_factory=set)
 
     def add(self, group: Sequence[Unit]) -> None:
@@ -60,14 +61,14 @@ class Repairs:
         if self.again and unit.name:
             self._hide(b"C", messages.cstrings("S" + unit.name))
         if not unit.name:
-            self.known = unit.prepared
+            self.known, self.replaced = unit.prepared, True
         self.parts.append(unit.whole)
 
     def _describe(self, unit: Unit) -> None:
         prepared = unit.prepared
         if prepared is not None and not unit.name and prepared is not self.known:
             self._hide(b"P", self._parsed("", prepared, prepared.statement.sql))
-            self.known = prepared
+            self.known, self.replaced = prepared, True
         self.parts.append(unit.whole)
 
     def _bind(self, unit: Unit, portal: Portal) -> None:
@@ -91,6 +92,7 @@ class Repairs:
     def _prepare(self, prepared: Prepared) -> None:
         text = self.text(prepared)
         self._hide(b"P", self._parsed("", prepared, text))
+        self.replaced = True
         self.known = prepared if text == prepared.statement.sql else None
 
     def _moved(self, prepared: Prepared) -> bool:

@@ -23,11 +23,11 @@ import psycopg
 from ops.sandbox import messages, tokens
 from ops.sandbox.clusters import region_of
 from ops.sandbox.collector import Collector
-from ops.sandbox.conflicts import Peers
 from ops.sandbox.control import Control
 from ops.sandbox.control_server import ControlServer
 from ops.sandbox.faults import AT_ONCE, FOREVER, ClientFaults, Fault, Faults
 from ops.sandbox.jobs import Worker
+from ops.sandbox.peers import Peers
 from ops.sandbox.rules.settings import SETTINGS, refused_at_startup
 from ops.sandbox.session import Session
 from ops.sandbox.tokens import Key, TokenRefused

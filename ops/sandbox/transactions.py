@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ops.sandbox import conflicts, messages
-from ops.sandbox.conflicts import BLOCKED, OC000, OC001, RIVALRY, Footprint, Peer, Peers
+from ops.sandbox.conflicts import BLOCKED, OC000, OC001, RIVALRY, Footprint
 from ops.sandbox.dpu import estimate
 from ops.sandbox.exchanges import (
     COMPLETE,
@@ -22,6 +22,7 @@ from ops.sandbox.exchanges import (
     rows,
 )
 from ops.sandbox.faults import ClientFaults, Faults
+from ops.sandbox.peers import Peer, Peers
 from ops.sandbox.rules import Kind, Refusal, Statement
 
 MAX_ROWS = 3000

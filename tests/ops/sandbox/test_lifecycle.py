@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from psycopg import errors
 
 from ops.sandbox import lifecycle
 from ops.sandbox.clusters import Timing
@@ -44,10 +45,11 @@ def test_the_state_survives_its_file(tmp_path: Path) -> None:
 
 def test_what_is_assumed_outlives_a_stop(tmp_path: Path) -> None:
     try:
-        lifecycle.up(tmp_path, assume=["plpgsql", "deallocate-name"], durable=False)
+        names = ("deallocate-name", "plpgsql", "unique-enforced")
+        lifecycle.up(tmp_path, assume=names, durable=False, job_delay=3600)
         lifecycle.down(tmp_path)
         status = lifecycle.up(tmp_path)
-        assert status.assume == ("deallocate-name", "plpgsql")
+        assert status.assume == names
         with connect(status) as session:
             session.execute(
                 "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS "
@@ -56,6 +58,11 @@ def test_what_is_assumed_outlives_a_stop(tmp_path: Path) -> None:
             assert session.execute("SELECT f()").fetchone() == (7,)
             session.pgconn.prepare(b"p", b"SELECT 1")
             session.execute("DEALLOCATE p")
+            session.execute("CREATE TABLE t (a int)")
+            session.execute("CREATE UNIQUE INDEX ASYNC ON t (a)")
+            session.execute("INSERT INTO t VALUES (1)")
+            with pytest.raises(errors.UniqueViolation):
+                session.execute("INSERT INTO t VALUES (1)")
         with pytest.raises(SandboxError, match=r"`manage\.py sandbox down` first"):
             lifecycle.up(tmp_path, assume=[])
         lifecycle.down(tmp_path)

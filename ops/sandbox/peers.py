@@ -1,0 +1,118 @@
+"""What the sessions of one cluster must know of each other."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+KEPT_KEYS = 10_000  # that committed transactions had locked and are remembered
+Key = list[str]  # table, key as JSON, who wrote the row, strength of the lock
+
+
+class Peer(Protocol):
+    """A session as the others see it."""
+
+    def give_way(self, *, tables: bool) -> None:
+        """Free all locks on rows as soon as no statement is under way.
+
+        Who has to free ``tables`` loses its open transaction.
+        """
+
+    def resume(self) -> None:
+        """A job that was waited for has ended."""
+
+    def catch_up(self) -> None:
+        """Take the newest change of the catalog for its own."""
+
+
+@dataclass(slots=True, eq=False)
+class Announcement:
+    """A transaction that is about to commit, or has."""
+
+    number: int
+    keys: list[Key]  # that it had locked
+
+
+@dataclass(slots=True)
+class Peers:
+    """The sessions of one cluster and what they must know of each other.
+
+    ``submitted`` is called when a transaction has left jobs to do.
+    """
+
+    submitted: Callable[[], None] = lambda: None
+    sessions: set[Peer] = field(default_factory=set)
+    catalog: int = 0  # how often it changed
+    commits: int = 0  # of transactions that changed or locked something
+    # Whether a foreign key changes rows by itself, and under which ``catalog``.
+    cascades: tuple[int, bool] = (-1, False)
+    # Functions that are known to write nothing, and under which ``catalog``.
+    readers: tuple[int, set[str]] = field(default_factory=lambda: (-1, set()))
+    _announced: deque[Announcement] = field(default_factory=deque)  # with keys
+    _keys: int = 0  # in these
+    # Jobs under way, with the sessions that started them.
+    _jobs: dict[str, Peer | None] = field(default_factory=dict)
+    _waiting: dict[str, set[Peer]] = field(default_factory=dict)
+
+    def knows(self, calls: frozenset[str]) -> bool:
+        """Whether none of these functions writes, as far as is known."""
+        return not calls or (
+            self.readers[0] == self.catalog and calls <= self.readers[1]
+        )
+
+    def leave(self, session: Peer) -> None:
+        self.sessions.discard(session)
+        for waiting in self._waiting.values():
+            waiting.discard(session)
+
+    def free_locks(self, asker: Peer | None, *, tables: bool = False) -> None:
+        for session in [s for s in self.sessions if s is not asker]:
+            session.give_way(tables=tables)
+
+    def announce(self, keys: list[Key]) -> Announcement:
+        """A COMMIT is about to be sent: whoever waits for its locks must know its keys."""
+        self.commits += 1
+        made = Announcement(self.commits, keys)
+        if keys:
+            self._announced.append(made)
+            self._keys += len(keys)
+        while self._keys > KEPT_KEYS and len(self._announced) > 1:
+            self._keys -= len(self._announced.popleft().keys)
+        return made
+
+    def confirm(self, made: Announcement) -> None:
+        """It has committed: to all that began before now."""
+        self.commits += 1
+        made.number = self.commits
+
+    def withdraw(self, made: Announcement) -> None:
+        """It has not."""
+        if made in self._announced:
+            self._announced.remove(made)
+            self._keys -= len(made.keys)
+
+    def locked_since(self, commit: int) -> list[Key]:
+        return [
+            key for made in self._announced if made.number > commit for key in made.keys
+        ]
+
+    def submit(self, jobs: Iterable[str], owner: Peer | None) -> None:
+        self._jobs |= dict.fromkeys(jobs, owner)
+        self.submitted()
+
+    def runs(self, job: str | None, waiting: Peer) -> bool:
+        """Whether the job is under way; then ``waiting`` is resumed when it ends."""
+        if job not in self._jobs:
+            return False
+        self._waiting.setdefault(job, set()).add(waiting)
+        return True
+
+    def end_job(self, job: str, *, changes_catalog: bool) -> None:
+        """Its session knows of the change, all others fail once."""
+        owner = self._jobs.pop(job, None)
+        if changes_catalog:
+            self.catalog += 1
+            if owner is not None:
+                owner.catch_up()
+        for session in self._waiting.pop(job, set()):
+            session.resume()
