@@ -11,6 +11,7 @@ from django.db import close_old_connections
 from django.test import Client
 from zappa.wsgi import create_wsgi_request
 
+from config.api.pages import CONTRACT
 from config.on_lambda import wsgi as on_lambda
 from config.wsgi import application
 from tests.users.test_api import ADA, create, send
@@ -320,3 +321,15 @@ def test_a_bodys_charset_decides_nothing_but_the_body() -> None:
 def test_a_path_of_any_length_is_read_in_no_time_and_not_found() -> None:
     for path in ("/" + "\xff" * 60_000, "/users/" + "x" * 60_000, USER + "/" * 5000):
         assert respond(environ("GET", path, b""))[0] == 404
+
+
+@every_route
+def test_a_length_beyond_the_bound_gets_a_response_of_the_contract(
+    method: str, path: str, body: Any
+) -> None:
+    response = ask(method, path, body, CONTENT_LENGTH="9" * 30)
+    paths = json.loads(CONTRACT.read_text())["paths"]
+    documented = paths[path.replace(USER, "/users/{user_id}")]
+    described = documented["get" if method == "HEAD" else method.lower()]["responses"]
+    assert response.status_code == (413 if path.startswith("/users") else 200)
+    assert str(response.status_code) in described
