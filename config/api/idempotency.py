@@ -9,7 +9,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -62,10 +62,10 @@ class Attempt:
         A fresh request pays no extra round trip: the primary key finds a repeat.
         """
         try:
-            try:
+            with suppress(OutcomeUnknown):
                 return self._first_or_replay(work)
-            except OutcomeUnknown:
-                return self._look(work)
+            # Behind the handler: what fails now is judged without what failed before.
+            return self._look(work)
         except ConflictRetriesExhausted as error:
             raise Problem(
                 "idempotency_conflict",

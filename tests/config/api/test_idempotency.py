@@ -341,6 +341,30 @@ def test_what_is_known_to_be_taken_and_cannot_be_looked_up_is_unknown(
     assert post().headers["Idempotency-Replayed"] == "true"
 
 
+def test_a_second_attempt_is_judged_without_what_the_first_one_met(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The key's row was in the first one's way, and is gone when the second one fails."""
+    assert post().status_code == 201
+    find, calls = idempotency.run_statement, []
+
+    def fail_once(work: Any) -> Any:
+        calls.append(work)
+        if len(calls) > 1:
+            return find(work)
+        StoredAnswer.objects.all().delete()
+        monkeypatch.setattr("users.services.run_statement", fail_write)
+        raise OperationalError("no connection")
+
+    def fail_write(work: Any) -> Any:
+        raise OperationalError("no connection")
+
+    monkeypatch.setattr(idempotency, "run_statement", fail_once)
+    answer = post()
+    assert (answer.status_code, answer.json()["code"]) == (503, "outcome_unknown")
+    assert len(calls) == 1
+
+
 def test_every_round_makes_one_user_whatever_is_cut(
     faults: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
