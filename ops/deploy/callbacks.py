@@ -20,7 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 from ops.aws import AwsError
 from ops.deploy import checks, function, sources, wanted
 from ops.deploy.gateway import Gateway, Wanted
-from ops.deploy.options import Options
+from ops.deploy.options import Options, unfit_settings
 from ops.deploy.package import Target, build
 from ops.ownership import NotReady
 from ops.paths import PROJECT
@@ -70,10 +70,11 @@ def _require_known(cli: Any, topology: Topology) -> None:
             f"`zappa {cli.command}` does not fit: it changes rules and permissions by name, or "
             f"makes a domain of one Region. Nothing was changed."
         )
-    if cli.stage_config.get("events") or cli.stage_config.get("keep_warm"):
+    if unfit := unfit_settings(cli.stage_config):
         raise NotReady(
-            "Remove `events` and `keep_warm` from Zappa's settings: with them, Zappa deletes "
-            "every rule that points at the function, whoever made it."
+            f"Remove {', '.join(unfit)} from Zappa's settings: a deployment changes nothing by "
+            f"its name, has one way in, and gets its variables, credentials and addresses "
+            f"from the environment. Nothing was changed."
         )
 
 

@@ -1,16 +1,19 @@
 """What the operator may choose for a deployment, read from the environment."""
 
+import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from click import ClickException
 from django.core.exceptions import ImproperlyConfigured
 
 from config import env as environment
 from ops.paths import PROJECT
+from ops.topology import PRIMARY
 
 NONE = "none"  # the API_AUTH that lets everyone in
 ZAPPA_SETTINGS = PROJECT / "zappa_settings.json"
@@ -20,6 +23,18 @@ PASSED = (
     "API_AUTH", "API_RATE_LIMIT", "CORS_ALLOWED_ORIGINS", "LOG_LEVEL", "OIDC_ALGORITHMS",
     "OIDC_AUDIENCE", "OIDC_ISSUER", "OIDC_JWKS_URL", "REQUIRE_IF_MATCH", "XRAY_SUBSEGMENTS",
 )  # fmt: skip
+# Zappa's settings that may be added to those of zappa_settings.json. The others make or
+# change things by their names (roles, rules, tables, balancers, user pools), open ways in
+# beside the public stage, or set what the checks before a deployment would not see.
+ADJUSTABLE = {
+    "api_key", "api_key_required", "apigateway_policy", "architecture", "authorizer",
+    "aws_kms_key_arn", "cache_cluster_enabled", "cache_cluster_encrypted",
+    "cache_cluster_size", "cache_cluster_ttl", "dead_letter_arn", "delete_local_zip",
+    "delete_s3_zip", "ephemeral_storage", "extends", "iam_authorization",
+    "lambda_concurrency", "layers", "payload_compression",
+    "payload_minimum_compression_size", "provisioned_concurrency", "runtime", "snap_start",
+    "vpc_config",
+}  # fmt: skip
 STAGE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
@@ -75,6 +90,15 @@ class Options:
             f"holders of an access token of {issuer} for {audience}, as far as its scopes go "
             f"(API_AUTH=oidc)"
         )
+
+
+def unfit_settings(settings: Mapping[str, Any]) -> list[str]:
+    """The names of Zappa's settings that a deployment must not have."""
+    own = json.loads(ZAPPA_SETTINGS.read_text())[PRIMARY]
+    known = {name for name, value in own.items() if value} | ADJUSTABLE
+    return sorted(
+        name for name, value in settings.items() if value and name not in known
+    )
 
 
 def uses_vpc(stage: str, settings_file: Path) -> bool:

@@ -24,6 +24,8 @@ def local(topology: Topology, options: Options, stage: str) -> dict[str, Any]:
     """What needs no account: enough for ``zappa package``, ``status`` and ``undeploy``."""
     return {
         "project_name": topology.prefix,
+        # Zappa's default is to write its own policy into a role that it finds by name.
+        "manage_roles": False,
         "aws_region": topology.regions[stage],
         "memory_size": options.memory,
         "timeout_seconds": options.timeout,

@@ -202,15 +202,38 @@ def test_what_changes_by_name_is_refused_in_one_line(
     assert deployed.photograph() == before
 
 
-@pytest.mark.parametrize(
-    "setting", [{"events": [{"function": "x"}]}, {"keep_warm": True}]
-)
-def test_schedules_of_zappas_are_refused(
-    deployed: Account, setting: dict[str, Any]
+UNFIT = {
+    "alb_enabled": True, "async_response_table": "theirs", "async_source": "sns",
+    "aws_endpoint_urls": {"s3": "https://elsewhere.example"},
+    "cognito": {"user_pool": "theirs"}, "domain": "theirs.example", "environment_variables": {"API_AUTH": "none"},
+    "events": [{"function": "x"}], "function_url_enabled": True, "keep_warm": True,
+    "manage_roles": True, "remote_env": "s3://theirs/env",
+    "role_name": "theirs", "an_option_of_a_later_zappa": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_a_setting_that_changes_what_is_not_ours_is_refused_by_name(
+    deployed: Account, name: str
 ) -> None:
-    file = deployed.settings_file(primary=setting)
-    with pytest.raises(Refused, match="Remove `events` and `keep_warm`"):
-        deployed.zappa(f"update primary -s {file}")
+    file = deployed.settings_file(primary={name: UNFIT[name]})
+    before = deployed.photograph()
+    for command in ("update", "deploy"):
+        with pytest.raises(Refused, match=f"Remove {name} from Zappa's settings"):
+            deployed.zappa(f"{command} primary -s {file}")
+    assert deployed.photograph() == before
+
+
+def test_a_role_of_the_name_that_zappa_would_give_survives(deployed: Account) -> None:
+    """Zappa's own default for a file that does not say ``manage_roles``."""
+    deployed.role(f"{NAME}-ZappaLambdaExecutionRole")
+    file = deployed.settings_file()
+    settings = json.loads(file.read_text())
+    del settings["primary"]["manage_roles"]
+    file.write_text(json.dumps(settings))
+    roles = {k: v for k, v in deployed.photograph().items() if k.startswith("role ")}
+    deployed.zappa(f"update primary -s {file}")
+    assert roles.items() <= deployed.photograph().items()
 
 
 def test_the_logs_are_not_zappas_to_remove(deployed: Account) -> None:
