@@ -35,7 +35,8 @@ empty name after any request of the session's own. A role that may not
 read a table it writes conflicts at once. A table that steps aside is copied, so that a
 conflict on 200,000 rows costs a second or two. Two tables of one name in two schemas can
 not both step aside: that is a conflict at once. A shared key is not remembered when other
-open transactions share it too.
+open transactions share it too. A key that others have added and deleted again since the
+snapshot conflicts with nothing.
 """
 
 import json

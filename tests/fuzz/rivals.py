@@ -105,10 +105,18 @@ class Model:
             return [f"C {what.upper()}"]
         if txn.failed or what == "rollback":
             return ["C ROLLBACK"]
-        if any(txn.effects() & theirs for theirs in self.commits[txn.began :]):
+        mine = {effect for effect in txn.effects() if self._is_left(effect, txn)}
+        if any(mine & theirs for theirs in self.commits[txn.began :]):
             return [CONFLICT]
         self._publish(txn)
         return ["C COMMIT"]
+
+    def _is_left(self, effect: str, txn: Transaction) -> bool:
+        """A limit of the sandbox: of a key that others added and deleted, nothing is."""
+        kind, value = effect.split()
+        if kind == "u":
+            return any(row[1] == int(value) for row in self.rows.values())
+        return int(value) in txn.seen or int(value) in self.rows
 
     def _publish(self, txn: Transaction) -> None:
         for key in KEYS:
