@@ -63,6 +63,7 @@ class Extended(Copying):
     # Of the exchange that ended last: how many of the client's messages PostgreSQL has
     # acknowledged, and whether there was an error.
     _acknowledged_count: int = 0
+    _seen: int = 0  # with those of the session's own messages
     _failed: bool = False
 
     def _extended(self, batch: list[bytes], *, synced: bool) -> Task:
@@ -377,7 +378,7 @@ class Extended(Copying):
         )
         if self._failed:
             self._names.settle(self._acknowledged_count)
-            if repairs.replaced:
+            if repairs.replaced_at is not None and self._seen >= repairs.replaced_at:
                 self._names.unnamed = None
         else:
             self._names.keep()

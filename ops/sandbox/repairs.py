@@ -40,7 +40,8 @@ class Repairs:
     again: bool
     parts: list[bytes] = field(default_factory=list)
     hidden: set[int] = field(default_factory=set)
-    replaced: bool = False  # what PostgreSQL had under the empty name
+    # The first part that replaces what PostgreSQL has under the empty name.
+    replaced_at: int | None = None
     _bound: set[Portal] = field(default_factory=set)
 
     def add(self, group: Sequence[Unit]) -> None:
@@ -61,14 +62,16 @@ class Repairs:
         if self.again and unit.name:
             self._hide(b"C", messages.cstrings("S" + unit.name))
         if not unit.name:
-            self.known, self.replaced = unit.prepared, True
+            self.known = unit.prepared
+            self._replace()
         self.parts.append(unit.whole)
 
     def _describe(self, unit: Unit) -> None:
         prepared = unit.prepared
         if prepared is not None and not unit.name and prepared is not self.known:
+            self._replace()
             self._hide(b"P", self._parsed("", prepared, prepared.statement.sql))
-            self.known, self.replaced = prepared, True
+            self.known = prepared
         self.parts.append(unit.whole)
 
     def _bind(self, unit: Unit, portal: Portal) -> None:
@@ -91,9 +94,13 @@ class Repairs:
 
     def _prepare(self, prepared: Prepared) -> None:
         text = self.text(prepared)
+        self._replace()
         self._hide(b"P", self._parsed("", prepared, text))
-        self.replaced = True
         self.known = prepared if text == prepared.statement.sql else None
+
+    def _replace(self) -> None:
+        if self.replaced_at is None:
+            self.replaced_at = len(self.parts)
 
     def _moved(self, prepared: Prepared) -> bool:
         return self.text(prepared) != prepared.statement.sql

@@ -55,7 +55,6 @@ class Session(Simple):
     _awaited: int = 0
     _out_of_sync: bool = False  # PostgreSQL skips up to a Sync
     _deferred: Exchange | None = None  # until that is answered
-    _seen: int = 0  # acknowledgements of the exchange under way
 
     def begin(self, startup: bytes) -> None:
         """Log in upstream; PostgreSQL's greeting goes to the client."""
