@@ -7,3 +7,8 @@ def ask(question: str) -> str:
         return input(question).strip()
     except (EOFError, RuntimeError):  # at its end, or closed
         return ""
+
+
+def agreed(question: str) -> bool:
+    """Whether the answer is yes."""
+    return ask(question).lower() in {"y", "yes"}

@@ -24,7 +24,7 @@ from ops.deploy.options import Options, unfit_settings
 from ops.deploy.package import Target, build
 from ops.ownership import NotReady
 from ops.paths import PROJECT
-from ops.prompt import ask
+from ops.prompt import agreed
 from ops.stacks.runtime import RuntimeStack
 from ops.stacks.secret import SecretMissing
 from ops.target import manage, use_aws
@@ -119,8 +119,8 @@ def _undeploy(
             return
         for line in found:
             _say(line)
-        if not no_confirm and ask("This removes all of that. Go on? [y/n] ") != "y":
-            return
+        if not no_confirm and not agreed("This removes all of that. Go on? [y/N] "):
+            raise NotReady("Nothing was removed.")
         function.remove(topology, stage)
         _say("Done.")
 

@@ -7,7 +7,7 @@ from ops.aws import AwsError
 from ops.deploy.life import Life, StepFailed
 from ops.deploy.options import NONE, Options
 from ops.ownership import NotReady
-from ops.prompt import ask
+from ops.prompt import agreed, ask
 from ops.topology import Topology
 
 
@@ -47,7 +47,7 @@ def confirm(access: str, *, yes: bool, named: str) -> None:
             f"--access is {named}, but API_AUTH is {access}: nothing was changed."
         )
     if access != NONE:
-        if not yes and ask("Go on? [y/N] ").lower() != "y":
+        if not yes and not agreed("Go on? [y/N] "):
             raise CommandError("Nothing was changed.")
     elif yes:
         if not named:

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from ops import run_lock
 from ops.paths import ENV_FILE, SANDBOX
 from ops.ports import port_number
-from ops.prompt import ask
+from ops.prompt import agreed
 from ops.run_lock import AlreadyRunning
 from ops.sandbox import envfile, faults, lifecycle
 from ops.sandbox.clusters import REGIONS
@@ -143,10 +143,10 @@ class Command(BaseCommand):
 
     def reset(self, *, yes: bool, **_: Any) -> None:
         # No look at its state: one that cannot be read is to be deleted too.
-        if (SANDBOX / "sandbox.json").exists() and not yes:
-            answer = ask(f"Delete the sandbox in {SANDBOX} and all its data? [y/N] ")
-            if answer.lower() not in {"y", "yes"}:
-                raise CommandError("Nothing was deleted.")
+        question = f"Delete the sandbox in {SANDBOX} and all its data? [y/N] "
+        there = (SANDBOX / "sandbox.json").exists()
+        if there and not yes and not agreed(question):
+            raise CommandError("Nothing was deleted.")
         run_lock.release(SANDBOX)
         removed = lifecycle.reset(SANDBOX)
         self.stdout.write("Deleted the sandbox." if removed else "There is no sandbox.")

@@ -1,3 +1,4 @@
+import io
 import json
 import sys
 from types import SimpleNamespace
@@ -248,10 +249,24 @@ def test_an_undeployment_lists_what_goes_and_asks(
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "n")
-    said = deployed.zappa("undeploy primary")
+    with pytest.raises(Refused) as refused:
+        deployed.zappa("undeploy primary")
+    said = str(refused.value)
     assert f"{EAST}: function {NAME}\n{EAST}: stack {NAME} (CREATE_COMPLETE)" in said
-    assert asked == ["This removes all of that. Go on? [y/n] "]
+    assert said.endswith("Nothing was removed.")
+    assert asked == ["This removes all of that. Go on? [y/N] "]
     assert function.state(TOPOLOGY, "primary") == function.COMPLETE
+
+
+@pytest.mark.parametrize("stdin", [None, io.StringIO()])
+def test_an_undeployment_that_nobody_can_confirm_is_an_error(
+    deployed: Account, monkeypatch: pytest.MonkeyPatch, stdin: io.StringIO | None
+) -> None:
+    monkeypatch.setattr("sys.stdin", stdin)
+    before = deployed.photograph()
+    with pytest.raises(Refused, match=r"Nothing was removed\.$"):
+        deployed.zappa("undeploy --all")
+    assert deployed.photograph() == before
 
 
 def test_there_is_nothing_to_roll_back_to_before_the_first_deployment(
