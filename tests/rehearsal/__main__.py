@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from ops.paths import PROJECT
+from ops.paths import PROJECT, SANDBOX
+from ops.sandbox import lifecycle
 from ops.topology import Topology
 from tests.rehearsal import calls, checks, troubleshooting
-from tests.rehearsal.world import World
+from tests.rehearsal.world import World, plain_shell
 
 WARM_CALLS = 200
 VENV = ".venv/bin"
@@ -71,7 +72,9 @@ def main() -> int:
     )
     world = World(topology)
     on = Rehearsal(world)
+    tour = Tour(on)
     try:
+        tour.take()
         package(on)
         deploy(on)
         serve(on)
@@ -79,10 +82,12 @@ def main() -> int:
         measure(on)
         change(on)
         destroy(on)
+        tour.come_back()
     except Failed as failed:
         print(f"rehearse: {failed}", file=sys.stderr)
         return 1
     finally:
+        tour.end()
         world.close()
     on.rows.append(("rehearsed in", f"{time.monotonic() - started:.0f} s"))
     width = max(len(name) for name, _ in on.rows)
@@ -90,6 +95,50 @@ def main() -> int:
     for name, value in on.rows:
         print(f"{name:<{width}}  {value}")
     return 0
+
+
+class Tour:
+    """The README's first chapters, which leave a sandbox running and a .env behind.
+
+    The deployment must go to AWS all the same, and the laptop's data must be there after it.
+    """
+
+    def __init__(self, on: Rehearsal) -> None:
+        self.on = on
+        self.found = lifecycle.status(SANDBOX).state
+
+    def take(self) -> None:
+        self._type(f"{MANAGE} sandbox up")
+        self._type(f"{MANAGE} dsql_provision")
+        self._type(f"{MANAGE} dsql_database")
+        self._type(f"{MANAGE} seed_users")
+        self._verify()
+
+    def come_back(self) -> None:
+        seeded = self._type(f"{MANAGE} seed_users")
+        self.on.check("the laptop's users are there", "0 created" in seeded)
+        self._verify()
+
+    def end(self) -> None:
+        """What was not there or did not run before is as it was."""
+        if self.found == "absent":
+            self._type(f"{MANAGE} sandbox reset --yes")
+        elif self.found != "running":
+            self._type(f"{MANAGE} sandbox down")
+
+    def _verify(self) -> None:
+        said = self._type(f"{MANAGE} dsql_verify --rounds 2")
+        self.on.check(
+            "the laptop's target is its sandbox", f"sandbox in {SANDBOX}" in said
+        )
+
+    def _type(self, line: str) -> str:
+        """In the same shell before anything of AWS was set in it."""
+        inside, self.on.world.environ = self.on.world.environ, plain_shell()
+        try:
+            return self.on.type(line)
+        finally:
+            self.on.world.environ = inside
 
 
 def package(on: Rehearsal) -> None:

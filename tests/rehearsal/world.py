@@ -42,7 +42,7 @@ class World:
         self.functions = Functions(self._of_function)
         self.internet = Internet(self.functions, self.root)
         chosen = {"CORS_ALLOWED_ORIGINS": ORIGIN, "API_AUTH": "none"}
-        self.environ = {**_kept(), **self._aws(), **self._network(), **chosen}
+        self.environ = {**plain_shell(), **self._aws(), **self._network(), **chosen}
 
     def close(self) -> None:
         self.functions.close()
@@ -99,7 +99,7 @@ class World:
         return {"AWS_REGION": region, **self.keys[role], **self._database()}
 
 
-def _kept() -> dict[str, str]:
+def plain_shell() -> dict[str, str]:
     """The shell's variables without those that name another AWS or database."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(HIDDEN)}
     # manage.py reads a .env where a variable is missing: these must not come from it.
