@@ -48,7 +48,9 @@ def read(topology: Topology, stage: str) -> DjangoKey:
         if arn is None:
             raise SecretMissing(
                 f"{region}: there is no secret with Django's key. Run `manage.py stack deploy "
-                f"--stage {PRIMARY}`, which makes it in both Regions."
+                f"--stage {PRIMARY}`, which makes it in both Regions. If that stack is complete, somebody "
+                f"deleted the secret: `aws secretsmanager list-secrets --region {region} "
+                f"--include-planned-deletion` names it, `restore-secret` brings it back."
             )
         found = json.loads(client.get_secret_value(SecretId=arn)["SecretString"])
     return DjangoKey(found["key"], tuple(found["fallbacks"]))

@@ -367,6 +367,20 @@ def test_of_two_secrets_with_our_tags_none_is_used(deployed: Account) -> None:
     assert deployed.photograph() == before
 
 
+def test_a_secret_that_waits_for_its_deletion_is_not_used(deployed: Account) -> None:
+    client = deployed.client("secretsmanager")
+    for found in client.list_secrets()["SecretList"]:
+        client.remove_regions_from_replication(
+            SecretId=found["ARN"], RemoveReplicaRegions=[TOPOLOGY.regions["secondary"]]
+        )
+        client.delete_secret(SecretId=found["ARN"])
+    before = deployed.photograph()
+    for command in ("zappa update primary", "manage.py stack rotate-key"):
+        with pytest.raises(Refused, match=r"--include-planned-deletion` names it"):
+            deployed.run(command)
+    assert deployed.photograph() == before
+
+
 @pytest.mark.parametrize(
     "command", [f"dsql_destroy --yes --prefix {PREFIX}", "destroy --yes"]
 )
