@@ -1,4 +1,7 @@
-"""One session: whatever both can do, the sandbox answers as PostgreSQL does."""
+"""One session: whatever both can do, the sandbox answers as PostgreSQL does.
+
+No statement's answer depends on where its rows lie.
+"""
 
 import random
 from collections.abc import Sequence
@@ -15,7 +18,7 @@ STATEMENTS = [
     "INSERT INTO f VALUES (1, 1)", "INSERT INTO f VALUES (2, 2), (3, 3) RETURNING id",
     "INSERT INTO f SELECT g, g FROM generate_series(10, 12) g ON CONFLICT DO NOTHING",
     "INSERT INTO f VALUES (1, 5) ON CONFLICT (id) DO UPDATE SET v = f.v + 1 RETURNING v",
-    "UPDATE f SET v = v + 1 WHERE id = 1", "UPDATE f SET id = id + 1", "DELETE FROM f",
+    "UPDATE f SET v = v + 1 WHERE id = 1", "UPDATE f SET id = id + 100", "DELETE FROM f",
     "DELETE FROM f WHERE id = 2 RETURNING *", "SELECT id FROM f WHERE id = 1 FOR UPDATE",
     "WITH d AS (DELETE FROM f WHERE id > 2 RETURNING id) SELECT count(*) FROM d",
     "SELECT 1/0", "SELECT nope FROM f", "SELECT * FROM nowhere", "SELEC 1", "SELECT (",
