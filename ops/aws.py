@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
+import botocore.session
 from botocore import exceptions
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -21,6 +22,9 @@ CONFIG = Config(
     read_timeout=30,
     user_agent_extra="app/multi-region-app",
 )
+# API Gateway's control plane takes CreateDeployment once in 5 s, UpdateAccount in 20,
+# DeleteRestApi in 30, of a whole account (developer guide, "Amazon API Gateway quotas").
+PATIENT = Config(retries={"mode": "adaptive", "total_max_attempts": 14})
 EXPIRED = {
     "ExpiredToken", "ExpiredTokenException", "RequestExpired", "RequestTimeTooSkewed",
 }  # fmt: skip
@@ -70,7 +74,8 @@ def client(service: str, region: str) -> Any:
 
 @cache
 def _client(session: Any, service: str, region: str) -> Any:
-    made = session.client(service, region_name=region, config=CONFIG)
+    config = CONFIG.merge(PATIENT) if service == "apigateway" else CONFIG
+    made = session.client(service, region_name=region, config=config)
 
     def name_region(parsed: dict[str, Any], **_: Any) -> None:
         parsed.setdefault("ResponseMetadata", {})["Region"] = region
@@ -82,6 +87,13 @@ def _client(session: Any, service: str, region: str) -> Any:
 @cache
 def _session() -> Any:  # the stub's client() knows literal service names only
     return boto3.Session()
+
+
+def patient_session(region: str) -> boto3.Session:
+    """For whoever makes clients of its own: they are as patient as API Gateway's is here."""
+    session = botocore.session.get_session()
+    session.set_default_client_config(PATIENT)
+    return boto3.Session(botocore_session=session, region_name=region)
 
 
 def account() -> str:

@@ -14,11 +14,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import boto3
 from django.core.exceptions import ImproperlyConfigured
 
-from ops.aws import AwsError
-from ops.deploy import checks, function, sources, wanted
+from ops.aws import AwsError, patient_session
+from ops.deploy import checks, function, limits, sources, wanted
 from ops.deploy.gateway import Gateway, Wanted
 from ops.deploy.options import Options, unfit_settings
 from ops.deploy.package import Target, build
@@ -30,10 +29,14 @@ from ops.stacks.secret import SecretMissing
 from ops.target import manage, use_aws
 from ops.topology import Topology
 
+# The only type of Zappa's authorizers that calls no function by a role.
+COGNITO = "COGNITO_USER_POOLS"
 # What needs no account, what only reads there, and what changes only what is ours.
 LOCAL = {"package", "save-python-settings-file", "shell", "template"}
 READING = {"status", "tail"}
 CHANGING = {"deploy", "invoke", "manage", "rollback", "undeploy", "update"}
+# Of these, what takes as long as the function's work takes.
+RUNNING = {"invoke", "manage"}
 
 
 def settings(cli: Any) -> None:
@@ -47,6 +50,7 @@ def settings(cli: Any) -> None:
         topology, options = Topology.from_environment(), Options.from_environment()
         stage = cli.api_stage
         _require_known(cli, topology)
+        _limit(cli, topology)
         if cli.command not in CHANGING:
             _load(cli, topology, wanted.local(topology, options, stage))
         elif cli.command in {"deploy", "update"}:
@@ -75,6 +79,26 @@ def _require_known(cli: Any, topology: Topology) -> None:
             f"Remove {', '.join(unfit)} from Zappa's settings: a deployment changes nothing by "
             f"its name, has one way in, and gets its variables, credentials and addresses "
             f"from the environment. Nothing was changed."
+        )
+
+    authorizer = cli.stage_config.get("authorizer")
+    if authorizer and authorizer.get("type", "TOKEN").upper() != COGNITO:
+        raise NotReady(
+            "Remove `authorizer` from Zappa's settings, or choose COGNITO_USER_POOLS: with "
+            "another one, API Gateway would take the function's role, which is Lambda's alone."
+        )
+
+
+def _limit(cli: Any, topology: Topology) -> None:
+    """From here to the end of the stage; with --all, each has its own time."""
+    if cli.command in CHANGING - RUNNING:
+        region, name = topology.function(cli.api_stage)
+        limits.end_after(
+            limits.STEP_SECONDS,
+            f"zappa: {region}: {cli.command} of {name} took longer than "
+            f"{limits.STEP_SECONDS // 60} minutes and was given up. See the events of the stack "
+            f"{name} in the CloudFormation console, then run the command again: it goes on "
+            f"from whatever is there.",
         )
 
 
@@ -157,6 +181,7 @@ def post(cli: Any) -> None:
         gateway.harden(
             stage,
             Wanted(
+                cli.lambda_name,
                 stages,
                 options.stage,
                 outputs["AccessLogsArn"],
@@ -192,7 +217,7 @@ def _load(cli: Any, topology: Topology, values: dict[str, Any]) -> None:
     for name, value in values.items():
         cli.override_stage_config_setting(name, value)
     region = topology.regions[cli.api_stage]
-    session = boto3.Session(region_name=region) if cli.load_credentials else None
+    session = patient_session(region) if cli.load_credentials else None
     cli.load_settings(cli.vargs.get("settings_file"), session)
 
 

@@ -1,4 +1,5 @@
-"""What Zappa leaves out of an API: the public stage, limits, logs, and errors as problems."""
+"""What Zappa leaves out of an API: the public stage, limits, logs, errors as problems, and
+who may invoke the function."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops import aws, ownership
+from ops.deploy import invocation
+from ops.deploy.invocation import Integration
 from ops.ownership import NotReady
 from ops.topology import Topology
 
@@ -57,6 +60,7 @@ class Wanted:
     hold there, and its limits would come on top: only the public stage serves.
     """
 
+    function: str  # the name of what the API invokes
     stages: tuple[str, ...]
     public: str
     access_logs: str  # the log group's ARN
@@ -74,9 +78,13 @@ class Gateway:
     def harden(self, made_by: str, wanted: Wanted) -> None:
         """Bring every stage to the deployment that the stage ``made_by`` has just got."""
         with aws.explained():
+            invoked = self._integrations(wanted.function)
+            for each in {each.arn: each for each in invoked}.values():
+                invocation.permit(self.region, each, self.api, wanted.public)
             changed = self._put_errors(wanted.cors_origins)
+            changed = self._take_credentials_out(invoked) or changed
             if changed:
-                # An answer of API Gateway's own changes with a deployment, not before.
+                # Both change with a deployment, not before: the public stage goes on.
                 deployment = self.client.create_deployment(restApiId=self.api)["id"]
             else:
                 deployment = self._stage(made_by)["deploymentId"]
@@ -139,6 +147,24 @@ class Gateway:
             if tags.keys() & topology.common_tags.keys():
                 what = f"the stage {each['stageName']} of the API {own.api}"
                 ownership.require_ours(topology, own.region, what, tags)
+
+    def _integrations(self, function: str) -> list[Integration]:
+        found = invocation.integrations(self.client, self.api, function)
+        if not found:
+            raise NotReady(
+                f"{self.region}: no method of the API {self.api} invokes {function}. Remove "
+                f"them (`zappa undeploy` of this stage) and deploy them again."
+            )
+        return found
+
+    def _take_credentials_out(self, invoked: Sequence[Integration]) -> bool:
+        """Whether there were any: Zappa's are the function's role, which is Lambda's alone."""
+        named = [each for each in invoked if each.has_credentials]
+        for each in named:
+            self.client.put_integration(
+                restApiId=self.api, **each.without_credentials()
+            )
+        return bool(named)
 
     def _put_errors(self, origins: Sequence[str]) -> bool:
         listed = self.client.get_gateway_responses(restApiId=self.api, limit=500)

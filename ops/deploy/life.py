@@ -12,7 +12,7 @@ from typing import Any
 
 from ops import aws
 from ops.clusters import inventory
-from ops.deploy import checks, function, sources, wanted
+from ops.deploy import checks, function, limits, sources, wanted
 from ops.deploy.gateway import Gateway
 from ops.deploy.options import NONE, Options
 from ops.ownership import NotReady
@@ -24,6 +24,8 @@ from ops.topology import Topology
 LISTED = "/users?limit=1"
 SMOKE_ATTEMPTS, SMOKE_PAUSE = 15, 2.0  # a new stage answers after some seconds
 RECHECK_ATTEMPTS = 3  # of what has served before
+# Longer than its own limit, within which it says more.
+ZAPPA_SECONDS = limits.STEP_SECONDS + 60
 SMOKE_SECONDS = 35.0  # a cold start included
 Say = Callable[[str], None]
 
@@ -235,7 +237,14 @@ class Life:
     def _run(self, command: Sequence[str], name: str, arguments: Sequence[str]) -> None:
         line = " ".join([name, *arguments])
         self.say(f"==> {line}")
-        if code := subprocess.run(command, cwd=PROJECT, check=False).returncode:
+        limit = ZAPPA_SECONDS if name == "zappa" else None
+        try:
+            code = subprocess.run(
+                command, cwd=PROJECT, check=False, timeout=limit
+            ).returncode
+        except subprocess.TimeoutExpired as error:
+            raise StepFailed(f"`{line}` did not end in {limit} s.") from error
+        if code:
             raise StepFailed(f"`{line}` ended with {code}; its output is above.")
 
 

@@ -30,7 +30,8 @@ NOTES = {
         "Its holder is no administrator of the account as long as others make the boundary: no "
         "role gets more rights than that. But is the administrator of the application: connects "
         "to the database as admin, runs any code as the functions with all that they may do, "
-        "reads and replaces Django's key, and decides who may take the functions' roles. Beyond "
+        "reads and replaces Django's key, and decides who may take the functions' roles and which "
+        "API of API Gateway, of any account, may invoke the functions. Beyond "
         "the application, may read every log group of the account by API Gateway's logging role, "
         "and may tag any REST API of the two Regions as ours, then change it."
     ),

@@ -26,6 +26,11 @@ def deploy(scope: Scope) -> Document:
         scope.connect_as_admin("CheckTheSchema"),
         *stacks.statements(scope),
         _functions(scope),
+        allow(
+            "LetApiGatewayInvoke", scope.named("lambda", "function:{}", "function:{}:*"),
+            "lambda:AddPermission", "lambda:RemovePermission",
+            condition={"StringEquals": {"lambda:Principal": GATEWAY}},
+        ),
         *_apis(scope),
         allow(
             # These know no resource: the service authorization reference.

@@ -37,7 +37,7 @@ def trust(scope: Scope) -> Document:
 def services(scope: Scope) -> list[str]:
     """The services that take the role."""
     (statement,) = trust(scope)["Statement"]
-    return sorted(statement["Principal"]["Service"])
+    return sorted(as_list(statement["Principal"]["Service"]))
 
 
 def boundary(scope: Scope) -> Document:

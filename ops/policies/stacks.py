@@ -33,7 +33,9 @@ def _roles(scope: Scope) -> Iterator[Statement]:
         },
     )  # fmt: skip
     for sid, roles, services in (
-        ("PassRuntimeRoles", runtime, functions.services(scope)),
+        # API Gateway too, which cannot take it: Zappa names the role in its integrations,
+        # and whoever names one there passes it on. A deployment takes it out again.
+        ("PassRuntimeRoles", runtime, sorted({*functions.services(scope), GATEWAY})),
         ("PassLogRoles", logs, [GATEWAY]),
     ):
         condition = {"StringEquals": {"iam:PassedToService": services}}

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shlex
+import signal
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -71,6 +72,14 @@ def api_template(role: str) -> str:
     }
     api = {"Type": "AWS::ApiGateway::RestApi", "Properties": properties}
     return json.dumps({"Resources": {"Api": api}})
+
+
+def invocations(region: str) -> str:
+    """The integration's URI, as Zappa makes it, of the function of that Region."""
+    (name,) = [n for r, n in map(TOPOLOGY.function, TOPOLOGY.regions) if r == region]
+    function = f"arn:aws:lambda:{region}:{ACCOUNT}:function:{name}"
+    path = "2015-03-31/functions"
+    return f"arn:aws:apigateway:{region}:lambda:path/{path}/{function}/invocations"
 
 
 def listed(tags: dict[str, str]) -> list[dict[str, str]]:
@@ -156,7 +165,10 @@ class Account:
         (root,) = gateway.get_resources(restApiId=api)["items"]
         names = {"restApiId": api, "resourceId": root["id"], "httpMethod": "ANY"}
         gateway.put_method(**names, authorizationType="NONE")
-        gateway.put_integration(**names, type="MOCK", integrationHttpMethod="POST")
+        gateway.put_integration(
+            **names, type="AWS_PROXY", integrationHttpMethod="POST",
+            uri=invocations(region), credentials=self.role(),
+        )  # fmt: skip
         made = gateway.create_deployment(restApiId=api, stageName="primary")
         gateway.create_stage(restApiId=api, stageName="prod", deploymentId=made["id"])
 
@@ -208,6 +220,8 @@ class Account:
         except SystemExit as ended:
             if ended.code not in {0, None}:
                 raise Refused(f"{out.getvalue()}{ended.code}") from ended
+        finally:
+            signal.alarm(0)  # of the process that it would be
         return out.getvalue()
 
     def manage(self, line: str) -> str:

@@ -258,7 +258,11 @@ def change(on: Rehearsal) -> None:
         lambda: checks.serves(on.world),
     )
     checks.spoil_stage(on.world, primary)
+    checks.name_the_role(on.world, primary)
     on.type(f"{ZAPPA} update {primary}")
+    on.check("an update takes the role out of the integrations",
+             lambda: checks.invoked_by_permission(on.world, primary))  # fmt: skip
+    on.check("both Regions serve", lambda: checks.serves(on.world))
     on.check("an update puts the stage's settings back",
              lambda: checks.hardened(on.world, primary))  # fmt: skip
     on.check(
@@ -335,6 +339,12 @@ def destroy(on: Rehearsal) -> None:
         f"the printed policies allow all that was called {denied or ''}", not denied
     )
     on.rows.append(("left", "nothing"))
+    refused = on.world.quotas.refused
+    on.check("API Gateway's quotas refused calls, which were repeated", bool(refused))
+    counted = ", ".join(
+        f"{refused.count(name)} {name}" for name in sorted(set(refused))
+    )
+    on.rows.append(("answered 429", counted))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What must hold of a deployment, seen from outside and in moto's state."""
 
+import gzip
 import json
 import ssl
 import time
@@ -21,7 +22,13 @@ from moto.secretsmanager.models import secretsmanager_backends
 
 from ops.policies import PURPOSES, Scope
 from ops.sandbox.control_store import CLUSTERS, load
-from tests.rehearsal.gateway import ACCOUNT, MAX_BODY, SOURCE_IP, proxy_event
+from tests.rehearsal.gateway import (
+    ACCOUNT,
+    MAX_BODY,
+    SOURCE_IP,
+    may_invoke,
+    proxy_event,
+)
 from tests.rehearsal.lambda_service import Function
 from tests.rehearsal.world import ORIGIN, World
 
@@ -171,6 +178,15 @@ def of_the_api(world: World) -> Iterator[tuple[str, Holds]]:
         lambda: all(hardened(world, stage) for stage in world.topology.regions),
     )
     yield (
+        "API Gateway leaves bodies as they are: with gzip asked for, the bytes of the ETag; "
+        "with gzip sent, the API's refusal",
+        lambda: _not_compressed(world, first),
+    )
+    yield (
+        "integrations have no credentials; each function lets its API's public stage in",
+        lambda: all(invoked_by_permission(world, s) for s in world.topology.regions),
+    )
+    yield (
         "no line of the functions' logs names a person or a secret",
         lambda: _logs_are_clean(world),
     )
@@ -306,6 +322,47 @@ def hardened(world: World, stage: str) -> bool:
         assert found["tags"]["Role"] == stage, found
     prod, own = (api(world, stage).stages[name] for name in ("prod", stage))
     return bool(prod.deployment_id == own.deployment_id)
+
+
+def invoked_by_permission(world: World, stage: str) -> bool:
+    """What is deployed to each stage of the API names no role; the function lets one in."""
+    found = api(world, stage)
+    for name, each in found.stages.items():
+        for integration in found.deployments[each.deployment_id].integrations.values():
+            assert integration.credentials is None, (name, integration.credentials)
+    region = world.topology.regions[stage]
+    source = f"arn:aws:execute-api:{region}:{ACCOUNT}:{found.id}"
+    assert may_invoke(region, function_name(world, stage), None, f"{source}/prod/GET/")
+    for other in (f"{source}/{stage}/GET/", f"{source[:-1]}/prod/GET/"):
+        assert not may_invoke(region, function_name(world, stage), None, other)
+    role = iam_backends[ACCOUNT]["aws"].get_role(
+        f"{function_name(world, stage)}-runtime"
+    )
+    assert "apigateway" not in json.dumps(role.assume_role_policy_document)
+    return True
+
+
+def name_the_role(world: World, stage: str) -> None:
+    """As Zappa's stack does when its template has changed."""
+    for resource in api(world, stage).resources.values():
+        for method in resource.resource_methods.values():
+            if method.method_integration is not None:
+                method.method_integration.credentials = made(world, stage).role
+
+
+def _not_compressed(world: World, url: str) -> bool:
+    user = ask(world, f"{url}/users?limit=1").json["users"][0]["id"]
+    plain = ask(world, f"{url}/users/{user}")
+    asked = ask(world, f"{url}/users/{user}", Accept_Encoding="gzip")
+    assert plain.headers["ETag"], plain.headers
+    assert asked.headers["ETag"] == plain.headers["ETag"], asked.headers
+    assert asked.headers["Content-Encoding"] is None, asked.headers
+    assert asked.body == plain.body
+    sent = ask(
+        world, f"{url}/users", "POST", gzip.compress(b"{}"), Content_Encoding="gzip",
+        Content_Type="application/json",
+    )  # fmt: skip
+    return _is_problem(sent, 415)
 
 
 def spoil_stage(world: World, stage: str) -> None:

@@ -6,6 +6,7 @@ behind its integration, that function's code, variables and role.
 """
 
 import base64
+import gzip
 import json
 import re
 import ssl
@@ -14,6 +15,9 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from email.message import Message
+from fnmatch import fnmatchcase
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -29,6 +33,7 @@ from tests.rehearsal.certificates import Certificates
 from tests.rehearsal.lambda_service import Function, FunctionError, QuietServer
 
 ACCOUNT = "123456789012"
+GATEWAY = "apigateway.amazonaws.com"
 SOURCE_IP = "192.0.2.44"
 INTEGRATION_SECONDS = 29.0  # API Gateway's quota for an integration's response
 MAX_BODY = 10 * 2**20  # API Gateway's quota for a payload
@@ -108,16 +113,22 @@ class Internet:
             return gateway_response(rest_api, stage, "THROTTLED", 429)
         if len(body) > MAX_BODY:
             return gateway_response(rest_api, stage, "REQUEST_TOO_LARGE", 413)
-        name = _function_of(rest_api)
-        event = proxy_event(
-            method, host, stage, "/" + "/".join(rest), url.query, headers, body
+        deployed = rest_api.deployments[rest_api.stages[stage].deployment_id]
+        headers, body = decompressed(deployed.compression, headers, body)
+        path = "/" + "/".join(rest)
+        integration = deployed.integrations["/{proxy+}" if path != "/" else "/"]
+        name = _function_of(integration)
+        event = proxy_event(method, host, stage, path, url.query, headers, body)
+        source = (
+            f"arn:aws:execute-api:{api[2]}:{ACCOUNT}:{api[1]}/{stage}/{method}{path}"
         )
-        if not _may_invoke(api[2], name):
+        if not may_invoke(api[2], name, integration.credentials, source):
             return gateway_response(rest_api, stage, "API_CONFIGURATION_ERROR", 500)
         if api[2] in self.functions.sick:
             return gateway_response(rest_api, stage, "INTEGRATION_FAILURE", 502)
         try:
-            return _of_lambda(self.invoke(api[2], name, event))
+            answer = _of_lambda(self.invoke(api[2], name, event))
+            return compressed(deployed.compression, headers, answer)
         except TimeoutError:
             return gateway_response(rest_api, stage, "INTEGRATION_TIMEOUT", 504)
         except FunctionError as error:
@@ -206,31 +217,64 @@ def _to_cloudwatch(region: str, name: str, line: str) -> None:
         logs.put_log_events(group, LOG_STREAM, [event])
 
 
+def decompressed(
+    minimum: int | None, headers: Message, body: bytes
+) -> tuple[Message, bytes]:
+    """With compression on, API Gateway decompresses what comes in, whatever its size."""
+    if minimum is None or headers.get("Content-Encoding", "").lower() != "gzip":
+        return headers, body
+    passed = copy(headers)
+    passed._headers = list(headers._headers)  # type: ignore[attr-defined] # copy() shares it
+    del passed["Content-Encoding"]
+    return passed, gzip.decompress(body)
+
+
+def compressed(minimum: int | None, headers: Message, answer: Answer) -> Answer:
+    """It compresses on request what is large enough, and leaves ETag and Vary alone."""
+    status, named, body = answer
+    accepted = "gzip" in headers.get("Accept-Encoding", "")
+    encoded = any(name.lower() == "content-encoding" for name, _ in named)
+    if minimum is None or not accepted or encoded or len(body) < minimum:
+        return answer
+    return status, [*named, ("Content-Encoding", "gzip")], gzip.compress(body)
+
+
 def _is_closed(stage: Any) -> bool:
     """A limit of no request a second refuses each; others are never reached here."""
     settings = stage.to_json().get("methodSettings", {}).get("*/*", {})
     return settings.get("throttlingRateLimit") == 0
 
 
-def _function_of(rest_api: Any) -> str:
-    for resource in rest_api.resources.values():
-        for method in resource.resource_methods.values():
-            if method.method_integration is not None:
-                found = FUNCTION.search(method.method_integration.uri)
-                assert found, method.method_integration.uri
-                return found[1]
-    raise LookupError("the API has no integration")
+def _function_of(integration: Any) -> str:
+    found = FUNCTION.search(integration.uri)
+    assert found, integration.uri
+    return found[1]
 
 
-def _may_invoke(region: str, name: str) -> bool:
-    """The integration takes the function's role: API Gateway must be trusted by it, and
-    it must be allowed to invoke that function. AWS answers 500 otherwise."""
+def may_invoke(region: str, name: str, role: str | None, source: str) -> bool:
+    """By the role that the integration names, or else by the function's own policy.
+
+    AWS answers 500 where neither lets it.
+    """
     function = lambda_backends[ACCOUNT][region].get_function(name)
-    role = iam_backends[ACCOUNT]["aws"].get_role(function.role.rpartition("/")[2])
-    trust = role.assume_role_policy_document
-    trusted = "apigateway.amazonaws.com" in (
-        trust if isinstance(trust, str) else json.dumps(trust)
+    if role:
+        return _role_may_invoke(role, function.function_arn)
+    return any(
+        statement["Action"] == "lambda:InvokeFunction"
+        and statement["Principal"] == {"Service": GATEWAY}
+        and all(
+            fnmatchcase(source, pattern)
+            for pattern in statement["Condition"]["ArnLike"].values()
+        )
+        for statement in function.policy.statements
     )
+
+
+def _role_may_invoke(arn: str, function: str) -> bool:
+    """API Gateway must be trusted by the role, and the role allowed to invoke."""
+    role = iam_backends[ACCOUNT]["aws"].get_role(arn.rpartition("/")[2])
+    trust = role.assume_role_policy_document
+    trusted = GATEWAY in (trust if isinstance(trust, str) else json.dumps(trust))
     statements = [
         statement
         for policy in role.policies.values()
@@ -238,9 +282,9 @@ def _may_invoke(region: str, name: str) -> bool:
             "Statement"
         ]
     ]
-    arn = function.function_arn
     return trusted and any(
-        "lambda:InvokeFunction" in statement["Action"] and arn in statement["Resource"]
+        "lambda:InvokeFunction" in statement["Action"]
+        and function in statement["Resource"]
         for statement in statements
     )
 

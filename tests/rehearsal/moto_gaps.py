@@ -3,9 +3,10 @@
 import json
 import secrets
 import string
+from copy import copy
 from typing import Any
 
-from moto.apigateway.models import RestAPI, apigateway_backends
+from moto.apigateway.models import Method, RestAPI, apigateway_backends
 from moto.awslambda.models import LambdaFunction, LambdaStorage
 from moto.cloudformation.models import ChangeSet, CloudFormationBackend, Stack
 from moto.core.common_models import CloudFormationModel
@@ -145,6 +146,50 @@ def _delete_api(
     apigateway_backends[account_id][region_name].apis.pop(resource_name, None)
 
 
+def _mend_integrations() -> None:
+    """moto drops the credentials that a template names, and what was deployed when."""
+    make = Method.create_from_cloudformation_json.__func__  # type: ignore[attr-defined]
+    deploy = RestAPI.create_deployment
+
+    def create_method(
+        cls: type[Method], resource_name: str, cloudformation_json: Any, *args: Any,
+        **named: Any,
+    ) -> Method:  # fmt: skip
+        made: Method = make(cls, resource_name, cloudformation_json, *args, **named)
+        integration = cloudformation_json["Properties"]["Integration"]
+        if made.method_integration is not None:
+            made.method_integration.credentials = integration.get("Credentials")
+        return made
+
+    def create_deployment(self: RestAPI, *args: Any, **named: Any) -> Any:
+        made = deploy(self, *args, **named)
+        made.integrations = {
+            resource.get_path(): copy(method.method_integration)
+            for resource in self.resources.values()
+            for method in resource.resource_methods.values()
+            if method.method_integration is not None
+        }
+        made.compression = self.minimum_compression_size
+        return made
+
+    Method.create_from_cloudformation_json = classmethod(create_method)  # type: ignore[assignment]
+    RestAPI.create_deployment = create_deployment  # type: ignore[method-assign]
+
+
+def _mend_compression() -> None:
+    """moto does not keep what UpdateRestApi says of compression."""
+    apply = RestAPI.apply_patch_operations
+
+    def apply_patch_operations(self: RestAPI, operations: list[dict[str, str]]) -> None:
+        for each in operations:
+            if each["path"] == "/minimumCompressionSize":
+                value = each.get("value")
+                self.minimum_compression_size = None if value is None else int(value)
+        apply(self, operations)
+
+    RestAPI.apply_patch_operations = apply_patch_operations  # type: ignore[method-assign]
+
+
 def _code_location(self: LambdaFunction) -> dict[str, Any]:
     """moto answers "s3://" for a function whose code came by upload."""
     host = f"awslambda-{self.region}-tasks.s3.{self.region}.amazonaws.com"
@@ -191,6 +236,8 @@ def mend() -> None:
     ChangeSet.apply = _apply  # type: ignore[method-assign]
     RestAPI.delete_from_cloudformation_json = classmethod(_delete_api)  # type: ignore[method-assign, assignment]
     _mend_versions()
+    _mend_integrations()
+    _mend_compression()
     found = LambdaFunction.get_code
 
     def get_code(self: LambdaFunction) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from moto.apigateway.responses import APIGatewayResponse
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 from ops.sandbox import lifecycle
@@ -14,6 +15,7 @@ from ops.topology import Topology
 from tests.rehearsal import calls
 from tests.rehearsal.gateway import Functions, Internet
 from tests.rehearsal.moto_gaps import mend
+from tests.rehearsal.quotas import Quotas
 
 ORIGIN = "https://app.example"
 # What would lead a command elsewhere, or answer for what the rehearsal is to show.
@@ -36,6 +38,10 @@ class World:
         self.keys = self._role_keys()
         mend()
         self.called = calls.record()
+        self.quotas = Quotas()
+        APIGatewayResponse.call_action = self.quotas.over(  # type: ignore[method-assign, assignment]
+            APIGatewayResponse.call_action
+        )
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self.moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         self.moto.start()

@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -6,8 +7,9 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def environment_is_put_back() -> Iterator[None]:
-    """Zappa's settings callback makes AWS the target of its whole process."""
+    """Zappa's settings callback makes AWS the target of its whole process, and limits it."""
     before = dict(os.environ)
     yield
+    signal.alarm(0)
     os.environ.clear()
     os.environ.update(before)

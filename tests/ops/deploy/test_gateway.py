@@ -5,10 +5,14 @@ import pytest
 from botocore.stub import Stubber
 
 from config.api.problems import KINDS
+from ops.deploy import invocation
 from ops.deploy.gateway import ERRORS, Gateway, Wanted, error_response, stage_settings
+from ops.ownership import NotReady
 
+NAME = "shop-primary"
+FUNCTION = f"arn:aws:lambda:us-east-1:123456789012:function:{NAME}"
 WANTED = Wanted(
-    ("prod", "primary"), "prod", "arn:aws:logs:us-east-1:1:log-group:g", {"Role": "primary"},
+    NAME, ("prod", "primary"), "prod", "arn:aws:logs:us-east-1:1:log-group:g", {"Role": "primary"},
     ["https://app.example"],
 )  # fmt: skip
 
@@ -18,6 +22,31 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> Gateway:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     return Gateway("us-east-1", "abc123")
+
+
+@pytest.fixture(autouse=True)
+def permitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """The stages that were let to invoke what, for the function is not in the stubs."""
+    found: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        invocation, "permit", lambda _, each, __, stage: found.append((each.arn, stage))
+    )
+    return found
+
+
+def methods(arn: str = FUNCTION, **integration: Any) -> dict[str, Any]:
+    """The answer of GetResources: the root and the proxy, with their integrations."""
+    invoked = {
+        "type": "AWS_PROXY",
+        "httpMethod": "POST",
+        "uri": f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{arn}/invocations",
+        **integration,
+    }
+    method = {"ANY": {"httpMethod": "ANY", "methodIntegration": invoked}}
+    return {"items": [{"id": name, "resourceMethods": method} for name in ("r1", "r2")]}
+
+
+ASKED = {"restApiId": "abc123", "embed": ["methods"]}
 
 
 def configured(origins: list[str]) -> dict[str, Any]:
@@ -67,7 +96,7 @@ def test_zappas_own_stage_serves_nothing() -> None:
 
 
 def test_zappas_own_stage_serves_where_it_is_chosen_as_the_public_one() -> None:
-    assert limits("primary", Wanted(("primary",), "primary", "arn", {}, [])) == (
+    assert limits("primary", Wanted(NAME, ("primary",), "primary", "arn", {}, [])) == (
         "1000",
         "2000",
     )
@@ -96,6 +125,7 @@ def test_a_missing_stage_is_made_on_the_deployment_that_zappa_made(
         for name in WANTED.stages
     }
     with Stubber(gateway.client) as stub:
+        stub.add_response("get_resources", methods(), ASKED)
         stub.add_response(
             "get_gateway_responses", configured(["https://app.example"]),
             {**names, "limit": 500},
@@ -128,8 +158,9 @@ def test_a_missing_stage_is_made_on_the_deployment_that_zappa_made(
 
 
 def test_changed_errors_come_with_a_deployment_of_their_own(gateway: Gateway) -> None:
-    wanted = Wanted(("primary",), "primary", "arn", {}, ["https://new.example"])
+    wanted = Wanted(NAME, ("primary",), "primary", "arn", {}, ["https://new.example"])
     with Stubber(gateway.client) as stub:
+        stub.add_response("get_resources", methods(), ASKED)
         stub.add_response("get_gateway_responses", configured(["https://old.example"]))
         for _ in ERRORS:
             stub.add_response("put_gateway_response", {})
@@ -149,4 +180,54 @@ def test_changed_errors_come_with_a_deployment_of_their_own(gateway: Gateway) ->
         )
         stub.add_response("tag_resource", {})
         gateway.harden("primary", wanted)
+        stub.assert_no_pending_responses()
+
+
+def test_integrations_lose_their_credentials_before_the_public_stage_gets_them(
+    gateway: Gateway, permitted: list[tuple[str, str]]
+) -> None:
+    wanted = Wanted(NAME, ("prod",), "prod", "arn", {}, [])
+    role = "arn:aws:iam::123456789012:role/shop-primary-runtime"
+    uri = methods()["items"][0]["resourceMethods"]["ANY"]["methodIntegration"]["uri"]
+    with Stubber(gateway.client) as stub:
+        stub.add_response(
+            "get_resources",
+            methods(
+                credentials=role, cacheNamespace="none", passthroughBehavior="NEVER"
+            ),
+            ASKED,
+        )
+        stub.add_response("get_gateway_responses", configured([]))
+        for resource in ("r1", "r2"):
+            stub.add_response(
+                "put_integration",
+                {},
+                {
+                    "restApiId": "abc123",
+                    "resourceId": resource,
+                    "httpMethod": "ANY",
+                    "type": "AWS_PROXY",
+                    "integrationHttpMethod": "POST",
+                    "uri": uri,
+                    "cacheNamespace": "none",
+                    "passthroughBehavior": "NEVER",
+                },
+            )
+        stub.add_response("create_deployment", {"id": "d2"}, {"restApiId": "abc123"})
+        stub.add_response("get_stage", {"deploymentId": "d1"})
+        stub.add_response("update_stage", {})
+        stub.add_response("tag_resource", {})
+        gateway.harden("primary", wanted)
+        stub.assert_no_pending_responses()
+    assert permitted == [(FUNCTION, "prod")]
+
+
+def test_an_integration_of_somebody_elses_function_is_left_alone(
+    gateway: Gateway,
+) -> None:
+    other = FUNCTION.replace("shop", "bank")
+    with Stubber(gateway.client) as stub:
+        stub.add_response("get_resources", methods(other, credentials="arn:role"))
+        with pytest.raises(NotReady, match="no method of the API abc123 invokes shop"):
+            gateway.harden("primary", WANTED)
         stub.assert_no_pending_responses()

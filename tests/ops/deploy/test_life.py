@@ -1,4 +1,6 @@
+import subprocess
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -297,3 +299,22 @@ def test_a_deployment_and_its_end_leave_nothing(account: Account) -> None:
         "manage.py dsql_destroy --yes --prefix shop",
     ]
     assert account.left() == []
+
+
+def test_a_step_of_zappas_that_does_not_end_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(command: Sequence[str], timeout: float | None, **_: Any) -> Any:
+        if timeout is not None:
+            raise subprocess.TimeoutExpired(command, timeout)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    found = Life(
+        Topology.from_environment({}), Options.from_environment(OIDC), lambda _: None
+    )
+    with pytest.raises(
+        StepFailed, match=r"`zappa deploy primary` did not end in 960 s\."
+    ):
+        found._zappa("deploy", "primary")
+    found._manage("dsql_database")  # an index may take as long as it takes

@@ -151,14 +151,39 @@ def test_the_bucket_is_named_exactly() -> None:
         assert not allows(POLICY, "s3:PutObject", f"{other}/package.zip")
 
 
-def test_a_function_is_opened_to_nobody_by_it() -> None:
+def test_a_function_is_opened_to_api_gateway_and_to_nobody_else_by_it() -> None:
     function = arn("lambda", "function:shop-primary")
-    for action in (
-        "AddPermission",
-        "CreateFunctionUrlConfig",
-        "UpdateFunctionUrlConfig",
-    ):
+    for action in ("AddPermission", "RemovePermission"):
+        for principal, allowed in (
+            ("apigateway.amazonaws.com", True), ("events.amazonaws.com", False),
+            ("*", False), ("arn:aws:iam::999999999999:root", False),
+        ):  # fmt: skip
+            context = {"lambda_Principal": principal}
+            found = allows(POLICY, f"lambda:{action}", function, **context)
+            assert found == allowed, (action, principal)
         assert not allows(POLICY, f"lambda:{action}", function)
+    for action in ("CreateFunctionUrlConfig", "UpdateFunctionUrlConfig"):
+        assert not allows(POLICY, f"lambda:{action}", function)
+
+
+def test_what_tail_and_status_show_is_allowed() -> None:
+    """Zappa swallows a denial of the metrics and shows 0."""
+    group = arn("logs", "log-group:/aws/lambda/shop-primary")
+    for action in ("DescribeLogStreams", "FilterLogEvents"):
+        assert allows(POLICY, f"logs:{action}", group)
+        assert allows(POLICY, f"logs:{action}", f"{group}:*")
+    assert allows(POLICY, "cloudwatch:GetMetricStatistics", "*")
+
+
+def test_an_accounts_first_api_may_bring_api_gateways_own_role() -> None:
+    role = (
+        f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/ops.apigateway.amazonaws.com/"
+        f"AWSServiceRoleForAPIGateway"
+    )
+    for service, allowed in (("ops.apigateway", True), ("rds", False)):
+        context = {"iam_AWSServiceName": f"{service}.amazonaws.com"}
+        found = allows(POLICY, "iam:CreateServiceLinkedRole", role, **context)
+        assert found == allowed, service
 
 
 def test_a_deployment_can_also_be_removed() -> None:

@@ -106,4 +106,4 @@ def test_the_boundary_holds_nothing_that_no_role_needs() -> None:
 def test_the_services_that_take_the_role_are_those_of_the_template() -> None:
     properties = load(str(TEMPLATE))["Resources"]["FunctionRole"]["Properties"]
     (statement,) = properties["AssumeRolePolicyDocument"]["Statement"]
-    assert services(scope()) == sorted(statement["Principal"]["Service"])
+    assert services(scope()) == as_list(statement["Principal"]["Service"])

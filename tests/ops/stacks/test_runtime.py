@@ -48,7 +48,6 @@ def test_the_role_allows_these_actions_and_no_others(
     assert allowed == {
         "ConnectToTheDatabase": {"dsql:DbConnect"},
         "WriteOwnLogs": {"logs:CreateLogStream", "logs:PutLogEvents"},
-        "BeInvokedByApiGateway": {"lambda:InvokeFunction"},
         "JoinVpc": {
             "ec2:AssignPrivateIpAddresses",
             "ec2:CreateNetworkInterface",
@@ -58,6 +57,13 @@ def test_the_role_allows_these_actions_and_no_others(
         **UNNAMED,
     }
     assert all(each["Effect"] == "Allow" for each in statements.values())
+
+
+def test_lambda_alone_takes_the_role(resources: dict[str, Any]) -> None:
+    trust = resources["FunctionRole"]["Properties"]["AssumeRolePolicyDocument"]
+    (statement,) = trust["Statement"]
+    assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
+    assert statement["Action"] == "sts:AssumeRole"
 
 
 def test_only_what_cannot_be_named_is_allowed_on_everything(

@@ -1,0 +1,142 @@
+"""How API Gateway invokes the function: by a permission on the function, with no role.
+
+Zappa has one role for the function and for the integrations of its API, and names it there
+whenever it writes its stack; ours is Lambda's alone.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ops import aws
+
+STATEMENT = "api-gateway"  # the one that is ours of the function's policy
+INVOKED = re.compile(
+    r"/functions/(?P<arn>arn:[^/]*:function:(?P<name>[\w-]+)(?::(?P<qualifier>[\w$-]+))?)"
+    r"/invocations$"
+)
+# What of an integration PutIntegration takes, by its name in the answer.
+KEPT = {
+    "type": "type", "httpMethod": "integrationHttpMethod", "uri": "uri",
+    "connectionType": "connectionType", "connectionId": "connectionId",
+    "requestParameters": "requestParameters", "requestTemplates": "requestTemplates",
+    "passthroughBehavior": "passthroughBehavior", "contentHandling": "contentHandling",
+    "timeoutInMillis": "timeoutInMillis", "cacheNamespace": "cacheNamespace",
+    "cacheKeyParameters": "cacheKeyParameters", "tlsConfig": "tlsConfig",
+    "responseTransferMode": "responseTransferMode",
+    "integrationTarget": "integrationTarget",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """One method of an API that invokes our function."""
+
+    resource: str
+    method: str
+    arn: str  # of the function, or of its alias or version
+    qualifier: str | None
+    found: dict[str, Any]
+
+    @property
+    def has_credentials(self) -> bool:
+        return bool(self.found.get("credentials"))
+
+    def without_credentials(self) -> dict[str, Any]:
+        """Arguments of PutIntegration, which replaces all of it."""
+        return {
+            "resourceId": self.resource,
+            "httpMethod": self.method,
+            **{
+                KEPT[name]: value
+                for name, value in self.found.items()
+                if name in KEPT and value is not None
+            },
+        }
+
+
+def integrations(gateway: Any, api: str, function: str) -> list[Integration]:
+    """Those of the API that invoke the function of that name."""
+    pages = gateway.get_paginator("get_resources").paginate(
+        restApiId=api, embed=["methods"]
+    )
+    return [
+        each
+        for page in pages
+        for resource in page["items"]
+        for each in _of(resource, function)
+    ]
+
+
+def _of(resource: dict[str, Any], function: str) -> Iterator[Integration]:
+    for method, found in resource.get("resourceMethods", {}).items():
+        integration = found.get("methodIntegration") or {}
+        invoked = INVOKED.search(integration.get("uri") or "")
+        if invoked and invoked["name"] == function:
+            yield Integration(
+                resource["id"],
+                method,
+                invoked["arn"],
+                invoked["qualifier"],
+                integration,
+            )
+
+
+def source_arn(function_arn: str, api: str, stage: str) -> str:
+    """Every request of one stage of one API, and no other."""
+    _, partition, _, region, account, _ = function_arn.split(":", 5)
+    return f"arn:{partition}:execute-api:{region}:{account}:{api}/{stage}/*"
+
+
+def permit(region: str, invoked: Integration, api: str, stage: str) -> None:
+    """Have the function's policy let that stage, and no other of the statement, invoke it.
+
+    The policy ends with the function, and with the alias whose it is.
+    """
+    client = aws.client("lambda", region)
+    source = source_arn(invoked.arn, api, stage)
+    named = {"FunctionName": _unqualified(invoked)}
+    if invoked.qualifier:
+        named["Qualifier"] = invoked.qualifier
+    now = _statement(client, named)
+    if now is not None and _sources(now) == {source}:
+        return
+    if now is not None:
+        client.remove_permission(**named, StatementId=STATEMENT)
+    client.add_permission(
+        **named,
+        StatementId=STATEMENT,
+        Action="lambda:InvokeFunction",
+        Principal="apigateway.amazonaws.com",
+        SourceArn=source,
+    )
+
+
+def _unqualified(invoked: Integration) -> str:
+    return invoked.arn.removesuffix(f":{invoked.qualifier}")
+
+
+def _statement(client: Any, named: dict[str, str]) -> dict[str, Any] | None:
+    try:
+        policy = json.loads(client.get_policy(**named)["Policy"])
+    except ClientError as error:
+        if aws.code_of(error) == "ResourceNotFoundException":
+            return None
+        raise
+    found: list[dict[str, Any]] = policy["Statement"]
+    return next((each for each in found if each.get("Sid") == STATEMENT), None)
+
+
+def _sources(statement: dict[str, Any]) -> set[str]:
+    """Lambda writes AWS:SourceArn; condition keys know no case."""
+    conditions = statement.get("Condition", {}).values()
+    return {
+        value
+        for pairs in conditions
+        for key, value in pairs.items()
+        if key.lower() == "aws:sourcearn"
+    }
