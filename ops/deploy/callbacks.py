@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from ops.aws import AwsError, patient_session
 from ops.deploy import checks, function, limits, sources, wanted
 from ops.deploy.gateway import Gateway, Wanted
-from ops.deploy.options import Options, unfit_settings
+from ops.deploy.options import NONE, Options, unfit_settings
 from ops.deploy.package import Target, build
 from ops.ownership import NotReady
 from ops.paths import PROJECT
@@ -205,7 +205,8 @@ def _verification(topology: Topology, options: Options) -> str:
         f"--api-url {role}={gateway.url(options.stage) if gateway else 'URL'}"
         for role, gateway in found.items()
     ]
-    return " ".join([manage("dsql_verify"), *urls])
+    token = "" if options.access == NONE else "API_TOKEN=… "
+    return token + " ".join([manage("dsql_verify"), *urls])
 
 
 def _load(cli: Any, topology: Topology, values: dict[str, Any]) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
+
 from ops import aws
 from ops.clusters import inventory
 from ops.deploy import checks, function, limits, sources, wanted
@@ -19,7 +21,8 @@ from ops.ownership import NotReady
 from ops.paths import MANAGE, PROJECT
 from ops.stacks.boundary import Boundary
 from ops.stacks.runtime import RuntimeStack
-from ops.topology import Topology
+from ops.target import manage
+from ops.topology import PRIMARY, Topology
 
 LISTED = "/users?limit=1"
 SMOKE_ATTEMPTS, SMOKE_PAUSE = 15, 2.0  # a new stage answers after some seconds
@@ -70,6 +73,7 @@ class Life:
         for stage in self.topology.regions:
             variables = wanted.foreseen(self.topology, self.options, stage)
             checks.require_sound(self.topology.regions[stage], variables)
+        self._require_token()
         self._require_ours()
         if remark := sources.read(PROJECT).remark:
             self.say(remark)
@@ -80,8 +84,7 @@ class Life:
             self._manage("stack", "deploy", "--stage", stage)
         self._manage("dsql_database")
         self._deploy_functions()
-        urls = [f"--api-url={role}={url}" for role, url in self._urls().items()]
-        self._manage("dsql_verify", "--yes", *urls)
+        self._verify()
 
     def destroy(self, confirm: Callable[[], None] = lambda: None) -> None:
         """Remove everything, the data included, and say what remains.
@@ -104,6 +107,31 @@ class Life:
             self._manage("stack", "delete", "--stage", stage, "--yes")
         self._manage("dsql_destroy", "--yes", "--prefix", self.topology.prefix)
         self._say_what_remains()
+
+    def _require_token(self) -> None:
+        self.options.require_token()
+        if refused := self._refused_token():
+            raise ImproperlyConfigured(
+                f"API_TOKEN would be refused: {refused} Nothing was changed."
+            )
+
+    def _refused_token(self) -> str:
+        if self.options.access == NONE:
+            return ""
+        region = self.topology.regions[PRIMARY]
+        variables = wanted.foreseen(self.topology, self.options, PRIMARY)
+        return checks.refusal(region, variables, self.options.token)
+
+    def _verify(self) -> None:
+        """Both Regions are up: a token that has expired meanwhile is no failure of theirs."""
+        urls = [f"--api-url={role}={url}" for role, url in self._urls().items()]
+        if refused := self._refused_token():
+            self.say(
+                f"API_TOKEN is not accepted any more: {refused} One Region's user is not read in "
+                f"the other; with a fresh token: {manage('dsql_verify')} {' '.join(urls)}"
+            )
+            urls.append("--api-token=")
+        self._manage("dsql_verify", "--yes", *urls)
 
     def _require_ours(self) -> None:
         """Raise NotReady when anything has a name of ours and is not ours."""

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,10 @@ STAGE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Memory in MiB, timeout in seconds, the public stage's name, the API's variables."""
+    """Memory in MiB, timeout in seconds, the public stage's name, the API's variables.
+
+    The token is the operator's, for the check at the end; no function gets it.
+    """
 
     memory: int
     timeout: int
@@ -48,6 +51,7 @@ class Options:
     allowed_hosts: tuple[str, ...]
     cors_origins: tuple[str, ...]
     passed: Mapping[str, str]
+    token: str = field(default="", repr=False)
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] = os.environ) -> "Options":
@@ -64,6 +68,7 @@ class Options:
             allowed_hosts=tuple(environment.words("ALLOWED_HOSTS", env=env)),
             cors_origins=tuple(environment.words("CORS_ALLOWED_ORIGINS", env=env)),
             passed={name: env[name].strip() for name in PASSED if name in env},
+            token=environment.text("API_TOKEN", env=env),
         )
 
     @property
@@ -77,6 +82,17 @@ class Options:
             raise ImproperlyConfigured(
                 "API_AUTH is not set. Choose who may call: API_AUTH=oidc with OIDC_ISSUER and "
                 "OIDC_AUDIENCE, or API_AUTH=none to let everyone in."
+            )
+
+    def require_token(self) -> None:
+        """Raise ImproperlyConfigured when the last check would have no token to call with."""
+        if self.access != NONE and not self.token:
+            raise ImproperlyConfigured(
+                "API_TOKEN is not set. A deployment ends with a user that is made in one Region "
+                "and read in the other, and the API asks for a token: set API_TOKEN to one of "
+                f"{self.passed.get('OIDC_ISSUER', '').strip()} for "
+                f"{self.passed.get('OIDC_AUDIENCE', '').strip()} with the scopes users:read and "
+                "users:write. Nothing was changed."
             )
 
     def who_may_call(self) -> str:

@@ -81,6 +81,7 @@ def main() -> int:
         troubleshoot(on)
         measure(on)
         change(on)
+        close_to_strangers(on)
         destroy(on)
         tour.come_back()
     except Failed as failed:
@@ -324,6 +325,42 @@ def fail_to_deploy(on: Rehearsal) -> None:
             f"{stage} has its variables back",
             not checks.has_variable(on.world, stage, "API_RATE_LIMIT", "7"),
         )
+
+
+def close_to_strangers(on: Rehearsal) -> None:
+    """The same deployment under oidc, from the choice to the README's last line."""
+    issuer = on.world.issuer
+    on.world.environ |= issuer.environ
+    deploy = f"{MANAGE} deploy --yes"
+    unnamed = on.type(deploy, expect=1)
+    on.check(
+        "a deployment under oidc names its token first",
+        "API_TOKEN is not set" in unnamed,
+    )
+    for token, why in (
+        (issuer.token("users:read"), "lacks the scope users:write"),
+        (issuer.token(minutes=-5), "expired"),
+    ):
+        refused = on.type(deploy, expect=1, API_TOKEN=token)
+        on.check(f"and a token that {why} is refused before the first step",
+                 why in refused and "==>" not in refused)  # fmt: skip
+    on.check("nothing was changed", lambda: checks.serves(on.world))
+    said = on.type(deploy, API_TOKEN=issuer.token())
+    on.check("with one, it ends with a user read in the other Region",
+             "POST in each Region, GET in the other: found at once" in said)  # fmt: skip
+    on.check("without one nobody is let in, and health is told",
+             lambda: checks.asks_for_tokens(on.world, issuer.token()))  # fmt: skip
+    on.check("integrations have no credentials under oidc either",
+             lambda: all(checks.invoked_by_permission(on.world, s)
+                         for s in on.world.topology.regions))  # fmt: skip
+    urls = zip(on.world.topology.regions, checks.urls(on.world, "prod"), strict=True)
+    verify = " ".join(
+        [f"{MANAGE} dsql_verify --yes", *(f"--api-url {r}={u}" for r, u in urls)]
+    )
+    said = on.type(verify, API_TOKEN=issuer.token())
+    on.check("the last line passes whole", "skip" not in said and "fail" not in said)
+    said = on.type(verify)
+    on.check("without a token it says what it left out", "set API_TOKEN" in said)
 
 
 def destroy(on: Rehearsal) -> None:

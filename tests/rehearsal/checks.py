@@ -342,6 +342,17 @@ def invoked_by_permission(world: World, stage: str) -> bool:
     return True
 
 
+def asks_for_tokens(world: World, token: str) -> bool:
+    for url in urls(world, "prod"):
+        assert ask(world, f"{url}/health").status == 200
+        assert _is_problem(ask(world, f"{url}/users"), 401)
+        bearer = f"Bearer {token}"
+        assert ask(world, f"{url}/users", Authorization=bearer).status == 200
+        # No scope for it.
+        assert ask(world, f"{url}/users/export", Authorization=bearer).status == 403
+    return True
+
+
 def name_the_role(world: World, stage: str) -> None:
     """As Zappa's stack does when its template has changed."""
     for resource in api(world, stage).resources.values():

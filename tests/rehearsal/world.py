@@ -14,13 +14,14 @@ from ops.sandbox.state import State
 from ops.topology import Topology
 from tests.rehearsal import calls
 from tests.rehearsal.gateway import Functions, Internet
+from tests.rehearsal.issuer import ServedIssuer
 from tests.rehearsal.moto_gaps import mend
 from tests.rehearsal.quotas import Quotas
 
 ORIGIN = "https://app.example"
 # What would lead a command elsewhere, or answer for what the rehearsal is to show.
 HIDDEN = (
-    "TARGET", "AWS_", "DSQL_", "DJANGO_", "PG", "LAMBDA_", "API_GATEWAY_", "LOG_",
+    "TARGET", "AWS_", "DSQL_", "DJANGO_", "PG", "LAMBDA_", "API_", "OIDC_", "LOG_",
 )  # fmt: skip
 
 
@@ -47,12 +48,14 @@ class World:
         self.moto.start()
         self.functions = Functions(self._of_function)
         self.internet = Internet(self.functions, self.root)
+        self.issuer = ServedIssuer(self.internet.certificates, self.root)
         chosen = {"CORS_ALLOWED_ORIGINS": ORIGIN, "API_AUTH": "none"}
         self.environ = {**plain_shell(), **self._aws(), **self._network(), **chosen}
 
     def close(self) -> None:
         self.functions.close()
         self.internet.close()
+        self.issuer.close()
         self.moto.stop()
         lifecycle.reset(self.root / "sandbox")
         self.folder.cleanup()
@@ -102,7 +105,12 @@ class World:
 
     def _of_function(self, region: str, role: str) -> dict[str, Any]:
         """What Lambda itself gives: the Region and the role's credentials; and the network."""
-        return {"AWS_REGION": region, **self.keys[role], **self._database()}
+        return {
+            "AWS_REGION": region,
+            "SSL_CERT_FILE": str(self.internet.certificates.authority),
+            **self.keys[role],
+            **self._database(),
+        }
 
 
 def plain_shell() -> dict[str, str]:

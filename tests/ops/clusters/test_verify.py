@@ -186,6 +186,25 @@ def test_a_refused_token_is_named(world: World, apis: list[Any]) -> None:
     assert "answers 401" in reason
 
 
+def test_an_api_that_asks_for_a_token_is_no_failure_without_one(
+    world: World, apis: list[Any]
+) -> None:
+    urls = [
+        f"--api-url={role}=http://127.0.0.1:{server.server_port}/prod"
+        for role, server in zip(("primary", "secondary"), apis, strict=True)
+    ]
+    out = io.StringIO()
+    call_command(
+        "dsql_verify",
+        *urls,
+        "--api-token=",
+        only=frozenset({"api-replication"}),
+        stdout=out,
+    )
+    assert "skip  both           api-replication" in out.getvalue()
+    assert "The API asks for a token: set API_TOKEN" in out.getvalue()
+
+
 def test_an_unreachable_api_is_named(world: World, apis: list[Any]) -> None:
     found = failures("--api-url=primary=http://127.0.0.1:1/prod", only="health")
     assert "GET http://127.0.0.1:1/prod/health: " in found[EAST, "health"]

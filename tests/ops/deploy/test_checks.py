@@ -1,12 +1,17 @@
 """A broken choice is found with the variables that the functions would get."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from ops.deploy import wanted
-from ops.deploy.checks import require_sound
+from ops.deploy.checks import refusal, require_sound
 from ops.deploy.options import Options
 from ops.topology import Topology
+from tests.rehearsal.certificates import Certificates
+from tests.rehearsal.issuer import HttpsIssuer, ServedIssuer
 
 TOPOLOGY = Topology.from_environment({})
 OIDC = {
@@ -64,3 +69,49 @@ def test_a_choice_that_was_made_is_accepted_whatever_the_operators_shell_holds(
     monkeypatch.setenv("DJANGO_DEBUG", "1")
     monkeypatch.setenv("API_AUTH", "of the shell")
     check(env)
+
+
+@pytest.fixture
+def issuer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedIssuer]:
+    certificates = Certificates(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+    served = ServedIssuer(certificates, tmp_path)
+    yield served
+    served.close()
+
+
+def refused(issuer: ServedIssuer, token: str, **more: str) -> str:
+    options = Options.from_environment({**issuer.environ, **more})
+    variables = wanted.foreseen(TOPOLOGY, options, "primary")
+    return refusal("us-east-1", variables, token)
+
+
+def test_a_token_is_judged_as_the_functions_would_judge_it(
+    issuer: ServedIssuer,
+) -> None:
+    assert refused(issuer, issuer.token()) == ""
+    for token, says in (
+        (issuer.token("users:read"), "The token lacks the scope users:write."),
+        (issuer.token("users:admin"), "the scope users:read and users:write."),
+        (issuer.token(minutes=-5), "Signature has expired"),
+        (issuer.token()[:-4], "not a signed JWT of this issuer"),
+        ("t0ken", "not a signed JWT"),
+    ):
+        assert says in refused(issuer, token), token
+
+
+def test_a_token_of_another_issuer_or_audience_is_refused(
+    issuer: ServedIssuer, tmp_path: Path
+) -> None:
+    assert "udience" in refused(issuer, issuer.token(), OIDC_AUDIENCE="another")
+    other = HttpsIssuer.load(tmp_path / "another key", issuer.issuer.port)
+    scopes = ["users:read", "users:write"]
+    token = other.token(subject="operator", scopes=scopes, minutes=60)
+    assert refused(issuer, token) == "The token is not a signed JWT of this issuer."
+
+
+def test_an_issuer_whose_keys_cannot_be_read_is_named(issuer: ServedIssuer) -> None:
+    issuer.close()
+    assert "The issuer's keys cannot be read from here" in refused(
+        issuer, issuer.token()
+    )

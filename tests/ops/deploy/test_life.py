@@ -16,6 +16,7 @@ from tests.ops.account import Account
 REQUIRE_SOUND = checks.require_sound
 OIDC = {
     "API_AUTH": "oidc", "OIDC_ISSUER": "https://issuer.example", "OIDC_AUDIENCE": "api",
+    "API_TOKEN": "t0ken",
 }  # fmt: skip
 SETTINGS = {"MemorySize": 512, "Environment": {"Variables": OIDC}}
 
@@ -64,6 +65,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What each URL answers."""
     monkeypatch.delenv("AWS_ENDPOINT_URL_DSQL", raising=False)
     monkeypatch.setattr(checks, "require_sound", lambda *_: None)
+    monkeypatch.setattr(checks, "refusal", lambda *_: "")
     found = {
         f"https://{stage}{path}": status
         for stage in (PRIMARY, SECONDARY)
@@ -318,3 +320,49 @@ def test_a_step_of_zappas_that_does_not_end_is_ended(
     ):
         found._zappa("deploy", "primary")
     found._manage("dsql_database")  # an index may take as long as it takes
+
+
+@pytest.mark.parametrize(
+    ("token", "says"),
+    [
+        ("", "API_TOKEN is not set"),
+        ("old", "API_TOKEN would be refused: It has expired."),
+    ],
+)
+def test_nothing_begins_without_a_token_that_the_apis_will_take(
+    monkeypatch: pytest.MonkeyPatch, token: str, says: str
+) -> None:
+    monkeypatch.setattr(checks, "refusal", lambda *_: "It has expired.")
+    found = Recorded(access={**OIDC, "API_TOKEN": token})
+    with pytest.raises(ImproperlyConfigured, match=says):
+        found.deploy()
+    assert found.lines == []
+
+
+def test_a_token_that_expires_meanwhile_fails_no_deployment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refusals = iter(["", "It has expired."])
+    monkeypatch.setattr(checks, "refusal", lambda *_: next(refusals))
+    said: list[str] = []
+    found = Recorded()
+    found.say = said.append
+    run(found, monkeypatch)
+    assert found.lines[-1].endswith(
+        "--api-url=secondary=https://secondary --api-token="
+    )
+    (line,) = [line for line in said if "API_TOKEN" in line]
+    assert "not accepted any more: It has expired." in line
+    assert "dsql_verify" in line
+
+
+def test_where_everyone_is_let_in_no_token_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, answers: dict[str, str]
+) -> None:
+    for stage in (PRIMARY, SECONDARY):
+        answers[f"https://{stage}{LISTED}"] = "200"
+    monkeypatch.setattr(checks, "refusal", lambda *_: pytest.fail("it was looked at"))
+    assert (
+        "dsql_verify"
+        in run(Recorded(access={"API_AUTH": "none"}), monkeypatch).lines[-1]
+    )

@@ -99,3 +99,25 @@ def test_a_settings_file_that_cannot_be_read_is_named(
 
 def test_the_projects_own_settings_use_no_vpc() -> None:
     assert not any(uses_vpc(stage, ZAPPA_SETTINGS) for stage in ROLES)
+
+
+def test_a_deployment_that_asks_for_tokens_needs_one_for_its_last_check() -> None:
+    oidc = {
+        "API_AUTH": "oidc",
+        "OIDC_ISSUER": "https://i.example",
+        "OIDC_AUDIENCE": "a",
+    }
+    for env in (oidc, {**oidc, "API_TOKEN": " "}):
+        with pytest.raises(
+            ImproperlyConfigured,
+            match=r"API_TOKEN is not set\. .*one of https://i.example for a with the scopes",
+        ):
+            Options.from_environment(env).require_token()
+    Options.from_environment({**oidc, "API_TOKEN": "secret"}).require_token()
+    Options.from_environment({"API_AUTH": "none"}).require_token()
+
+
+def test_the_operators_token_is_neither_shown_nor_passed_on() -> None:
+    options = Options.from_environment({"API_AUTH": "oidc", "API_TOKEN": "secret"})
+    assert "secret" not in repr(options)
+    assert "API_TOKEN" not in options.passed
