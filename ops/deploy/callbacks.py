@@ -24,6 +24,8 @@ from ops.deploy.package import Target, build
 from ops.ownership import NotReady
 from ops.paths import PROJECT
 from ops.prompt import agreed
+from ops.prompt import ask
+from ops.stacks.log_role import LogRole
 from ops.stacks.runtime import RuntimeStack
 from ops.stacks.secret import SecretMissing
 from ops.target import manage, use_aws
@@ -80,7 +82,6 @@ def _require_known(cli: Any, topology: Topology) -> None:
             f"its name, has one way in, and gets its variables, credentials and addresses "
             f"from the environment. Nothing was changed."
         )
-
     authorizer = cli.stage_config.get("authorizer")
     if authorizer and authorizer.get("type", "TOKEN").upper() != COGNITO:
         raise NotReady(
@@ -113,6 +114,7 @@ def _prepare(cli: Any, topology: Topology, options: Options) -> None:
     Gateway.require_own_stages(topology, stage)
     wanted.require_current_schema(topology, dict(os.environ))
     values = wanted.deployed(topology, options, stage)
+    LogRole(topology, stage).require()
     variables = values["aws_environment_variables"]
     wanted.require_network(
         topology, stage, cli.stage_config.get("vpc_config"), cli.vargs["settings_file"]

@@ -20,6 +20,7 @@ from ops.deploy.options import NONE, Options
 from ops.ownership import NotReady
 from ops.paths import MANAGE, PROJECT
 from ops.stacks.boundary import Boundary
+from ops.stacks.log_role import LogRole
 from ops.stacks.runtime import RuntimeStack
 from ops.target import manage
 from ops.topology import PRIMARY, Topology
@@ -140,6 +141,7 @@ class Life:
             Gateway.require_no_other(self.topology, stage)
             Gateway.require_own_stages(self.topology, stage)
             RuntimeStack(self.topology, stage).contents()
+            LogRole(self.topology, stage).pending()
         Boundary(self.topology).contents()
 
     def _contents(self) -> list[str]:

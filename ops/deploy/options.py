@@ -31,8 +31,7 @@ ADJUSTABLE = {
     "aws_kms_key_arn", "cache_cluster_enabled", "cache_cluster_encrypted",
     "cache_cluster_size", "cache_cluster_ttl", "dead_letter_arn", "delete_local_zip",
     "delete_s3_zip", "ephemeral_storage", "extends", "iam_authorization",
-    "lambda_concurrency", "layers", "payload_compression",
-    "payload_minimum_compression_size", "provisioned_concurrency", "runtime", "snap_start",
+    "lambda_concurrency", "layers", "provisioned_concurrency", "runtime", "snap_start",
     "vpc_config",
 }  # fmt: skip
 STAGE = re.compile(r"[A-Za-z0-9_-]{1,128}")

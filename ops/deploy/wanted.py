@@ -32,6 +32,8 @@ def local(topology: Topology, options: Options, stage: str) -> dict[str, Any]:
         "lambda_description": f"{topology.prefix}: the users API, {stage} Region",
         "apigateway_description": f"{topology.prefix}: the users API, {stage} Region",
         "tags": topology.tags(stage),
+        # Zappa's default where a settings file is silent: on. A strong ETag names bytes.
+        "payload_compression": False,
     }
 
 

@@ -56,9 +56,10 @@ class Scope:
         names = [self.topology.function(role)[1] for role in self.topology.regions]
         return self.iam("role", *(f"{name}-{suffix}" for name in names))
 
-    def apis(self, path: str) -> list[str]:
+    def apis(self, *paths: str) -> list[str]:
         regions = self.topology.regions.values()
-        return [f"arn:{self.partition}:apigateway:{r}::/{path}" for r in regions]
+        arn = f"arn:{self.partition}:apigateway"
+        return [f"{arn}:{region}::/{path}" for region in regions for path in paths]
 
     def buckets(self, objects: str = "") -> list[str]:
         """The stacks' buckets; with ``/*`` what is in them."""

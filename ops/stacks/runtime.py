@@ -192,7 +192,6 @@ class RuntimeStack:
         listed = self._resources(found)
         with aws.explained():
             self._empty(self._own_bucket(listed))
-            self._release_account_role(listed, say)
         self._remove(found, say)
         self._delete_logs(listed)
         return True
@@ -243,7 +242,6 @@ class RuntimeStack:
         return {
             **parameters(self.topology, self.stage, arns, in_vpc=in_vpc),
             "SecretRegion": self.topology.regions[SECONDARY],
-            "SetsAccountRole": "yes" if self._may_set_account_role() else "no",
         }
 
     def _changes(self) -> tuple[Change, ...] | None:
@@ -300,44 +298,6 @@ class RuntimeStack:
             ):
                 return f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
         return "its events in the CloudFormation console say why."
-
-    def _account_role(self) -> str:
-        gateway = aws.client("apigateway", self.region)
-        with aws.explained():
-            return str(gateway.get_account().get("cloudwatchRoleArn") or "")
-
-    def _may_set_account_role(self) -> bool:
-        """Only when nobody else set API Gateway's one logging role of the Region."""
-        role = self._account_role()
-        return not role or self._is_own(role, self._resources(self._describe()))
-
-    def _is_own(self, role: str, listed: Iterable[Resource]) -> bool:
-        """Our stack lists it; others may have given theirs the name that ours would have."""
-        return any(
-            found.logical == "GatewayLogRole"
-            and not found.deleted
-            and role.endswith(f":role/{found.name}")
-            for found in listed
-        )
-
-    def _release_account_role(self, listed: Iterable[Resource], say: Say) -> None:
-        """CloudFormation leaves the account pointing at the role it deletes."""
-        if not self._is_own(self._account_role(), listed):
-            return
-        gateway = aws.client("apigateway", self.region)
-        gateway.update_account(
-            patchOperations=[
-                {"op": "replace", "path": "/cloudwatchRoleArn", "value": ""}
-            ]
-        )
-        others = sorted(
-            api["name"] for api in gateway.get_rest_apis(limit=500)["items"]
-        )
-        if others:
-            say(
-                f"{self.region}: API Gateway's logging role of this Region was this stack's. "
-                f"Give the account another if these write logs: {', '.join(others)}."
-            )
 
     def _delete_logs(self, listed: Iterable[Resource]) -> None:
         """What came in after the stack's groups went has made them anew, for ever.

@@ -39,6 +39,7 @@ from ops.deploy import checks, life, package, sources, wanted
 from ops.paths import PROJECT
 from ops.sandbox.lifecycle import FOLDER_VARIABLE
 from ops.stacks.boundary import Boundary
+from ops.stacks.log_role import LogRole
 from ops.stacks.runtime import RuntimeStack
 from ops.topology import Topology
 from tests.rehearsal.moto_gaps import mend
@@ -126,6 +127,7 @@ class Account:
             stack.apply(
                 stack.plan(arns, in_vpc=False, say=lambda _: None), lambda _: None
             )
+            LogRole(TOPOLOGY, role).apply(lambda _: None)
 
     def deploy(self) -> None:
         """Everything that a deployment makes, in both Regions."""

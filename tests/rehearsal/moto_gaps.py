@@ -10,6 +10,8 @@ from moto.apigateway.models import Method, RestAPI, apigateway_backends
 from moto.awslambda.models import LambdaFunction, LambdaStorage
 from moto.cloudformation.models import ChangeSet, CloudFormationBackend, Stack
 from moto.core.common_models import CloudFormationModel
+from moto.iam.aws_managed_policies import aws_managed_policies_data
+from moto.iam.models import AWSManagedPolicy, IAMBackend
 from moto.secretsmanager.models import secretsmanager_backends
 
 DIGITS = string.ascii_letters + string.digits
@@ -94,22 +96,6 @@ class Secret(_Common, CloudFormationModel):
         dict.pop(own, name)
 
 
-class GatewayAccount(_Common, CloudFormationModel):
-    @staticmethod
-    def cloudformation_type() -> str:
-        return "AWS::ApiGateway::Account"
-
-    @classmethod
-    def create_from_cloudformation_json(
-        cls, resource_name: str, cloudformation_json: Any, account_id: str,
-        region_name: str, **kwargs: Any,
-    ) -> Any:  # fmt: skip
-        role = cloudformation_json["Properties"]["CloudWatchRoleArn"]
-        backend = apigateway_backends[account_id][region_name]
-        backend.account.cloudwatch_role_arn = role
-        return cls(f"{resource_name}-account")
-
-
 class BucketPolicy(_Common, CloudFormationModel):
     @staticmethod
     def cloudformation_type() -> str:
@@ -190,6 +176,23 @@ def _mend_compression() -> None:
     RestAPI.apply_patch_operations = apply_patch_operations  # type: ignore[method-assign]
 
 
+def _mend_policies() -> None:
+    """moto knows AWS's own policies only where it reads all of them: seconds for each test."""
+    attach = IAMBackend.attach_role_policy
+
+    def attach_role_policy(self: IAMBackend, policy_arn: str, role_name: str) -> None:
+        path, _, name = policy_arn.rpartition(":policy")[2].rpartition("/")
+        if ":aws:policy/" in policy_arn and f'"{name}"' in aws_managed_policies_data:
+            made = AWSManagedPolicy(
+                name, account_id=self.account_id, region=self.region_name,
+                path=f"{path}/", document="{}",
+            )  # fmt: skip
+            self.managed_policies.setdefault(made.arn, made)
+        attach(self, policy_arn, role_name)
+
+    IAMBackend.attach_role_policy = attach_role_policy  # type: ignore[method-assign]
+
+
 def _code_location(self: LambdaFunction) -> dict[str, Any]:
     """moto answers "s3://" for a function whose code came by upload."""
     host = f"awslambda-{self.region}-tasks.s3.{self.region}.amazonaws.com"
@@ -238,6 +241,7 @@ def mend() -> None:
     _mend_versions()
     _mend_integrations()
     _mend_compression()
+    _mend_policies()
     found = LambdaFunction.get_code
 
     def get_code(self: LambdaFunction) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ops.deploy.options import ZAPPA_SETTINGS, uses_vpc
 from ops.ownership import NotReady
 from ops.prompt import ask
 from ops.stacks.boundary import Boundary
+from ops.stacks.log_role import LogRole
 from ops.stacks.runtime import Plan, RuntimeStack, StackError
 from ops.stacks.secret import SecretMissing
 from ops.topology import ROLES, Topology
@@ -61,20 +62,23 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def plan(self, stack: RuntimeStack, *, settings_file: Path, **_: Any) -> None:
-        pending = Boundary(stack.topology).pending()
+        log_role = LogRole(stack.topology, stack.stage)
+        pending = Boundary(stack.topology).pending(), log_role.pending()
         plan = self._plan(stack, settings_file)
         stack.discard(plan)
-        self._show(stack, plan, pending)
+        self._show(stack, plan, *pending)
 
     def deploy(self, stack: RuntimeStack, *, settings_file: Path, **_: Any) -> None:
         boundary = Boundary(stack.topology)
-        pending = boundary.pending()
+        log_role = LogRole(stack.topology, stack.stage)
+        pending = boundary.pending(), log_role.pending()
         stack.clear(self._say)
         plan = self._plan(stack, settings_file)
         if not self.as_json:
-            self._show(stack, plan, pending)
+            self._show(stack, plan, *pending)
         boundary.apply(self._say)
         stack.apply(plan, self._say)
+        log_role.apply(self._say)
         self.status(stack)
 
     def delete(self, stack: RuntimeStack, *, yes: bool, **_: Any) -> None:
@@ -87,6 +91,7 @@ class Command(BaseCommand):
             if ask(question) != stack.name:
                 raise CommandError("Nothing was deleted.")
         deleted = stack.delete(self._say)
+        LogRole(stack.topology, stack.stage).delete(self._say)
         if boundary:
             boundary.delete(self._say)
         if self.as_json:
@@ -125,8 +130,8 @@ class Command(BaseCommand):
         arns = {role: found.arn for role, found in clusters(stack.topology).items()}
         return stack.plan(arns, in_vpc=in_vpc, say=self._say)
 
-    def _show(self, stack: RuntimeStack, plan: Plan, boundary: str | None) -> None:
-        lines = [*([boundary] if boundary else []), *map(str, plan.changes)]
+    def _show(self, stack: RuntimeStack, plan: Plan, *beside: str | None) -> None:
+        lines = [*filter(None, beside), *map(str, plan.changes)]
         if self.as_json:
             self._write({"stack": plan.stack, "changes": lines})
             return

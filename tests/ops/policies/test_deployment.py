@@ -97,6 +97,16 @@ def test_an_api_is_told_by_its_tags(method: str) -> None:
     assert not allows(POLICY, f"apigateway:{method}", stage)
 
 
+def test_of_other_teams_apis_it_is_read_whether_they_log_and_nothing_else() -> None:
+    for path in ("restapis/abc123/stages", "apis", "apis/abc123/stages"):
+        assert allows(POLICY, "apigateway:GET", api(path), **OTHERS)
+        for method in ("DELETE", "PATCH", "POST", "PUT"):
+            assert not allows(POLICY, f"apigateway:{method}", api(path), **OTHERS)
+    assert not allows(
+        POLICY, "apigateway:GET", api("restapis/abc123/resources"), **OTHERS
+    )
+
+
 def test_an_api_cannot_be_tagged_as_somebody_elses() -> None:
     path = api("tags/arn%3Aaws%3Aapigateway%3Aus-east-1%3A%3A%2Frestapis%2Fabc123")
     request = tagged("RequestTag", "shop")
