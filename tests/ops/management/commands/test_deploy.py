@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ops.deploy import sources
+from ops.deploy import checks, sources
 from ops.deploy.life import StepFailed
 from ops.deploy.sources import PackageError, Sources
 from tests.ops.account import EAST, NAME, PREFIX, Account, Refused
@@ -69,6 +69,8 @@ def test_the_confirmation_says_whose_tokens_are_let_in(
 ) -> None:  # fmt: skip
     for name, value in OIDC.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("API_TOKEN", "t0ken")
+    monkeypatch.setattr(checks, "refusal", lambda *_: "")
     asked = answer(text)
     with pytest.raises(Refused) as refused:
         stopped.manage("deploy")
