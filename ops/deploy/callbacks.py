@@ -24,7 +24,6 @@ from ops.deploy.package import Target, build
 from ops.ownership import NotReady
 from ops.paths import PROJECT
 from ops.prompt import agreed
-from ops.prompt import ask
 from ops.stacks.log_role import LogRole
 from ops.stacks.runtime import RuntimeStack
 from ops.stacks.secret import SecretMissing
