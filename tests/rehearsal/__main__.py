@@ -358,7 +358,8 @@ def close_to_strangers(on: Rehearsal) -> None:
         [f"{MANAGE} dsql_verify --yes", *(f"--api-url {r}={u}" for r, u in urls)]
     )
     said = on.type(verify, API_TOKEN=issuer.token())
-    on.check("the last line passes whole", "skip" not in said and "fail" not in said)
+    on.check("the last line passes whole",
+             re.search(r"^\d+ pass$", said, re.MULTILINE) is not None)  # fmt: skip
     said = on.type(verify)
     on.check("without a token it says what it left out", "set API_TOKEN" in said)
 
