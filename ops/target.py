@@ -157,9 +157,13 @@ def _confirmed(command: str, rest: list[str], environ: Environ) -> list[str]:
 
 def use_aws(environ: Environ, *, file: Path = ENV_FILE, folder: Path = FOLDER) -> None:
     """Whatever a sandbox set is gone, and configured endpoints lead nowhere."""
+    address = environ.get("PGHOSTADDR")
     leave_sandbox(environ, file=file, folder=folder)
     environ[VARIABLE] = AWS
-    if not environ.get(KEEP_ENDPOINTS):
+    if environ.get(KEEP_ENDPOINTS):
+        if address:  # on loopback, as that of this checkout's sandbox may be
+            environ["PGHOSTADDR"] = address
+    else:
         # Of a variable and of a profile alike (AWS SDKs and Tools Reference Guide,
         # "Service-specific endpoints").
         environ["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] = "true"

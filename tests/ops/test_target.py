@@ -191,6 +191,19 @@ def test_no_configured_endpoint_leads_aws_elsewhere(url: str, choose: Any) -> No
     assert "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS" not in kept
 
 
+def test_a_rehearsals_database_is_reached_beside_a_sandbox_of_this_checkout(
+    choose: Any,
+) -> None:
+    """Both are on loopback: the address is the same, the port is not."""
+    network = {"PGHOSTADDR": "127.0.0.1", "PGPORT": "1", "PGSSLROOTCERT": "/its/ca.pem"}
+    environ = {**network, "TARGET_KEEPS_ENDPOINT_URLS": "1"}
+    choose("dsql_provision --target aws", environ)
+    assert {name: environ.get(name) for name in network} == network
+    environ = dict(network)
+    choose("dsql_provision --target aws", environ)
+    assert "PGHOSTADDR" not in environ
+
+
 @pytest.mark.parametrize("line", ["dsql_verify", "migrate", "seed_users", "unknown"])
 def test_without_a_running_sandbox_the_choice_is_asked_for(
     line: str, choose: Any, absent: Path
