@@ -46,6 +46,7 @@ def test_a_person_administers_in_a_browser(tmp_path: Path) -> None:
     assert {picture.stem for picture in tmp_path.iterdir()} == set(seen)
 
 
+@pytest.mark.slow
 def test_a_run_that_lost_its_connection_is_continued(sandbox: Status) -> None:
     found: dict[str, Any] = json.loads(
         run("cutting", str(sandbox.root), "sites", "demo", "--every", "40")

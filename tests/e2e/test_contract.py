@@ -119,6 +119,7 @@ def lines() -> Iterator[set[tuple[str, str, int]]]:
         telemetry.logger.removeHandler(collector)
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 @pytest.mark.django_db(transaction=True, databases=["default", "secondary"])
 @pytest.mark.parametrize("alias", ["default", "secondary"])

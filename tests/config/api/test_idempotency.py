@@ -365,6 +365,7 @@ def test_a_second_attempt_is_judged_without_what_the_first_one_met(
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 def test_every_round_makes_one_user_whatever_is_cut(
     faults: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -232,6 +232,7 @@ class Killer:
         raise Killed
 
 
+@pytest.mark.slow
 def test_long_names_survive_a_kill_at_every_statement(scratch: DatabaseWrapper) -> None:
     options = {
         "indexes": [models.Index(fields=["v", "size"], name=f"i{LONG}"[:30])],

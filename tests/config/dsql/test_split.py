@@ -178,6 +178,7 @@ def test_by_key_yields_everything_in_pages(
         next(by_key(tag.objects.using("other").values("label")))
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_loaddata_commits_per_batch(tmp_path: Path, capsys: Any) -> None:
     from users.models import User
