@@ -9,7 +9,9 @@ from ops.policies import PURPOSES, Scope
 from ops.topology import Topology
 
 # IAM's name of the service, or of the action, where it is another than moto's.
-SERVICES = {"awslambda": "lambda", "resourcegroupstaggingapi": "tag"}
+SERVICES = {
+    "apigatewayv2": "apigateway", "awslambda": "lambda", "resourcegroupstaggingapi": "tag",
+}  # fmt: skip
 S3_ACTIONS = {
     "HeadBucket": "ListBucket", "ListObjects": "ListBucket", "ListObjectsV2": "ListBucket",
     "DeleteObjects": "DeleteObject", "HeadObject": "GetObject",
