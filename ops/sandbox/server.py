@@ -291,6 +291,7 @@ class Client(asyncio.Protocol):
     def cut(self) -> None:
         """End the connection before this returns: ``abort`` alone does it a bit later."""
         connection = self.transport.get_extra_info("socket")
+        self.server.clients.discard(self)
         self.transport.abort()
         if connection is not None:  # else it is gone already
             with contextlib.suppress(OSError):

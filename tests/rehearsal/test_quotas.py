@@ -52,6 +52,7 @@ def test_all_calls_together_have_a_quota_too() -> None:
     assert quotas.allow(EAST, "GET", "/account")
 
 
+@pytest.mark.slow
 def test_a_deployment_goes_on_through_the_quotas(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,6 +69,7 @@ def test_a_deployment_goes_on_through_the_quotas(
     account.zappa("undeploy --all --yes")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make", [aws.client, lambda s, r: aws.patient_session(r).client(s)]
 )
