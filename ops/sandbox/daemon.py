@@ -200,12 +200,12 @@ def main() -> int:
     # Before the fork, which shares it: a starter that comes when this one has ended finds it.
     if not _take(root / "lock"):
         return 0  # another one was faster and serves this folder
+    (root / "ready").unlink(missing_ok=True)  # of one that was killed
     if os.fork():
         return 0  # the starter waits for this one only: the daemon is nobody's child
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
-    (root / "ready").unlink(missing_ok=True)
     write_private(root / "pid", str(os.getpid()))
     try:
         asyncio.run(serve(root))

@@ -46,6 +46,8 @@ ENDINGS = (Kind.COMMIT, Kind.ROLLBACK)
 TOUCHING = (Kind.READ, Kind.LOCK, Kind.WRITE, Kind.DDL)
 # A table that cannot be copied aside: no right to read it, or two of one name.
 # Classes of what the sandbox's own functions refuse a statement with.
+# What is made from the catalog does not fit it: others changed it in between.
+STALE = "42"  # class "syntax error or access rule violation"
 CHECKED = {"0A", "54"}
 CONFLICTS_AT_ONCE = {"42501", "42P07"}
 ANSWERS = frozenset({COMPLETE, ERROR, EMPTY, SUSPENDED})
@@ -269,6 +271,8 @@ class Transactions(Peer):
             return OC000
         if error.sqlstate[:2] in CHECKED:
             return Refusal(error.sqlstate, str(error))
+        if error.sqlstate.startswith(STALE):
+            return OC001
         return Refusal("XX000", f"sandbox: {error}")
 
     def _show_error(self, whole: bytes) -> None:
