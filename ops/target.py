@@ -13,11 +13,12 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from ops.local import envfile
+from ops.local.sandbox import lifecycle
+from ops.local.sandbox.lifecycle import FOLDER_VARIABLE, TARGET_VARIABLE, Status
+from ops.local.sandbox.state import StateError
 from ops.paths import ENV_FILE
 from ops.paths import SANDBOX as FOLDER
-from ops.sandbox import envfile, lifecycle
-from ops.sandbox.lifecycle import FOLDER_VARIABLE, TARGET_VARIABLE, Status
-from ops.sandbox.state import StateError
 from ops.topology import PRIMARY
 
 SANDBOX, AWS = TARGETS = ("sandbox", "aws")

@@ -12,9 +12,9 @@ from django.urls import clear_script_prefix
 
 from config.dsql import deadlines
 from ops import aws
-from ops.sandbox import lifecycle
-from ops.sandbox.faultline import Switch
-from ops.sandbox.postgres import Postgres
+from ops.local.sandbox import lifecycle
+from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.postgres import Postgres
 from tests.checkout import Checkout, copied
 
 JOB_DELAY = 0.01  # seconds: jobs of the tests need not look slow

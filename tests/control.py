@@ -11,11 +11,11 @@ from typing import Any, cast
 import boto3
 from botocore.config import Config
 
-from ops.sandbox.clusters import Cluster, Timing
-from ops.sandbox.control import ACTIONS, Control, api_fault
-from ops.sandbox.control_server import ControlServer
-from ops.sandbox.faults import Fault, Faults
-from ops.sandbox.tokens import Key
+from ops.local.sandbox.clusters import Cluster, Timing
+from ops.local.sandbox.control import ACTIONS, Control, api_fault
+from ops.local.sandbox.control_server import ControlServer
+from ops.local.sandbox.faults import Fault, Faults
+from ops.local.sandbox.tokens import Key
 
 EAST, OHIO, OREGON = "us-east-1", "us-east-2", "us-west-2"
 TIMING = Timing(create=10, update=5, delete=20, idle=100, inactive=1000)

@@ -12,7 +12,7 @@ from pathlib import Path
 import django
 from django.core.management import call_command
 
-from ops.sandbox import lifecycle
+from ops.local.sandbox import lifecycle
 from tests.benchmarks.figures import Figure, table
 
 MEASUREMENTS = (

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from ops.deploy import sources
 from ops.deploy.package import Target, dependencies, requirements
+from ops.local.sandbox import lifecycle
 from ops.paths import PROJECT
-from ops.sandbox import lifecycle
 from tests.benchmarks.figures import Figure, compare
 
 ROUNDS = 9

@@ -7,7 +7,7 @@ from django.db import connection
 
 from config.dsql import base, tokens
 from config.dsql import options as settings
-from ops.sandbox.lifecycle import Status
+from ops.local.sandbox.lifecycle import Status
 from tests.benchmarks.figures import Figure, alternate, compare
 
 GOAL = 1.5

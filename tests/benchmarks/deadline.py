@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connections
 
 from config.dsql.deadlines import Limits, within
-from ops.sandbox.lifecycle import Status
+from ops.local.sandbox.lifecycle import Status
 from tests.benchmarks.figures import Figure, alternate
 
 GOAL = 15.0  # microseconds

@@ -11,7 +11,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ops.sandbox.lifecycle import Status
+from ops.local.sandbox.lifecycle import Status
 from tests.benchmarks.figures import Figure
 from tests.campaign.regions import Answer, Client, Regions, serving
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from django.conf import settings
 
 from config.api.access import SCOPES
-from ops.issuer import Issuer, serving
-from ops.sandbox.lifecycle import Status
+from ops.local.issuer import Issuer, serving
+from ops.local.sandbox.lifecycle import Status
 from tests.benchmarks.figures import Figure
 from users.bulk import sample_lines, users_import
 from users.models import User

@@ -17,7 +17,7 @@ import django
 from django.db import connection
 
 from config.dsql.retry import ConflictRetriesExhausted, run_transaction
-from ops.sandbox.lifecycle import Status
+from ops.local.sandbox.lifecycle import Status
 from tests.benchmarks.figures import Figure
 
 PROJECT = Path(__file__).parents[2]

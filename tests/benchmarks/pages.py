@@ -7,8 +7,8 @@ from typing import Any
 
 from django.test import Client
 
-from ops.sandbox.lifecycle import Status
-from ops.sandbox.postgres import Postgres
+from ops.local.sandbox.lifecycle import Status
+from ops.local.sandbox.postgres import Postgres
 from tests.benchmarks.figures import Figure, alternate, compare
 from users.selectors import ALL, Cursor, Filters, user_list
 

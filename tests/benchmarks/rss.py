@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from config.dsql import tokens
-from ops.sandbox.lifecycle import Status
+from ops.local.sandbox.lifecycle import Status
 from tests.benchmarks.figures import Figure
 
 WARM_UP, CONNECTIONS = 1000, 10_000

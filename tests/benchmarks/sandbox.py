@@ -11,8 +11,8 @@ from typing import Any
 import psycopg
 
 from config.dsql import tokens
-from ops.sandbox.lifecycle import Status
-from ops.sandbox.postgres import Postgres
+from ops.local.sandbox.lifecycle import Status
+from ops.local.sandbox.postgres import Postgres
 from tests.benchmarks.figures import Figure
 
 GOAL = 1500.0

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from ops.sandbox.postgres import Postgres
+from ops.local.sandbox.postgres import Postgres
 from tests.campaign.regions import Client, Regions, regions
 
 MOST_SECONDS, MOST_HEALTH_SECONDS, MOST_RETURN_SECONDS = 25.0, 3.0, 30.0

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ops import localrun
-from ops.localrun import HOST, RegionServer
-from ops.sandbox import envfile, lifecycle
-from ops.sandbox.faultline import Switch
+from ops.local import envfile, processes
+from ops.local.processes import HOST, RegionServer
+from ops.local.sandbox import lifecycle
+from ops.local.sandbox.faultline import Switch
 from tests.checkout import free_ports
 
 START_SECONDS = 60.0
@@ -100,13 +100,13 @@ def serving(status: lifecycle.Status, settings: str = SETTINGS) -> Iterator[Regi
         def say(line: str) -> None:
             print(line, file=log)
 
-        localrun.manage("migrate", servers[0].environ, say)
-        with localrun.running(servers, say) as children:
+        processes.manage("migrate", servers[0].environ, say)
+        with processes.running(servers, say) as children:
             for server in servers:
                 _await(Client(server.port))
             names = tuple(region.region for region in status.regions)
-            processes = tuple(child.pid for child in children)
-            yield Regions(servers, Switch(status.root), names, processes)
+            pids = tuple(child.pid for child in children)
+            yield Regions(servers, Switch(status.root), names, pids)
 
 
 def _await(client: Client) -> None:

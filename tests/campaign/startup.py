@@ -21,10 +21,10 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
-from ops import localrun
+from ops.local import processes
+from ops.local.sandbox import lifecycle
+from ops.local.sandbox.faultline import Switch
 from ops.paths import PROJECT
-from ops.sandbox import lifecycle
-from ops.sandbox.faultline import Switch
 from tests.rehearsal.gateway import proxy_event
 from tests.rehearsal.lambda_service import (
     HOSTS_VARIABLE,
@@ -212,7 +212,7 @@ def starts(folder: Path) -> Iterator[Starts]:
             def say(line: str) -> None:
                 print(line, file=log)
 
-            localrun.manage("migrate", status.environ(), say)
+            processes.manage("migrate", status.environ(), say)
         yield Starts(status, package(folder / "package.zip"))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.sandbox.rules.shapes import parts
+from ops.local.sandbox.rules.shapes import parts
 
 FOLDER = Path(__file__).parent
 # Executed on a cluster and written down; stated by AWS; told by others who ran it.

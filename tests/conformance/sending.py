@@ -7,9 +7,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+from ops.local.sandbox import lifecycle
+from ops.local.sandbox.faultline import Switch
 from ops.paths import PROJECT
-from ops.sandbox import lifecycle
-from ops.sandbox.faultline import Switch
 from tests.checkout import Checkout
 
 SECONDS = 120

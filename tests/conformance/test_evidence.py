@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.sandbox.rules.shapes import parts, shapes
+from ops.local.sandbox.rules.shapes import parts, shapes
 from tests.checkout import Checkout
 from tests.conformance.evidence import (
     LABELS,

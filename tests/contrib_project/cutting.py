@@ -24,7 +24,7 @@ from django.core.management import call_command
 from django.db import Error, connection
 
 from config.dsql.retry import repeat
-from ops.sandbox.faultline import Switch
+from ops.local.sandbox.faultline import Switch
 from tests.contrib_project.schemas import described
 
 SCHEMA = "cutting"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ops.sandbox.lifecycle import Status
+from ops.local.sandbox.lifecycle import Status
 from tests import chromium
 
 pytestmark = pytest.mark.usefixtures("sandbox")

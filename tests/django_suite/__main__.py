@@ -16,9 +16,9 @@ from pathlib import Path
 
 import django
 
+from ops.local.sandbox import lifecycle
+from ops.local.sandbox.postgres import SUPERUSER, Postgres
 from ops.paths import PROJECT
-from ops.sandbox import lifecycle
-from ops.sandbox.postgres import SUPERUSER, Postgres
 from tests.django_suite.runner import OUTCOMES
 
 CACHE = PROJECT / ".cache" / "django-suite"

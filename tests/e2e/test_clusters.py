@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ops.sandbox.state import State
+from ops.local.sandbox.state import State
 from tests.checkout import Checkout
 
 pytestmark = pytest.mark.e2e

@@ -18,7 +18,7 @@ from django.urls import resolve
 from config import telemetry
 from config.api import limits, tokens
 from ops import contract
-from ops.issuer import Issuer, serving
+from ops.local.issuer import Issuer, serving
 from ops.paths import PROJECT
 from tests.regions import region_server
 from tests.users.test_api import create, send

@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ops.sandbox import lifecycle
+from ops.local.sandbox import lifecycle
 from tests.fuzz.sessions import concurrent, prepare, single
 
 

@@ -4,9 +4,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ops.sandbox import messages
+from ops.local.sandbox import messages
 from tests.fuzz.talk import End
-from tests.ops.sandbox.upstream import SYNC, extended
+from tests.ops.local.sandbox.upstream import SYNC, extended
 
 TABLE = "CREATE TABLE r (id int PRIMARY KEY, v int, u int UNIQUE)"
 KEYS = range(1, 5)

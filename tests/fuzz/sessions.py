@@ -4,8 +4,8 @@ import random
 import time
 from dataclasses import dataclass
 
-from ops.sandbox import lifecycle, messages
-from ops.sandbox.postgres import Postgres
+from ops.local.sandbox import lifecycle, messages
+from ops.local.sandbox.postgres import Postgres
 from tests.fuzz import rivals
 from tests.fuzz import single as alone
 from tests.fuzz.shrink import shrink

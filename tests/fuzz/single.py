@@ -6,10 +6,18 @@ No statement's answer depends on where its rows lie.
 import random
 from collections.abc import Sequence
 
-from ops.sandbox import messages
-from ops.sandbox.messages import cstrings, message
+from ops.local.sandbox import messages
+from ops.local.sandbox.messages import cstrings, message
 from tests.fuzz.talk import End
-from tests.ops.sandbox.upstream import FLUSH, SYNC, bind, describe, extended, parse, run
+from tests.ops.local.sandbox.upstream import (
+    FLUSH,
+    SYNC,
+    bind,
+    describe,
+    extended,
+    parse,
+    run,
+)
 
 TABLE = "CREATE TABLE f (id int PRIMARY KEY, v int, note text CHECK (note <> 'no'))"
 STATEMENTS = [

@@ -3,10 +3,10 @@
 import socket
 from typing import Protocol
 
-from ops.sandbox import lifecycle, messages
-from ops.sandbox.messages import Framer
-from ops.sandbox.postgres import SUPERUSER, Postgres
-from tests.ops.sandbox.wire import SECONDS, Wire
+from ops.local.sandbox import lifecycle, messages
+from ops.local.sandbox.messages import Framer
+from ops.local.sandbox.postgres import SUPERUSER, Postgres
+from tests.ops.local.sandbox.wire import SECONDS, Wire
 
 UNASKED = b"NSRK"  # notices, parameters, the login
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ops.sandbox import lifecycle
+from ops.local.sandbox import lifecycle
 from tests.fuzz.sessions import Found, concurrent, prepare, single
 from tests.fuzz.shrink import shrink
-from tests.ops.sandbox.wire import seed
+from tests.ops.local.sandbox.wire import seed
 
 SESSIONS, SECONDS = 300, 300.0
 

@@ -24,7 +24,7 @@ from botocore.credentials import Credentials
 from psycopg import pq
 
 from config.dsql.tokens import Endpoint, sign
-from ops.sandbox import lifecycle
+from ops.local.sandbox import lifecycle
 
 Seen = tuple[str, str]  # SQLSTATE, or "" and the command tag
 STEP_SECONDS = 15

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.sandbox import lifecycle
+from ops.local.sandbox import lifecycle
 from tests.golden.replay import replay
 
 GOLDEN = os.environ.get("DSQL_GOLDEN_DIR", "")

@@ -36,8 +36,8 @@ from zappa.cli import ZappaCLI
 from ops import aws
 from ops.clusters import login
 from ops.deploy import checks, life, package, sources, wanted
+from ops.local.sandbox.lifecycle import FOLDER_VARIABLE
 from ops.paths import PROJECT
-from ops.sandbox.lifecycle import FOLDER_VARIABLE
 from ops.stacks.boundary import Boundary
 from ops.stacks.log_role import LogRole
 from ops.stacks.runtime import RuntimeStack

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from ops import target
-from ops.sandbox import envfile, lifecycle
-from ops.sandbox.clusters import Timing
-from ops.sandbox.state import State
+from ops.local import envfile
+from ops.local.sandbox import lifecycle
+from ops.local.sandbox.clusters import Timing
+from ops.local.sandbox.state import State
 from ops.target import TargetError
 
 OWN = {

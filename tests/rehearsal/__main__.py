@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from ops.local.sandbox import lifecycle
 from ops.paths import PROJECT, SANDBOX
-from ops.sandbox import lifecycle
 from ops.topology import Topology
 from tests.rehearsal import calls, checks, troubleshooting
 from tests.rehearsal.world import World, plain_shell

@@ -20,8 +20,8 @@ from moto.logs.models import logs_backends
 from moto.s3.models import s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
+from ops.local.sandbox.control_store import CLUSTERS, load
 from ops.policies import PURPOSES, Scope
-from ops.sandbox.control_store import CLUSTERS, load
 from tests.rehearsal.gateway import (
     ACCOUNT,
     MAX_BODY,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
-from ops.issuer import AUDIENCE, Issuer
+from ops.local.issuer import AUDIENCE, Issuer
 from tests.rehearsal.certificates import Certificates
 from tests.rehearsal.lambda_service import QuietServer
 

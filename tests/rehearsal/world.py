@@ -9,8 +9,8 @@ from typing import Any
 from moto.apigateway.responses import APIGatewayResponse
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
-from ops.sandbox import lifecycle
-from ops.sandbox.state import State
+from ops.local.sandbox import lifecycle
+from ops.local.sandbox.state import State
 from ops.topology import Topology
 from tests.rehearsal import calls
 from tests.rehearsal.gateway import Functions, Internet

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from ops.sandbox import lifecycle
+from ops.local.sandbox import lifecycle
 from tests.wire import relay
 
 pytestmark = pytest.mark.django_db

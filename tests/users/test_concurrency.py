@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from ops.sandbox import lifecycle
+from ops.local.sandbox import lifecycle
 from users.models import User
 
 THREADS, EACH, PAIRS = 5, 20, 50  # threads of each Region, requests of each thread

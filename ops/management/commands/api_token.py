@@ -4,9 +4,9 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from config.api.access import SCOPES
-from ops.issuer import PORT, Issuer
+from ops.local.issuer import PORT, Issuer
+from ops.local.ports import port_number
 from ops.paths import ISSUER_KEY
-from ops.ports import port_number
 
 MAX_MINUTES = 24 * 60
 

@@ -10,9 +10,9 @@ from ops.clusters import inventory
 from ops.clusters.apply import Applier, ApplyError, Say
 from ops.clusters.command import ClusterCommand, as_json, seconds, target
 from ops.clusters.inventory import Cluster, Inventory
+from ops.local import envfile
 from ops.paths import ENV_FILE
 from ops.prompt import ask
-from ops.sandbox import envfile
 from ops.target import manage
 from ops.topology import Topology
 

@@ -18,8 +18,8 @@ from ops.clusters.command import (
 from ops.clusters.inventory import READY, Cluster
 from ops.clusters.login import await_login
 from ops.clusters.plan import Plan, Wishes
+from ops.local import envfile
 from ops.paths import ENV_FILE
-from ops.sandbox import envfile
 from ops.target import manage
 from ops.topology import PRIMARY, SECONDARY, Topology
 

@@ -8,21 +8,21 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ops import localrun, supervisor
 from ops.clusters.database import RUNTIME_ROLE
-from ops.issuer import Issuer, serving
-from ops.localrun import CommandFailed, Interrupted, PortTaken, RegionServer
+from ops.local import envfile, processes, supervisor
+from ops.local.issuer import Issuer, serving
+from ops.local.ports import port_number
+from ops.local.processes import CommandFailed, Interrupted, PortTaken, RegionServer
+from ops.local.run_lock import AlreadyRunning, only_run
+from ops.local.sandbox import lifecycle
+from ops.local.sandbox.lifecycle import SandboxError, Status
+from ops.local.sandbox.postgres import PostgresError
+from ops.local.sandbox.state import StateError
+from ops.local.supervisor import NeverServed, SupervisedSandbox
 from ops.paths import ISSUER_KEY, SANDBOX
-from ops.ports import port_number
-from ops.run_lock import AlreadyRunning, only_run
-from ops.sandbox import envfile, lifecycle
-from ops.sandbox.lifecycle import SandboxError, Status
-from ops.sandbox.postgres import PostgresError
-from ops.sandbox.state import StateError
-from ops.supervisor import NeverServed, SupervisedSandbox
 from ops.topology import ROLES, Topology
 
-HOSTS = ("localhost", localrun.HOST)  # what a browser on this machine may call us
+HOSTS = ("localhost", processes.HOST)  # what a browser on this machine may call us
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BOTH = """
 Both Regions serve. Try, in another terminal:
@@ -81,7 +81,7 @@ class Command(BaseCommand):
             for role, port in zip(ROLES, ports, strict=True)
             if role != without
         }
-        urls = [f"http://{localrun.HOST}:{port}" for port in served.values()]
+        urls = [f"http://{processes.HOST}:{port}" for port in served.values()]
         self._stop = threading.Event()
         note_signals(self._stop)
         try:
@@ -116,7 +116,7 @@ class Command(BaseCommand):
         issuer = Issuer.load(ISSUER_KEY) if auth == "oidc" else None
         require_free_ports(served | ({"issuer": issuer.port} if issuer else {}))
         with suppress(Interrupted), serving(issuer) if issuer else nullcontext():
-            status = localrun.begin(topology, self._say, stop=self._stop)
+            status = processes.begin(topology, self._say, stop=self._stop)
             extra = issuer.environ if issuer else {}
             servers = region_servers(status, ports, extra)
             sandbox = SupervisedSandbox(SANDBOX, topology.prefix, self._say)
@@ -144,7 +144,7 @@ def require_free_ports(ports: Mapping[str, int]) -> None:
     others = " ".join(str(port + 10) for port in list(ports.values())[:2])
     for role, port in ports.items():
         try:
-            localrun.require_free_port(role, port)
+            processes.require_free_port(role, port)
         except PortTaken as error:
             choose = f", or choose others: manage.py run --ports {others}"
             raise PortTaken(
@@ -156,7 +156,7 @@ def describe_other(other: AlreadyRunning, ports: Mapping[str, int]) -> str:
     """Name the other run, and which of the ports it has if it has one."""
     try:
         for role, port in ports.items():
-            localrun.require_free_port(role, port)
+            processes.require_free_port(role, port)
     except PortTaken as taken:
         return f"{taken} {other}"
     return f"{other} Both would use the same sandbox."
@@ -191,7 +191,7 @@ def region_servers(
                 **status.environ(region.role),
                 **status.runtime[region.role],
                 "DSQL_USER": RUNTIME_ROLE,
-                "PEER_URL": f"http://{localrun.HOST}:{peers[region.role]}",
+                "PEER_URL": f"http://{processes.HOST}:{peers[region.role]}",
                 "CORS_ALLOWED_ORIGINS": origins,
             },
         )

@@ -12,13 +12,12 @@ from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import runserver
 from django.db import OperationalError, connection
 
-from ops import localrun
-from ops.http_server import Server
-from ops.localrun import STOP_SECONDS, CommandFailed
-from ops.sandbox import envfile
-from ops.sandbox.lifecycle import SandboxError
-from ops.sandbox.postgres import PostgresError
-from ops.sandbox.state import StateError
+from ops.local import envfile, processes
+from ops.local.http_server import Server
+from ops.local.processes import STOP_SECONDS, CommandFailed
+from ops.local.sandbox.lifecycle import SandboxError
+from ops.local.sandbox.postgres import PostgresError
+from ops.local.sandbox.state import StateError
 from ops.topology import Topology
 
 
@@ -58,7 +57,7 @@ class Command(runserver.Command):
         self.stdout.write("No DSQL_ENDPOINT is set: the sandbox is the target.")
         topology = Topology.from_environment()
         try:
-            status = localrun.begin(topology, self.stdout.write)
+            status = processes.begin(topology, self.stdout.write)
         except (CommandFailed, SandboxError, StateError, PostgresError) as error:
             raise CommandError(str(error)) from error
         environ = envfile.variables(status)

@@ -6,19 +6,19 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ops import run_lock
+from ops.local import envfile, run_lock
+from ops.local.ports import port_number
+from ops.local.run_lock import AlreadyRunning
+from ops.local.sandbox import faults, lifecycle
+from ops.local.sandbox.clusters import REGIONS
+from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.faults import Fault, FaultError
+from ops.local.sandbox.lifecycle import SandboxError, Status
+from ops.local.sandbox.postgres import PostgresError
+from ops.local.sandbox.rules.assumptions import ASSUMPTIONS
+from ops.local.sandbox.state import StateError
 from ops.paths import ENV_FILE, SANDBOX
-from ops.ports import port_number
 from ops.prompt import agreed
-from ops.run_lock import AlreadyRunning
-from ops.sandbox import envfile, faults, lifecycle
-from ops.sandbox.clusters import REGIONS
-from ops.sandbox.faultline import Switch
-from ops.sandbox.faults import Fault, FaultError
-from ops.sandbox.lifecycle import SandboxError, Status
-from ops.sandbox.postgres import PostgresError
-from ops.sandbox.rules.assumptions import ASSUMPTIONS
-from ops.sandbox.state import StateError
 from ops.topology import ROLES, Topology
 
 JOB_DELAY = "how long an index build or validation waits before it begins"

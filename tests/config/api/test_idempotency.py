@@ -16,8 +16,8 @@ from config.api import idempotency
 from config.api.models import StoredAnswer
 from config.dsql import retry
 from config.dsql.conflicts import OutcomeUnknown
-from ops.sandbox import lifecycle
-from ops.sandbox.faultline import Switch
+from ops.local.sandbox import lifecycle
+from ops.local.sandbox.faultline import Switch
 from tests.regions import both_regions
 from tests.users.test_api import ADA, create, send
 from tests.wire import relay

@@ -8,7 +8,7 @@ import pytest
 from django.db import connections
 
 from config.dsql.base import DatabaseWrapper
-from ops.sandbox import lifecycle
+from ops.local.sandbox import lifecycle
 
 
 @pytest.fixture

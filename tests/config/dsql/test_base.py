@@ -9,7 +9,7 @@ from django.db import ProgrammingError, connections, transaction
 
 from config.dsql.base import DatabaseWrapper
 from config.dsql.options import AMAZON_ROOTS
-from ops.sandbox import lifecycle
+from ops.local.sandbox import lifecycle
 from tests.config.dsql.conftest import run
 from tests.wire import relay
 

@@ -13,7 +13,7 @@ import pytest
 from config.dsql import driver
 from config.dsql.deadlines import Allowance, NoAnswer
 from config.dsql.endpoints import Trouble, trouble_of
-from ops.sandbox import lifecycle
+from ops.local.sandbox import lifecycle
 
 
 def test_a_lookup_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

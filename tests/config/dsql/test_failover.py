@@ -40,8 +40,8 @@ from config.dsql.retry import (
 )
 from config.dsql.split import split_transactions
 from config.dsql.statements import Cursor
-from ops.sandbox import lifecycle
-from ops.sandbox.faultline import Switch
+from ops.local.sandbox import lifecycle
+from ops.local.sandbox.faultline import Switch
 from tests.golden import replay
 from users.models import User
 

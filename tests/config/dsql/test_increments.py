@@ -2,7 +2,7 @@
 
 import pytest
 
-from ops.sandbox import lifecycle
+from ops.local.sandbox import lifecycle
 from tests.benchmarks.increments import EXPECTED, Race, race
 
 

@@ -16,7 +16,7 @@ from django.db import OperationalError
 
 from config.dsql import options
 from config.dsql.base import DatabaseWrapper
-from ops.sandbox import lifecycle
+from ops.local.sandbox import lifecycle
 from tests.config.dsql.conftest import run
 from tests.config.dsql.test_base import HOST, wrapper
 from tests.config.dsql.test_client import PSQL

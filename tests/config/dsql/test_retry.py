@@ -11,7 +11,7 @@ from config.dsql.retry import (
     run_statement,
     run_transaction,
 )
-from ops.sandbox.faultline import Switch
+from ops.local.sandbox.faultline import Switch
 from tests.config.dsql.conftest import run
 
 

@@ -17,7 +17,7 @@ from django.test import Client
 from config.dsql.base import DatabaseWrapper
 from config.dsql.conflicts import ConnectionLost
 from config.dsql.signals import connected
-from ops.sandbox.faultline import Switch
+from ops.local.sandbox.faultline import Switch
 from tests.config.dsql.conftest import run
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -18,8 +18,8 @@ from config.dsql.deadlines import (
 )
 from config.dsql.endpoints import endpoints
 from config.dsql.retry import Policy, run_statement, run_transaction
-from ops.sandbox import lifecycle
-from ops.sandbox.faultline import Switch
+from ops.local.sandbox import lifecycle
+from ops.local.sandbox.faultline import Switch
 from tests.config.dsql.conftest import run
 from tests.config.dsql.test_failover import count, create, new_user
 from tests.conftest import JOB_DELAY

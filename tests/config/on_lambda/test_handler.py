@@ -15,8 +15,8 @@ from django.test import Client
 from config.dsql import deadlines
 from config.dsql.endpoints import endpoints
 from config.on_lambda import handler
-from ops.sandbox import lifecycle
-from ops.sandbox.faultline import Switch
+from ops.local.sandbox import lifecycle
+from ops.local.sandbox.faultline import Switch
 
 PRIMARY, SECONDARY = "us-east-1", "us-east-2"
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -13,7 +13,7 @@ from botocore.loaders import Loader
 
 from ops import aws
 from ops.clusters import apply, login
-from ops.sandbox.clusters import Timing
+from ops.local.sandbox.clusters import Timing
 from tests import control
 from tests.control import World
 

@@ -5,8 +5,8 @@ from django.db import connections
 from pytest_django import DjangoDbBlocker
 
 from ops.clusters.failover import serving_without
-from ops.sandbox import lifecycle
-from ops.sandbox.faultline import Switch
+from ops.local.sandbox import lifecycle
+from ops.local.sandbox.faultline import Switch
 
 PRIMARY, SECONDARY = "us-east-1", "us-east-2"
 

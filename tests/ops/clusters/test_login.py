@@ -9,8 +9,8 @@ from django.db import OperationalError, connections
 
 from config.dsql.tokens import CredentialsUnavailable
 from ops.clusters import login
-from ops.sandbox import lifecycle
-from ops.sandbox.faultline import Switch
+from ops.local.sandbox import lifecycle
+from ops.local.sandbox.faultline import Switch
 from tests.control import EAST, OHIO, World
 from tests.ops.clusters.test_provision import failure, provision
 

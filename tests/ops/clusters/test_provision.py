@@ -10,8 +10,8 @@ from django.core.management import CommandError, call_command
 
 from ops import aws
 from ops.clusters import inventory
-from ops.sandbox.clusters import Timing
-from ops.sandbox.tokens import Key
+from ops.local.sandbox.clusters import Timing
+from ops.local.sandbox.tokens import Key
 from ops.topology import Topology
 from tests.control import ALL, EAST, OHIO, OREGON, World
 from tests.ops.clusters.conftest import Hook

@@ -18,7 +18,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from ops.clusters import checks_across, checks_data
 from ops.clusters.database import RUNTIME_ROLE, fetch, prepare
 from ops.clusters.verify import ACROSS, CONTROL, DATA
-from ops.sandbox import lifecycle
+from ops.local.sandbox import lifecycle
 from tests.checkout import free_ports
 from users.models import User
 

@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from ops.localrun import PortTaken
+from ops.local.processes import PortTaken
+from ops.local.run_lock import AlreadyRunning
 from ops.management.commands.run import Command, describe_other, require_free_ports
-from ops.run_lock import AlreadyRunning
 from tests.checkout import free_ports
 
 

@@ -8,8 +8,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from dotenv import dotenv_values
 
+from ops.local.sandbox import lifecycle
 from ops.management.commands import sandbox as command
-from ops.sandbox import lifecycle
 
 Say = Callable[..., str]
 

@@ -1,0 +1,293 @@
+"""Conflicts as DSQL has them, on top of PostgreSQL's repeatable read. No I/O.
+
+In DSQL no statement waits for another transaction or fails because of one: the first to
+commit wins, the others fail at COMMIT. PostgreSQL locks rows, waits, and fails at the
+statement. The difference is bridged so:
+
+* A transaction that is nobody's rival runs on the tables themselves; PostgreSQL is
+  right. Two savepoints are kept: at its first write, and before the current statement.
+* A statement that stands before a lock for longer than ``lock_timeout``, or that meets
+  what a concurrent transaction has committed, is rolled back, and its transaction *steps
+  aside*: its changes are copied out, the savepoint at its first write is rolled back,
+  which frees its locks and keeps its snapshot, and it goes on in *shadows*: temporary
+  tables with the rows it saw and wrote, found before the real ones. There the statement
+  succeeds or fails as under the snapshot alone. Its values stay: nothing is run twice
+  that a client has seen, so sequences, random() and clock_timestamp() need no care.
+* COMMIT writes the changed rows of the shadows to the tables, still under the snapshot;
+  whatever PostgreSQL has against that is a conflict (OC000). Who is in the way of a
+  commit, or of a statement outside a transaction block, steps aside itself.
+* The keys of rows locked by ``FOR UPDATE`` or ``FOR KEY SHARE`` are remembered, as from
+  just before its COMMIT is sent: later commits of concurrent transactions that changed,
+  or deleted, one of them fail. Rows of a table without a key are updated to what they
+  are instead: a trace that conflicts with writes after the lock is gone.
+* A key that others deleted or changed since the snapshot is still taken under it, which
+  PostgreSQL overlooks: a statement that made a second visible row of one key is undone
+  and run again in shadows.
+* Every change of the catalog is counted; a session that ran statements under an older
+  count fails once (OC001), its open transaction with it.
+
+Generated SQL qualifies every column whose table has an alias, and needs no name in the
+client's schemas: a user may have any name.
+
+Limits. In a transaction that stepped aside a statement through a view or a function of the
+user's, which would pass by the shadows, conflicts at once. A portal that was not fetched to its end is gone then, and one of the
+empty name after any request of the session's own. A role that may not
+read a table it writes conflicts at once. A table that steps aside is copied, so that a
+conflict on 200,000 rows costs a second or two. Two tables of one name in two schemas can
+not both step aside: that is a conflict at once. A shared key is not remembered when other
+open transactions share it too. A key that others have added and deleted again since the
+snapshot conflicts with nothing.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ops.local.sandbox import messages
+from ops.local.sandbox.exchanges import COPY_DATA, Steps, Task, UpstreamError, ask, rows
+from ops.local.sandbox.peers import Announcement, Key, Peers
+from ops.local.sandbox.rules import Refusal, relations
+
+OC000 = Refusal("40001", "change conflicts with another transaction (OC000)")
+OC001 = Refusal("40001", "schema has been updated by another transaction (OC001)")
+BLOCKED = "55P03"  # lock_timeout: another transaction holds a lock
+# What a concurrent transaction can cause; 40P01 is a deadlock.
+RIVALRY = {BLOCKED, "40001", "40P01", "23503", "23505"}
+START, STATEMENT = "sandbox_start", "sandbox_statement"
+RENEW = f"RELEASE SAVEPOINT {STATEMENT}; SAVEPOINT {STATEMENT}"
+# What is written lies between two positions, with what others wrote meanwhile.
+WAL_POSITION = "pg_current_wal_insert_lsn()"
+MEASURE = "SBX01"  # so much lies between them that rows must be measured
+FOR_UPDATE = "FOR UPDATE"
+
+
+class LockedByBothError(Exception):
+    """Two concurrent transactions locked one row FOR UPDATE."""
+
+
+@dataclass(slots=True)
+class Footprint:
+    """What a transaction did that others may conflict with."""
+
+    since: int = 0  # Peers.commits when it began
+    constraints: Sequence[str] = ()  # its SET CONSTRAINTS, which hold for shadows too
+    texts: list[str] = field(default_factory=list)  # statements that wrote or locked
+    keys: list[Key] = field(default_factory=list)  # that it has locked
+    announced: Announcement | None = None  # when its COMMIT is under way
+    saved: bool = False  # both savepoints stand
+    position: str = ""  # in the write-ahead log at its first write
+    aside: bool = False  # it goes on in shadows
+    shadows: set[str] = field(default_factory=set)  # the tables that have one
+
+    def names(self) -> set[str]:
+        return {name for text in self.texts for name in relations(text)}
+
+
+def save(footprint: Footprint, *, begin: bool) -> Task:
+    """Renew the savepoint that the next statement is rolled back to."""
+    if footprint.saved:
+        yield from ask(RENEW)
+        return
+    # The snapshot is the statement's own all the same: there is none before.
+    answer = yield from ask(
+        ("BEGIN; " if begin else "")
+        + f"SAVEPOINT {START}; SAVEPOINT {STATEMENT}; SELECT {WAL_POSITION}"
+    )
+    ((footprint.position,),) = rows(answer)
+    footprint.saved = True
+
+
+def take_back() -> Task:
+    """Undo the statement."""
+    yield from ask(f"ROLLBACK TO SAVEPOINT {STATEMENT}")
+
+
+def step_aside(footprint: Footprint) -> Task:
+    """Free all locks and go on in shadows. Raises UpstreamError."""
+    found = rows((yield from _call("related", _names(footprint))))
+    unchanged, written = {}, {}
+    for name, columns in found:
+        unchanged[name] = yield from _copy(name, columns, "NOT")
+        written[name] = yield from _copy(name, columns, "")
+    yield from ask(f"ROLLBACK TO SAVEPOINT {START}")
+    for name, columns in found:
+        yield from _call("make_shadow", f"'{_text(name)}'::pg_catalog.regclass")
+        yield from ask(_fill(name, columns), unchanged[name])
+    yield from ask(f"SELECT sandbox.filled(); SAVEPOINT {STATEMENT}")
+    for name, columns in found:
+        if written[name]:
+            yield from ask(_fill(name, columns), written[name])
+    yield from _call("link_shadows")
+    yield from _set_constraints(footprint)
+    footprint.aside = True
+    footprint.shadows = {name for name, _ in found}
+
+
+def passes_by(names: frozenset[str], calls: frozenset[str]) -> Steps[bool]:
+    """Whether a statement would read or write the tables instead of their shadows."""
+    found = yield from _call("passes_by", _array(names), _texts(calls))
+    return rows(found) == [["t"]]
+
+
+def shadow_more(footprint: Footprint) -> Task:
+    """Shadow also what the next statement may write."""
+    answer = yield from _call("shadow", _names(footprint))
+    if new := {name for (name,) in rows(answer)}:
+        footprint.shadows |= new
+        yield from _set_constraints(footprint)
+
+
+def _set_constraints(footprint: Footprint) -> Task:
+    """Say again when constraints are checked: a shadow's are found before its table's."""
+    for text in footprint.constraints:
+        yield from ask(text)
+
+
+def note_locks(footprint: Footprint, locks: str, names: frozenset[str]) -> Task:
+    """Remember the rows that the last statement locked."""
+    answer = yield from _call("locked", _array(names))
+    footprint.keys += [[*key, locks] for key in rows(answer)]
+    if locks == FOR_UPDATE:
+        yield from _call("touch", _array(names))
+
+
+def second_of_a_key(names: frozenset[str]) -> Steps[bool]:
+    """Whether the last statement overlooked a key that was taken under the snapshot."""
+    ((found,),) = rows((yield from _call("twice", _array(names))))
+    return found == "t"
+
+
+def find_cascades(peers: Peers) -> Steps[bool]:
+    """Whether any foreign key of the cluster changes other rows than a statement says."""
+    catalog, found = peers.cascades
+    if catalog != peers.catalog:
+        catalog = peers.catalog
+        ((answer,),) = rows((yield from ask("SELECT sandbox.cascades()")))
+        found = answer == "t"
+        peers.cascades = catalog, found
+    return found
+
+
+def find_writers(peers: Peers, calls: frozenset[str]) -> Steps[bool]:
+    """Whether one of these functions may write, by what the catalog says of it."""
+    if peers.knows(calls):
+        return False
+    if peers.readers[0] != peers.catalog:
+        peers.readers = peers.catalog, set()
+    answer = yield from _call("writers", _texts(calls))
+    found = {name for (name,) in rows(answer)}
+    peers.readers[1].update(calls - found)
+    return bool(found)
+
+
+def written_rows() -> Steps[int]:
+    """How many rows this transaction wrote, by whatever statement or constraint."""
+    ((count,),) = rows((yield from ask("SELECT sandbox.written_rows()")))
+    return int(count)
+
+
+def check_last(names: frozenset[str]) -> Task:
+    """Raise it when the last statement wrote a value that is too large."""
+    yield from _call("check_last", _array(names))
+
+
+def check_own(footprint: Footprint) -> Task:
+    """Raise what COMMIT would find wrong without any other transaction."""
+    yield from ask("SET CONSTRAINTS ALL IMMEDIATE; SELECT sandbox.check_shadows()")
+
+
+def before_commit(footprint: Footprint, peers: Peers, *, commit: bool) -> Task:
+    """All that COMMIT would find, after a savepoint that can be rolled back to.
+
+    With ``commit`` it is sent in the same breath if nothing has to be looked at first.
+    Raises UpstreamError.
+    """
+    if not footprint.aside and not peers.locked_since(footprint.since):
+        size = f"SELECT sandbox.check_written('{footprint.position}')"
+        end = "; COMMIT" if commit else ""
+        announce(footprint, peers)
+        try:
+            yield from ask(f"{RENEW}; SET CONSTRAINTS ALL IMMEDIATE; {size}{end}")
+        except UpstreamError as error:
+            withdraw(footprint, peers)
+            if error.sqlstate != MEASURE:
+                raise
+            yield from take_back()
+        else:
+            return
+    yield from ask(RENEW)
+    if footprint.aside:
+        yield from ask("SET CONSTRAINTS ALL DEFERRED")
+        yield from _call("apply_shadows")
+        yield from _call("lock_keys", _json(footprint.keys))
+    yield from ask("SET CONSTRAINTS ALL IMMEDIATE")
+    yield from _call("check_size", _names(footprint))
+    # Last: whoever was waited for has announced itself by now.
+    if theirs := peers.locked_since(footprint.since):
+        yield from _look_for(theirs, footprint)
+    announce(footprint, peers)
+
+
+def _look_for(theirs: list[Key], footprint: Footprint) -> Task:
+    """Raise a conflict with the keys that concurrent transactions had locked."""
+    mine = {(key[0], key[1]) for key in footprint.keys if key[-1] == FOR_UPDATE}
+    if any((k[0], k[1]) in mine and k[-1] == FOR_UPDATE for k in theirs):
+        raise LockedByBothError
+    yield from _call("miss_keys", _json(theirs), _names(footprint))
+
+
+def announce(footprint: Footprint, peers: Peers) -> None:
+    footprint.announced = peers.announce(footprint.keys)
+
+
+def withdraw(footprint: Footprint, peers: Peers) -> None:
+    if footprint.announced is not None:
+        peers.withdraw(footprint.announced)
+        footprint.announced = None
+
+
+def _call(function: str, *arguments: str) -> Steps[list[bytes]]:
+    call = f"SELECT * FROM sandbox.{function}({', '.join(arguments)})"  # noqa: S608 - quoted
+    return (yield from ask(call))
+
+
+def _copy(name: str, columns: str, own: str) -> Steps[list[bytes]]:
+    """The rows of a table that this transaction wrote, or the others."""
+    query = f"SELECT {columns} FROM {name} WHERE {own} sandbox.own(xmin)"  # noqa: S608 - quoted by PostgreSQL
+    answer = yield from ask(f"COPY ({query}) TO STDOUT")
+    return [whole for whole in answer if whole[0] == COPY_DATA]
+
+
+def _fill(name: str, columns: str) -> str:
+    table = name.partition('"."')[2]
+    return f'COPY pg_temp."{table} ({columns}) FROM STDIN'
+
+
+def _names(footprint: Footprint) -> str:
+    return _array(footprint.names())
+
+
+def _array(names: Iterable[str]) -> str:
+    """The tables of these names, as they are found now."""
+    found = (f"pg_catalog.to_regclass('{_text(name)}')" for name in sorted(names))
+    return f"ARRAY[{', '.join(found)}]::pg_catalog.oid[]"
+
+
+def _texts(values: Iterable[str]) -> str:
+    quoted = ", ".join(f"'{_text(value)}'" for value in sorted(values))
+    return f"ARRAY[{quoted}]::pg_catalog.text[]"
+
+
+def _json(keys: list[Key]) -> str:
+    parts = [[name, json.loads(key), *rest] for name, key, *rest in keys]
+    return f"'{_text(json.dumps(parts))}'::pg_catalog.jsonb"
+
+
+def _text(value: str) -> str:
+    return value.replace("'", "''")
+
+
+def refused(refusal: Refusal) -> bytes:
+    return messages.error(
+        refusal.sqlstate, refusal.message, detail=refusal.detail, hint=refusal.hint
+    )

@@ -1,0 +1,36 @@
+"""What the ``dsql`` AWS API keeps in the sandbox's folder."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ops.local.sandbox.clusters import Cluster
+from ops.local.sandbox.state import write_private
+
+CLUSTERS = "clusters.json"  # in the sandbox's folder
+
+
+def load(path: Path) -> dict[str, Any]:
+    """What ``Control`` kept: clusters, client tokens, and who holds the data."""
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    return {
+        "clusters": [Cluster(**entry) for entry in kept.get("clusters", [])],
+        "tokens": kept.get("tokens", {}),
+        "holders": kept.get("holders", []),
+    }
+
+
+def save(path: Path, clusters: list[Cluster], holders: list[str]) -> None:
+    """Write what a new ``Control`` begins with."""
+    write_private(path, render(clusters, holders, {}))
+
+
+def render(clusters: list[Cluster], holders: list[str], tokens: dict[str, Any]) -> str:
+    return json.dumps(
+        {
+            "clusters": [asdict(cluster) for cluster in clusters],
+            "holders": holders,
+            "tokens": tokens,
+        }
+    )

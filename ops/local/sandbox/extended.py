@@ -1,0 +1,389 @@
+"""The extended protocol: Parse, Bind, Describe, Execute, up to a Sync."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ops.local.sandbox import messages
+from ops.local.sandbox.copying import Copying
+from ops.local.sandbox.exchanges import (
+    ACKNOWLEDGEMENTS,
+    ERROR,
+    EVERYTHING,
+    NO_DATA,
+    NOTHING,
+    RESYNC,
+    ROW,
+    ROWS,
+    Exchange,
+    Steps,
+    Task,
+    UpstreamError,
+    error_in,
+)
+from ops.local.sandbox.messages import MalformedMessageError
+from ops.local.sandbox.names import Names, Portal, Prepared
+from ops.local.sandbox.repairs import Repairs, Unit
+from ops.local.sandbox.rules import Kind, Refusal, Statement, judge
+from ops.local.sandbox.transactions import (
+    ABORTED,
+    ANEW,
+    ANSWERS,
+    ENDINGS,
+    FAILURE,
+    LARGE,
+    AnsweredWithError,
+    Refused,
+    Transaction,
+    no_chain,
+)
+
+PARSE, BIND, DESCRIBE, EXECUTE, SYNC, CLOSE = b"PBDESC"
+STATEMENT_KIND = b"S"[0]
+ALL_ROWS = b"\0\0\0\0"
+FLUSH = messages.message(b"H")
+BARE_READ = Statement("", Kind.READ)
+MALFORMED = Refusal("08P01", "invalid string in message")
+
+
+def _parse_unnamed(prepared: Prepared) -> bytes:
+    text = messages.cstrings("", prepared.statement.sql)
+    return messages.message(b"P", text + prepared.types)
+
+
+@dataclass(slots=True, eq=False)
+class Extended(Copying):
+    """``observe`` is told every query string that the client sends."""
+
+    observe: Callable[[str], None] = lambda _: None
+    _skipping: bool = False  # to the next Sync, after an error
+    _names: Names = field(default_factory=Names)
+    _unnamed: Prepared | None = (
+        None  # Names.unnamed, in a batch that is being looked at
+    )
+    # Of the exchange that ended last: how many of the client's messages PostgreSQL has
+    # acknowledged, and whether there was an error.
+    _acknowledged_count: int = 0
+    _seen: int = 0  # with those of the session's own messages
+    _failed: bool = False
+
+    def _extended(self, batch: list[bytes], *, synced: bool) -> Task:
+        """The messages up to a Sync (or Flush); after an error they are skipped to Sync."""
+        self._takes_rows = False
+        try:
+            self._check_struck()
+            if synced and self._all_plain(batch):
+                yield from self._pass_on(batch)
+                return
+            yield from self._in_groups(batch)
+        except Refused as error:
+            self._skipping = True
+            yield from self._refuse(error.refusal)
+        except MalformedMessageError:
+            self._skipping = True
+            yield from self._refuse(MALFORMED)
+        except UpstreamError as error:
+            self._skipping = True
+            yield from self._refuse(self._verdict_on(error))
+        except AnsweredWithError:
+            self._skipping = True
+            yield from self._abort()
+        if synced and not self._takes_rows:
+            yield from self._sync()
+
+    def _sync(self) -> Task:
+        if self._txn.opened and not self._txn.explicit:
+            try:
+                yield from self._end("ROLLBACK" if self._skipping else "COMMIT")
+            except AnsweredWithError:  # a conflict is the answer to Sync
+                yield from self._abort()
+        answer = yield RESYNC
+        if (error := error_in(answer)) is not None:
+            self._show_error(error)
+        self._synced()
+
+    def _synced(self) -> None:
+        """Sync ends the skipping, and the transaction that no BEGIN opened."""
+        self._skipping = False
+        if self._status == "I" and not self._txn.explicit:
+            if self._txn.since is not None or self._txn.constraints:
+                self._txn = Transaction()
+            self._names.portals.clear()
+        self._to_client.append(messages.ready(self._shown_status()))
+
+    def _fail(self) -> Task:
+        """As below; what has no name is prepared again, which an aborted block refuses."""
+        kept = self._names.statements.get("")
+        again = b"" if kept is None else _parse_unnamed(kept)
+        yield Exchange(ANEW + again + FAILURE, count=2)
+        parsed = self._acknowledged_count > len(("ROLLBACK", "BEGIN"))
+        self._names.unnamed = kept if parsed else None
+        self._names.lose_portals()
+
+    # Batches that no rule touches
+
+    def _all_plain(self, batch: list[bytes]) -> bool:
+        """Whether no rule touches the batch, so that it may go through as it came."""
+        if self._txn.opened or self._aside or not self._unhindered():
+            return False
+        self._unnamed = self._names.unnamed
+        plain = all(self._plain(whole) for whole in batch)
+        if not plain:
+            self._names.take_back()
+        return plain
+
+    def _plain(self, whole: bytes) -> bool:
+        kind, names = whole[0], self._names
+        kept: Prepared | Portal | None
+        if kind == PARSE:
+            name, sql, rest = self._parts(whole)
+            statement = self._judged(sql)
+            if not statement.plain or statement.sql != sql:
+                return False
+            prepared = Prepared(statement, whole[rest:])
+            names.parse(name, prepared)
+            self._unnamed = self._unnamed if name else prepared
+        elif kind == BIND:
+            portal, name, rest = self._parts(whole)
+            names.bind(portal, name, whole[rest:])
+            return bool(name) or names.statements.get("") is self._unnamed
+        elif kind == EXECUTE:
+            names.other()
+            found = names.portals.get(messages.cstring(whole, 5)[0])
+            if found is not None:
+                statement = found.prepared.statement
+                known = self.peers.knows(statement.calls)
+                return found.alive and statement.plain and known
+        else:
+            kept = self._named(whole)
+            if isinstance(kept, Portal):
+                return kept.alive
+            return kept is None or self._has(kept, whole)
+        return True
+
+    def _named(self, whole: bytes) -> Prepared | Portal | None:
+        """What a Describe shows or a Close ends, which is entered."""
+        name, names = messages.cstring(whole, 6)[0], self._names
+        if whole[0] == CLOSE:
+            names.close(whole[5], name)
+            return None
+        names.other()
+        if whole[5] == STATEMENT_KIND:
+            return names.statements.get(name)
+        return names.portals.get(name)
+
+    def _has(self, prepared: Prepared, describe: bytes) -> bool:
+        """Whether PostgreSQL still has what is to be described under its name."""
+        return describe[6] != 0 or prepared is self._unnamed
+
+    def _pass_on(self, batch: list[bytes]) -> Task:
+        txn, names = self._txn, self._names
+        self._catalog = self.peers.catalog
+        if txn.explicit and txn.since is None:
+            txn.since = self.peers.commits
+        batch.append(RESYNC.send)
+        yield Exchange(b"".join(batch), EVERYTHING)
+        if self._failed:
+            names.settle(self._acknowledged_count)
+            if self._unnamed is not names.unnamed:
+                names.unnamed = None
+            yield from self._abort()
+        else:
+            names.keep()
+            names.unnamed = self._unnamed
+        self._synced()
+
+    # Message by message
+
+    def _in_groups(self, batch: list[bytes]) -> Task:
+        """Each Execute is one exchange, with the messages before it that prepare it."""
+        group: list[Unit] = []
+        for whole in batch:
+            try:
+                if whole[0] == EXECUTE:
+                    yield from self._learn(whole)
+                unit = self._unit(whole)
+            except (Refused, MalformedMessageError):
+                yield from self._acknowledged(group)
+                raise
+            group.append(unit)
+            if whole[0] == EXECUTE:
+                yield from self._execute(group)
+                group = []
+        yield from self._acknowledged(group)
+
+    def _learn(self, execute: bytes) -> Task:
+        """Find out whether what is to be executed may write."""
+        found = self._names.portals.get(messages.cstring(execute, 5)[0])
+        if found is not None and self._txn.lost is None:
+            prepared = found.prepared
+            prepared.statement = yield from self._known(prepared.statement)
+
+    def _unit(self, whole: bytes) -> Unit:
+        kind, names = whole[0], self._names
+        if kind == PARSE:
+            return self._parse(whole)
+        if kind == BIND:
+            portal, name, rest = self._parts(whole)
+            source = names.statements.get(name)
+            self._raise_lost(source.statement if source else BARE_READ)
+            return Unit(whole, portal=names.bind(portal, name, whole[rest:]))
+        if kind == EXECUTE:
+            found = names.portals.get(messages.cstring(whole, 5)[0])
+            if found is not None:
+                self._admit(found)
+            names.other()
+            return Unit(whole, portal=found)
+        kept = self._named(whole)
+        if isinstance(kept, Portal):
+            return Unit(whole, portal=kept)
+        return Unit(whole, kept)
+
+    @staticmethod
+    def _parts(whole: bytes) -> tuple[str, str, int]:
+        """The two texts that a Parse or a Bind begins with, and where its rest begins."""
+        first, at = messages.cstring(whole, 5)
+        second, rest = messages.cstring(whole, at)
+        return first, second, rest
+
+    def _text(self, prepared: Prepared) -> str:
+        return self._led(prepared.statement)
+
+    def _judged(self, sql: str) -> Statement:
+        self.observe(sql)
+        found = judge(sql)
+        # PostgreSQL itself words its refusal of several statements in one Parse.
+        return found[0] if len(found) == 1 else Statement(sql, Kind.READ)
+
+    def _parse(self, whole: bytes) -> Unit:
+        name, sql, rest = self._parts(whole)
+        statement = self._judged(sql)
+        self._raise_lost(statement)
+        self._raise_refusal(statement)
+        prepared = Prepared(statement, whole[rest:])
+        self._names.parse(name, prepared)
+        text = messages.cstrings(name, statement.sql) + prepared.types
+        return Unit(messages.message(b"P", text), prepared=prepared)
+
+    def _admit(self, portal: Portal) -> None:
+        statement = portal.prepared.statement
+        if statement.kind not in ENDINGS:
+            if self._aborted:
+                raise Refused(ABORTED)
+            if not portal.started:
+                self._check(statement)
+
+    def _acknowledged(self, group: list[Unit]) -> Task:
+        if not group:
+            return
+        described = next((u for u in group if u.whole[0] == DESCRIBE), None)
+        answer = yield from self._send_group(
+            group, EVERYTHING - {ERROR}, self._replacements(described)
+        )
+        if (error := error_in(answer)) is not None:
+            self._show_error(error)
+            raise AnsweredWithError
+
+    @staticmethod
+    def _replacements(unit: Unit | None) -> Mapping[int, bytes]:
+        if unit is None:
+            return {}
+        prepared = unit.prepared or (unit.portal and unit.portal.prepared)
+        if prepared and prepared.statement.submits:
+            column = messages.text_column("job_id")
+            return {NO_DATA: column, ROWS: column, ROW: b""}
+        if prepared and prepared.statement.discard_rows:
+            return {ROWS: messages.message(b"n"), ROW: b""}
+        return {}
+
+    # Execute
+
+    def _execute(self, group: list[Unit]) -> Task:
+        portal = group[-1].portal
+        if portal is None:
+            yield from self._acknowledged(group)
+            return
+        statement, fresh = portal.prepared.statement, not portal.started
+        ends = statement.kind in ENDINGS
+        if ends:  # what precedes it may fail, and then nothing ends
+            yield from self._acknowledged(group[:-1])
+            group = group[-1:]
+        if fresh and not self._aborted:
+            yield from self._prepare(statement)
+        contends = fresh and not ends and not self._aborted
+        if contends and statement.copies:
+            yield from self._acknowledged(group[:-1])
+            answer = yield from self._copy(statement)
+            portal.started = True
+            yield from self._answered(statement, answer, describe=False)
+            return
+        self._partial = group[-1].whole[-4:] != ALL_ROWS
+        self._is_large = len(portal.values) + len(statement.sql) > LARGE
+        if contends and self._contends(statement):
+            answer = yield from self._contend(
+                statement, lambda again: self._send_group(group, again=again)
+            )
+            self._relay(group[-1], answer)
+        else:
+            kept = frozenset({ROW} if statement.estimates else ())
+            answer = yield from self._send_group(
+                group, EVERYTHING - ANSWERS - kept, self._replacements(group[-1])
+            )
+            self._to_client += [whole for whole in answer if whole[0] in kept]
+        portal.started = True
+        if not fresh:
+            self._measured = 0  # its rows are counted already
+        if ends:
+            self._names.portals.clear()
+            self._ended(statement, answer)
+        yield from self._answered(statement, answer, describe=False)
+        if statement.deallocates is not None:
+            self._names.deallocate(statement.deallocates)
+        if ends or statement.kind is Kind.BEGIN:
+            yield RESYNC  # to know in what state the next one begins
+            self._begun()
+
+    def _prepare(self, statement: Statement) -> Task:
+        """What precedes the statement, and may refuse it."""
+        if statement.chains and not self._txn.explicit:
+            raise Refused(no_chain(statement))
+        if statement.kind is Kind.COMMIT:
+            yield from self._settle()
+        yield from self._await_job(statement)
+        yield from self._guard(statement)
+
+    def _relay(self, unit: Unit, answer: Sequence[bytes]) -> None:
+        replace = self._replacements(unit)
+        for whole in answer:
+            if whole[0] not in ANSWERS:
+                self._to_client.append(replace.get(whole[0], whole))
+
+    def _send_group(
+        self,
+        group: Sequence[Unit],
+        relay: frozenset[int] = NOTHING,
+        replace: Mapping[int, bytes] | None = None,
+        *,
+        again: bool = False,
+    ) -> Steps[list[bytes]]:
+        """The client's messages, with what makes their names right."""
+        repairs = Repairs(self._names.unnamed, self._text, again)
+        repairs.add(group)
+        answer = yield Exchange(
+            b"".join(repairs.parts) + FLUSH,
+            relay,
+            ACKNOWLEDGEMENTS,
+            len(repairs.parts),
+            replace or {},
+            frozenset(repairs.hidden),
+        )
+        if self._failed:
+            self._names.settle(self._acknowledged_count)
+            if repairs.replaced_at is not None and self._seen >= repairs.replaced_at:
+                self._names.unnamed = None
+        else:
+            self._names.keep()
+            self._names.unnamed = repairs.known
+            for unit in group:
+                if unit.portal is not None:
+                    unit.portal.alive = True
+        return answer

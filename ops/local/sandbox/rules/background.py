@@ -1,0 +1,76 @@
+"""Statements that start a job: what is asked of PostgreSQL at once, and what later."""
+
+from typing import Any
+
+from postgast import pg_query_pb2 as pg
+
+from ops.local.sandbox.rules.assumptions import assumed
+from ops.local.sandbox.rules.indexes import create_index, index_guards
+from ops.local.sandbox.rules.model import Kind, Refusal, Statement
+from ops.local.sandbox.rules.relations import literal, name_of, quoted, regclass
+from ops.local.sandbox.rules.scan import take_out_unique
+from ops.local.sandbox.rules.tables import (
+    alter_table,
+    column_count_guards,
+    identity_guards,
+    primary_key_guards,
+)
+from ops.local.sandbox.rules.types import with_digits
+
+DROPPED_BY_JOB = {pg.OBJECT_TABLE, pg.OBJECT_INDEX}
+
+
+def index_statement(sql: str, node: Any, is_async: bool) -> Statement:
+    """An index that is built at once and shown as invalid until its job has ended.
+
+    Its job makes it unique: rows that forbid that must not fail the statement.
+    """
+    refusal = create_index(sql, node, is_async)
+    enforced = assumed("unique-enforced")
+    flags = f"{node.unique}, {node.nulls_not_distinct}, {enforced}"
+    return Statement(
+        take_out_unique(sql) if node.unique else sql,
+        Kind.DDL,
+        refusal,
+        submits=f"sandbox.submit_index({regclass(node.relation)}, {flags})",
+        guard=" UNION ALL ".join(index_guards(node)),
+    )
+
+
+def alter_table_statement(sql: str, node: Any, is_async: bool) -> Statement:
+    refusal = alter_table(node, is_async)
+    if not is_async or refusal:
+        guards = (primary_key_guards, column_count_guards, identity_guards)
+        guard = " UNION ALL ".join(query for found in guards for query in found(node))
+        subtypes = {command.alter_table_cmd.subtype for command in node.cmds}
+        check = (
+            f"SELECT sandbox.check_table({literal(name_of(node.relation))}::regclass)"
+        )
+        verify = check if pg.AT_AddColumn in subtypes else ""
+        text = with_digits(sql, node)
+        return Statement(text, Kind.DDL, refusal, guard=guard, verify=verify)
+    command = node.cmds[0].alter_table_cmd
+    if len(node.cmds) != 1 or command.subtype != pg.AT_ValidateConstraint:
+        return Statement(
+            sql, Kind.DDL, Refusal("42601", 'syntax error at or near "ASYNC"')
+        )
+    where = f"{regclass(node.relation)}, {literal(command.name)}"
+    return Statement(
+        f"SELECT sandbox.find_constraint({where})",
+        Kind.DDL,
+        submits=f"sandbox.submit_validation({where})",
+        tag="ALTER TABLE",
+        discard_rows=True,
+    )
+
+
+def drop_guard(node: Any) -> str:
+    """A query that submits the jobs of a DROP and answers no row, or nothing."""
+    if node.remove_type not in DROPPED_BY_JOB:
+        return ""
+    names = [
+        ".".join(quoted(part.string.sval) for part in item.list.items)
+        for item in node.objects
+    ]
+    rels = ", ".join(f"to_regclass({literal(name)})::oid" for name in names)
+    return f"SELECT * FROM sandbox.submit_drops(ARRAY[{rels}])"  # noqa: S608 - quoted

@@ -1,0 +1,266 @@
+"""One client's session: a state machine between client and PostgreSQL, without I/O.
+
+Bytes go in with ``receive_from_client`` and ``receive_from_server`` and come out of
+``data_for_client`` and ``data_for_server``. Work that needs several exchanges with
+PostgreSQL is a generator: it yields an Exchange and is resumed with the messages that
+were not relayed. Client messages wait while an exchange is under way.
+
+The layers below, lowest first: transactions.py, contention.py, copying.py, and extended.py
+and simple.py for the two protocols.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ops.local.sandbox import conflicts, messages
+from ops.local.sandbox.exchanges import (
+    ACKNOWLEDGEMENTS,
+    COPY_ROWS,
+    ERROR,
+    PARAMETER,
+    PAUSE,
+    READY,
+    RESYNC,
+    Exchange,
+    Task,
+)
+from ops.local.sandbox.extended import EXECUTE
+from ops.local.sandbox.messages import Framer, OversizedMessageError
+from ops.local.sandbox.rules import Refusal
+from ops.local.sandbox.simple import Simple
+from ops.local.sandbox.transactions import (
+    UNAVAILABLE,
+)
+
+FUNCTION_CALL = Refusal("0A000", "unsupported protocol message")
+
+
+@dataclass(slots=True, eq=False)
+class Session(Simple):
+    """``wake`` is called when there are data to send that no received data caused."""
+
+    wake: Callable[[], None] = lambda: None
+    closed: bool = False
+    silent: bool = False  # by a fault: nothing is taken or sent any more
+    _executing: bool = False
+    _client: Framer = field(default_factory=lambda: Framer(messages.MAX_MESSAGE))
+    _server: Framer = field(default_factory=Framer)
+    _inbox: deque[tuple[int, bytes]] = field(default_factory=deque)
+    _batch: list[bytes] = field(default_factory=list)
+    _to_server: list[bytes] = field(default_factory=list)
+    _task: Task | None = None
+    _exchange: Exchange | None = None
+    _collected: list[bytes] = field(default_factory=list)
+    _awaited: int = 0
+    _out_of_sync: bool = False  # PostgreSQL skips up to a Sync
+    _deferred: Exchange | None = None  # until that is answered
+
+    def begin(self, startup: bytes) -> None:
+        """Log in upstream; PostgreSQL's greeting goes to the client."""
+        self._start(self._log_in(startup))
+
+    def receive_from_client(self, data: bytes) -> None:
+        if self.silent:
+            return
+        try:
+            self._inbox.extend(self._client.feed(data))
+        except OversizedMessageError:
+            self.closed = True
+            return
+        self._pump()
+
+    def receive_from_server(self, data: bytes) -> None:
+        for kind, whole in self._server.feed(data):
+            self._from_server(kind, whole)
+        self._pump()
+
+    def data_for_client(self) -> bytes:
+        data = b"" if self.silent else b"".join(self._to_client)
+        self._to_client.clear()
+        return data
+
+    def data_for_server(self) -> bytes:
+        data = b"".join(self._to_server)
+        self._to_server.clear()
+        return data
+
+    def give_way(self, *, tables: bool) -> None:
+        self._asked, self._asked_tables = True, tables or self._asked_tables
+        if tables:
+            self.resume()
+        self._pump()
+        self.wake()
+
+    def resume(self) -> None:
+        """Go on after the job that the statement under way waits for."""
+        if self._exchange is PAUSE:
+            self._step([])
+            self._pump()
+            self.wake()
+
+    def catch_up(self) -> None:
+        """The catalog change was this session's own doing."""
+        if self._catalog == self.peers.catalog - 1:
+            self._catalog = self.peers.catalog
+
+    def _pump(self) -> None:
+        if self._task is None and self._asked:
+            if (self._txn.explicit or self._txn.opened) and self._status == "T":
+                self._start(self._yield_locks())
+            else:
+                self._asked = self._asked_tables = False
+        while self._inbox and not self.closed:
+            if self._task is None:
+                self._take(*self._inbox.popleft())
+            elif self._exchange is COPY_ROWS:
+                self._take_in_copy(*self._inbox.popleft())
+            else:
+                break
+
+    def _take_in_copy(self, kind: int, whole: bytes) -> None:
+        if kind == b"X"[0]:
+            self.closed = True
+        elif self._take_row(kind, whole):
+            self._step([])
+
+    def _take(self, kind: int, whole: bytes) -> None:
+        if kind == b"S"[0]:
+            self._send_batch(synced=True)
+        elif kind == b"X"[0]:
+            self.closed = True
+        elif self._skipping or kind in b"dcf":
+            pass  # as PostgreSQL does: the rows of a COPY that has failed
+        elif kind in b"PBDEC":
+            self._batch.append(whole)
+        elif kind == b"H"[0]:
+            self._send_batch(synced=False)
+        elif self._batch:
+            # What comes before a Query is done before it.
+            self._inbox.appendleft((kind, whole))
+            self._send_batch(synced=False)
+        elif kind == b"Q"[0]:
+            self._execute_unless_cut(self._simple(whole))
+        elif kind == b"F"[0]:
+            self._to_client.append(conflicts.refused(FUNCTION_CALL))
+            self._to_client.append(messages.ready(self._shown_status()))
+        else:
+            text = f"invalid frontend message type {kind}"
+            self._to_client.append(messages.error("08P01", text, severity="FATAL"))
+            self.closed = True
+
+    def _send_batch(self, *, synced: bool) -> None:
+        batch, self._batch = self._batch, []
+        task = self._extended([] if self._skipping else batch, synced=synced)
+        if self._executes(batch):
+            self._execute_unless_cut(task)
+        else:
+            self._start(task)
+
+    @staticmethod
+    def _executes(batch: list[bytes]) -> bool:
+        # A driver's batch ends with its Execute.
+        return bool(batch) and (
+            batch[-1][0] == EXECUTE or any(whole[0] == EXECUTE for whole in batch)
+        )
+
+    def _execute_unless_cut(self, task: Task) -> None:
+        """Faults strike before a statement, or when it was executed and not answered."""
+        if self.faults.cuts_before():
+            self.closed = True
+            return
+        self._executing, self._committed = True, False
+        self._struck = UNAVAILABLE if self.faults.unavailable() else None
+        self._start(task)
+
+    def _executed(self) -> None:
+        if not self._executing:
+            return
+        self._executing = False
+        if self.faults.cuts_after(committed=self._committed):
+            self._to_client.clear()
+            self.closed = True
+        elif self._committed and self.faults.silent_after_commit():
+            self.silent = True
+        elif self._committed and self.faults.unavailable_after_commit():
+            self._to_client.clear()
+            self._to_client.append(conflicts.refused(UNAVAILABLE))
+            self._to_client.append(messages.ready(self._shown_status()))
+
+    def _start(self, task: Task) -> None:
+        self._task = task
+        self._step(None)
+
+    def _step(self, collected: list[bytes] | None) -> None:
+        task = self._task
+        if task is None:
+            return
+        if self._deferred is not None:  # the Sync before it has been answered
+            exchange, self._deferred = self._deferred, None
+        else:
+            try:
+                exchange = next(task) if collected is None else task.send(collected)
+            except StopIteration:
+                self._task = self._exchange = None
+                self._executed()
+                return
+        if self._out_of_sync and exchange.count:
+            self._out_of_sync = False
+            if exchange is not RESYNC:
+                self._deferred, exchange = exchange, RESYNC
+        self._send(exchange)
+
+    def _send(self, exchange: Exchange) -> None:
+        self._exchange, self._collected = exchange, []
+        self._awaited = exchange.count
+        if self._deferred is None:
+            self._seen = self._acknowledged_count = 0
+            self._failed = False
+        if exchange.send[:1] == b"Q":
+            self._names.queried()
+        self._to_server.append(exchange.send)
+
+    def _from_server(self, kind: int, whole: bytes) -> None:
+        exchange = self._exchange
+        if kind == READY:
+            self._status = chr(whole[5])
+        if exchange is None:
+            self._to_client.append(whole)  # a notice, or FATAL when PostgreSQL stops
+            return
+        if kind not in ACKNOWLEDGEMENTS:
+            self._pass(exchange, kind, whole)
+        elif self._seen in exchange.hidden:  # of a message that the client did not send
+            self._seen += 1
+        else:
+            self._seen += 1
+            self._acknowledged_count += 1
+            self._pass(exchange, kind, whole)
+        if kind in exchange.until:
+            self._awaited -= 1
+            if self._awaited == 0 and exchange.count:
+                self._step(self._collected)
+                return
+        if kind == ERROR and READY not in exchange.until:
+            self._out_of_sync = True
+            self._step(self._collected)
+
+    def _pass(self, exchange: Exchange, kind: int, whole: bytes) -> None:
+        if kind == ERROR:
+            self._failed = True
+        if exchange.replace and kind in exchange.replace:
+            self._to_client.append(exchange.replace[kind])
+        elif kind in exchange.relay:
+            self._to_client.append(self._translated(whole) if kind == ERROR else whole)
+        else:
+            self._collected.append(whole)
+
+    def _log_in(self, startup: bytes) -> Task:
+        greeting = yield Exchange(startup, until=frozenset({READY, ERROR}))
+        for whole in greeting:
+            if whole[0] == PARAMETER and whole[5:].startswith(b"server_version\0"):
+                whole = messages.message(
+                    b"S", messages.cstrings("server_version", "16.15")
+                )
+            self._to_client.append(whole)
+        if greeting[-1][0] == ERROR or self.faults.cuts_after_login():
+            self.closed = True

@@ -1,0 +1,608 @@
+"""What a client is told, message by message; nothing here does I/O."""
+
+import pytest
+
+from ops.local.sandbox import messages
+from ops.local.sandbox.transactions import MAX_AGE
+from tests.ops.local.sandbox.upstream import (
+    CLOSE,
+    FLUSH,
+    SYNC,
+    Client,
+    bind,
+    describe,
+    extended,
+    parse,
+    run,
+)
+
+INSERT = "INSERT INTO t VALUES (1)"
+MANY = "INSERT INTO t SELECT 1"
+TABLE = "CREATE TABLE a (id int)"
+INDEX = "CREATE INDEX ASYNC i ON t (a)"
+SELECT = ["T", "C SELECT 1"]
+ABORTED = (
+    "E 25P02 current transaction is aborted, commands ignored until end of "
+    "transaction block"
+)
+TOO_MANY = "E 54000 transaction row limit exceeded"
+TWO_DDL = "E 0A000 multiple ddl statements not supported in a transaction"
+DDL_AND_DML = "E 0A000 ddl and dml are not supported in the same transaction"
+CONFLICT = "E 40001 change conflicts with another transaction (OC000)"
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()
+
+
+@pytest.fixture
+def many(client: Client) -> Client:
+    client.upstream.tags[MANY] = "INSERT 0 3000"
+    return client
+
+
+# Start and end
+
+
+def test_the_greeting_names_the_clusters_version(client: Client) -> None:
+    assert messages.cstrings("server_version", "16.15") in client.greeting
+    assert client.greeting.endswith(messages.ready("I"))
+
+
+def test_an_upstream_that_refuses_the_login_ends_the_session() -> None:
+    session = Client().session
+    session.begin(b"startup")
+    session.receive_from_server(messages.error("28000", "no", severity="FATAL"))
+    assert session.data_for_client() == messages.error("28000", "no", severity="FATAL")
+    assert session.closed
+
+
+@pytest.mark.parametrize("last", [messages.message(b"X"), b"Q\xff\xff\xff\xff"])
+def test_terminate_and_an_oversized_message_end_it_without_a_word(
+    client: Client, last: bytes
+) -> None:
+    assert client.send(last) == []
+    assert client.session.closed
+
+
+def test_a_function_call_is_refused(client: Client) -> None:
+    answer = client.send(messages.message(b"F", b"\0" * 10))
+    assert answer == ["E 0A000 unsupported protocol message", "Z I"]
+    assert client.query("SELECT 1") == [*SELECT, "Z I"]
+
+
+def test_rows_of_a_copy_that_has_failed_are_ignored(client: Client) -> None:
+    rows = [messages.message(kind, b"1\0") for kind in (b"d", b"c", b"f")]
+    assert client.send(*rows, messages.query("SELECT 1")) == [*SELECT, "Z I"]
+
+
+def test_a_message_of_an_unknown_type_ends_the_session(client: Client) -> None:
+    answer = client.send(messages.message(b"?"))
+    assert answer == ["E 08P01 invalid frontend message type 63"]
+    assert client.session.closed
+
+
+def test_a_message_cut_anywhere_waits_for_its_rest(client: Client) -> None:
+    whole = messages.query("SELECT 1") + extended("SELECT 1") + SYNC
+    seen = [line for byte in whole for line in client.send(bytes([byte]))]
+    assert seen == [*SELECT, "Z I", "1", "2", "C SELECT 1", "Z I"]
+
+
+def test_messages_wait_while_the_answer_before_is_under_way(client: Client) -> None:
+    answer = client.send(messages.query(INSERT), messages.query("SELECT 1"))
+    assert answer == ["C INSERT 0 1", "Z I", *SELECT, "Z I"]
+
+
+def test_a_notice_between_statements_goes_straight_on(client: Client) -> None:
+    notice = messages.message(b"N", b"\0")
+    client.session.receive_from_server(notice)
+    assert client.session.data_for_client() == notice
+
+
+# Simple protocol
+
+
+@pytest.mark.parametrize("empty", ["", " ", ";", "-- nothing"])
+def test_an_empty_query_has_its_own_answer(client: Client, empty: str) -> None:
+    assert client.query(empty) == ["I", "Z I"]
+
+
+def test_a_single_read_is_one_exchange(client: Client) -> None:
+    assert client.query("SELECT 1") == [*SELECT, "Z I"]
+    assert client.upstream.log == ["SELECT 1"]
+
+
+def test_a_refused_statement_reaches_nothing(client: Client) -> None:
+    assert client.query("TRUNCATE t") == [
+        "E 0A000 unsupported statement: Truncate",
+        "Z I",
+    ]
+    assert "TRUNCATE t" not in client.upstream.log
+
+
+def test_several_statements_are_one_transaction(client: Client) -> None:
+    answer = client.query(f"{INSERT}; UPDATE t SET a = 2; SELECT 1")
+    assert answer == ["C INSERT 0 1", "C UPDATE 1", *SELECT, "Z I"]
+    assert client.upstream.log[0] == "BEGIN"
+    assert client.upstream.log[-1] == "COMMIT"
+    assert client.upstream.log.count("COMMIT") == 1
+
+
+@pytest.mark.parametrize(
+    ("second", "error"),
+    [
+        ("UPDATE t SET a = 2", "E 23505 refused UPDATE t SET a = 2"),
+        ("SAVEPOINT s", "E 0A000 unsupported transaction statement: SAVEPOINT"),
+    ],
+)
+def test_an_error_in_one_of_several_undoes_and_skips_the_others(
+    client: Client, second: str, error: str
+) -> None:
+    client.upstream.errors[second] = "23505"
+    answer = client.query(f"{INSERT}; {second}; SELECT 1")
+    assert answer == ["C INSERT 0 1", error, "Z I"]
+    assert client.upstream.log[-1] == "ROLLBACK"
+    assert "SELECT 1" not in client.upstream.log
+    assert client.query("SELECT 1") == [*SELECT, "Z I"]
+
+
+def test_a_block_inside_one_query_ends_with_its_own_commit(client: Client) -> None:
+    answer = client.query(f"BEGIN; {INSERT}; COMMIT; {TABLE}")
+    assert answer == [
+        "C BEGIN",
+        "C INSERT 0 1",
+        "C COMMIT",
+        "C CREATE TABLE",
+        "Z I",
+    ]
+
+
+def test_begin_after_a_statement_keeps_what_was_done(client: Client) -> None:
+    assert client.query(f"{INSERT}; BEGIN") == ["C INSERT 0 1", "C BEGIN", "Z T"]
+    assert client.query(TABLE) == [DDL_AND_DML, "Z E"]
+
+
+def test_a_syntax_error_is_postgresqls(client: Client) -> None:
+    client.upstream.errors["no SQL"] = "42601"
+    assert client.query("no SQL") == ["E 42601 refused no SQL", "Z I"]
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01"])
+def test_a_conflict_at_commit_has_the_clusters_words(
+    client: Client, state: str
+) -> None:
+    client.query("BEGIN")
+    client.query(INSERT)
+    client.upstream.errors["COMMIT"] = state
+    assert client.query("COMMIT") == [CONFLICT, "Z I"]
+    client.upstream.errors.clear()
+    assert client.query(TABLE) == ["C CREATE TABLE", "Z I"]
+
+
+# Aborted transactions
+
+
+@pytest.mark.parametrize(
+    "cause", ["TRUNCATE t", "SELECT wrong"], ids=["refused here", "by PostgreSQL"]
+)
+def test_an_aborted_transaction_answers_25p02_until_its_end(
+    client: Client, cause: str
+) -> None:
+    client.upstream.errors["SELECT wrong"] = "42703"
+    client.query("BEGIN")
+    assert client.query(cause)[-1] == "Z E"
+    for sql in ("SELECT 1", INSERT, TABLE, "TRUNCATE t", "BEGIN"):
+        assert client.query(sql) == [ABORTED, "Z E"], sql
+    assert client.execute("SELECT 1") == [ABORTED, "Z E"]
+    assert client.query("COMMIT") == ["C ROLLBACK", "Z I"]
+    assert client.query("SELECT 1") == [*SELECT, "Z I"]
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK", "END", "ABORT"])
+@pytest.mark.parametrize("cause", ["TRUNCATE t", "SELECT wrong"])
+def test_every_end_of_an_aborted_transaction_answers_rollback(
+    client: Client, end: str, cause: str
+) -> None:
+    client.upstream.errors["SELECT wrong"] = "42703"
+    client.execute("BEGIN")
+    assert client.execute(cause)[-1] == "Z E"
+    assert client.execute(end)[-2:] == ["C ROLLBACK", "Z I"]
+    assert client.query("SELECT 1") == [*SELECT, "Z I"]
+
+
+def test_a_bare_sync_is_never_refused(client: Client) -> None:
+    client.query("BEGIN")
+    client.query("TRUNCATE t")
+    assert client.send(SYNC) == ["Z E"]
+    assert client.send(CLOSE, SYNC) == ["3", "Z E"]
+    assert client.query("") == ["I", "Z E"]
+
+
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_a_syntax_error_comes_before_25p02(client: Client, protocol: str) -> None:
+    say = client.query if protocol == "simple" else client.execute
+    client.upstream.errors["SELEC 1"] = "42601"
+    say("BEGIN")
+    say("TRUNCATE t")
+    assert say("SELEC 1") == ["E 42601 refused SELEC 1", "Z E"]
+    assert say("ROLLBACK")[-2:] == ["C ROLLBACK", "Z I"]
+
+
+# AND CHAIN, START TRANSACTION, several statements
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_and_chain_opens_a_new_transaction(
+    many: Client, end: str, protocol: str
+) -> None:
+    say = many.query if protocol == "simple" else many.execute
+    say("BEGIN")
+    assert say(MANY)[-1] == "Z T"
+    many.now += MAX_AGE
+    assert say(f"{end} AND CHAIN")[-2:] == [f"C {end}", "Z T"]
+    many.now += MAX_AGE
+    assert say(MANY)[-2:] == ["C INSERT 0 3000", "Z T"]
+    assert say(INSERT)[-2:] == [TOO_MANY, "Z E"]
+    assert say("ROLLBACK AND CHAIN")[-2:] == ["C ROLLBACK", "Z T"]
+    assert say(TABLE)[-2:] == ["C CREATE TABLE", "Z T"]
+    assert say("COMMIT")[-2:] == ["C COMMIT", "Z I"]
+
+
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_and_chain_needs_a_block(client: Client, protocol: str) -> None:
+    say = client.query if protocol == "simple" else client.execute
+    error = "E 25P01 COMMIT AND CHAIN can only be used in transaction blocks"
+    assert say("COMMIT AND CHAIN")[-2:] == [error, "Z I"]
+
+
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_start_transaction_has_its_own_tag(client: Client, protocol: str) -> None:
+    say = client.query if protocol == "simple" else client.execute
+    assert say("START TRANSACTION")[-2:] == ["C START TRANSACTION", "Z T"]
+
+
+@pytest.mark.parametrize("sql", [f"{INSERT}; SELEC 1", f"BEGIN; {INSERT}; COMMIT; )"])
+def test_nothing_of_a_query_runs_when_a_part_is_no_sql(
+    client: Client, sql: str
+) -> None:
+    client.upstream.errors[sql] = "42601"
+    assert client.query(sql) == [f"E 42601 refused {sql}", "Z I"]
+    assert client.upstream.log == [sql]
+
+
+def test_what_only_the_sandbox_cannot_read_is_not_run(client: Client) -> None:
+    """PostgreSQL is asked by a Parse, whatever it makes of the text."""
+    assert client.query("SELEC 1") == ["E 42601 syntax error", "Z I"]
+    assert client.execute("SELEC 1") == ["1", "2", "E 42601 syntax error", "Z I"]
+    assert "SELEC 1" not in client.upstream.log
+
+
+@pytest.mark.parametrize(
+    ("sql", "node"),
+    [
+        ("DISCARD ALL", "Discard"),
+        ("PREPARE p AS INSERT INTO t VALUES (1)", "Prepare"),
+        ("EXECUTE p", "Execute"),
+    ],
+)
+def test_statements_about_prepared_ones_are_refused(
+    client: Client, sql: str, node: str
+) -> None:
+    assert client.query(sql) == [f"E 0A000 unsupported statement: {node}", "Z I"]
+
+
+# One DDL, never with DML
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "error"),
+    [
+        (TABLE, "DROP TABLE b", TWO_DDL),
+        (TABLE, INDEX, TWO_DDL),
+        (TABLE, "AWS IAM GRANT app TO 'arn:aws:iam::123456789012:role/x'", TWO_DDL),
+        (TABLE, INSERT, DDL_AND_DML),
+        (INSERT, TABLE, DDL_AND_DML),
+        ("WITH x AS (DELETE FROM t RETURNING a) SELECT a FROM x", TABLE, DDL_AND_DML),
+    ],
+)
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_ddl_stands_alone_in_its_transaction(
+    client: Client, first: str, second: str, error: str, protocol: str
+) -> None:
+    say = client.query if protocol == "simple" else client.execute
+    say("BEGIN")
+    assert say(first)[-1] == "Z T"
+    assert say("SELECT 1")[-2:] == ["C SELECT 1", "Z T"]
+    assert say(second)[-2:] == [error, "Z E"]
+    assert say("ROLLBACK")[-2:] == ["C ROLLBACK", "Z I"]
+    assert say(second)[-1] == "Z I"
+
+
+@pytest.mark.parametrize(
+    ("sql", "error"),
+    [
+        (f"{TABLE}; DROP TABLE b", TWO_DDL),
+        (f"{TABLE}; {INSERT}", DDL_AND_DML),
+        (f"{INSERT}; {TABLE}", DDL_AND_DML),
+    ],
+)
+def test_the_rule_holds_in_an_implicit_transaction(
+    client: Client, sql: str, error: str
+) -> None:
+    assert client.query(sql)[-2:] == [error, "Z I"]
+    assert client.execute(*sql.split("; "))[-2:] == [error, "Z I"]
+    assert "COMMIT" not in client.upstream.log
+
+
+def test_each_autocommit_statement_is_its_own_transaction(client: Client) -> None:
+    for sql in (TABLE, INSERT, "DROP TABLE a", INSERT):
+        assert client.query(sql)[-1] == "Z I"
+        assert client.execute(sql)[-1] == "Z I"
+        assert not [a for a in client.execute(sql) if a[0] == "E"]
+
+
+def test_a_question_to_the_catalog_may_refuse_a_statement(client: Client) -> None:
+    sql = "ALTER TABLE t DROP COLUMN id"
+    assert client.query(sql) == ["C ALTER TABLE", "Z I"]
+    guard = next(asked for asked in client.upstream.log if asked.startswith("SELECT"))
+    client.upstream.rows[guard] = "0A000 cannot drop primary key column id"
+    refused = "E 0A000 cannot drop primary key column id"
+    assert client.query(sql) == [refused, "Z I"]
+    assert client.execute(sql)[-2:] == [refused, "Z I"]
+
+
+# 3,000 rows
+
+
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_three_thousand_rows_and_not_one_more(many: Client, protocol: str) -> None:
+    say = many.query if protocol == "simple" else many.execute
+    say("BEGIN")
+    assert say(MANY)[-2:] == ["C INSERT 0 3000", "Z T"]
+    assert say(INSERT)[-2:] == [TOO_MANY, "Z E"]
+    assert say("COMMIT")[-2:] == ["C ROLLBACK", "Z I"]
+    log = many.upstream.log
+    assert log.index("ROLLBACK") < log.index("COMMIT")
+
+
+@pytest.mark.parametrize("verb", ["INSERT 0 {}", "UPDATE {}", "DELETE {}"])
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_the_limit_holds_for_one_statement(
+    client: Client, verb: str, protocol: str
+) -> None:
+    say = client.query if protocol == "simple" else client.execute
+    sql = "DELETE FROM t"
+    client.upstream.tags[sql] = verb.format(3000)
+    assert say(sql)[-2:] == [f"C {verb.format(3000)}", "Z I"]
+    client.upstream.tags[sql] = verb.format(3001)
+    assert say(sql)[-2:] == [TOO_MANY, "Z I"]
+    assert client.upstream.log[-1] == "ROLLBACK"
+
+
+def test_rows_read_are_not_counted_and_rows_end_with_the_transaction(
+    many: Client,
+) -> None:
+    many.upstream.tags["SELECT 1"] = "SELECT 3001"
+    many.query("BEGIN")
+    assert many.query("SELECT 1") == ["T", "C SELECT 3001", "Z T"]
+    for _ in range(2):
+        assert many.query(MANY) == ["C INSERT 0 3000", "Z T"]
+        assert many.query("COMMIT") == ["C COMMIT", "Z I"]
+        many.query("BEGIN")
+
+
+def test_rows_of_a_pipeline_add_up_until_sync(many: Client) -> None:
+    assert many.execute(MANY, INSERT)[-3:] == ["2", TOO_MANY, "Z I"]
+    assert many.execute(MANY)[-2:] == ["C INSERT 0 3000", "Z I"]
+    assert many.execute(INSERT)[-2:] == ["C INSERT 0 1", "Z I"]
+    assert many.query(f"{MANY}; {INSERT}") == ["C INSERT 0 3000", TOO_MANY, "Z I"]
+
+
+# 300 seconds
+
+
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+@pytest.mark.parametrize("sql", ["SELECT 1", INSERT, TABLE])
+def test_a_transaction_lasts_300_seconds(
+    client: Client, protocol: str, sql: str
+) -> None:
+    say = client.query if protocol == "simple" else client.execute
+    client.now = 1000.0
+    say("BEGIN")
+    client.now += MAX_AGE
+    assert say("SELECT 1")[-1] == "Z T"
+    client.now += 1
+    too_old = f"E 54000 transaction age limit of {MAX_AGE}s exceeded"
+    assert say(sql)[-2:] == [too_old, "Z E"]
+    assert say("SELECT 1") == [ABORTED, "Z E"]
+    assert say("COMMIT")[-2:] == ["C ROLLBACK", "Z I"]
+    say("BEGIN")
+    assert say(sql)[-1] == "Z T"
+
+
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_a_transaction_that_is_too_old_does_not_commit(
+    client: Client, protocol: str
+) -> None:
+    say = client.query if protocol == "simple" else client.execute
+    say("BEGIN")
+    say(INSERT)
+    client.now += MAX_AGE + 1
+    too_old = f"E 54000 transaction age limit of {MAX_AGE}s exceeded"
+    assert say("COMMIT")[-2:] == [too_old, "Z I"]
+    assert client.upstream.log[-1] == "ROLLBACK"
+    say("BEGIN")
+    client.now += MAX_AGE + 1
+    assert say("ROLLBACK")[-2:] == ["C ROLLBACK", "Z I"]
+
+
+def test_a_connection_may_be_older_than_a_transaction(client: Client) -> None:
+    for _ in range(3):
+        client.now += MAX_AGE + 1
+        assert client.query(INSERT) == ["C INSERT 0 1", "Z I"]
+        assert client.execute(INSERT)[-1] == "Z I"
+
+
+# Extended protocol
+
+
+def test_reads_of_a_pipeline_go_through_as_they_came(client: Client) -> None:
+    assert client.execute("SELECT 1", "SELECT 2") == [
+        "1", "2", "C SELECT 1", "1", "2", "C SELECT 1", "Z I",
+    ]  # fmt: skip
+
+
+def test_a_pipeline_is_one_transaction_up_to_sync(client: Client) -> None:
+    answer = client.execute(INSERT, "SELECT 1", "UPDATE t SET a = 1")
+    assert answer == [
+        "1", "2", "C INSERT 0 1", "1", "2", "C SELECT 1", "1", "2", "C UPDATE 1", "Z I",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wrong", "before", "error"),
+    [
+        ("SELECT wrong", ["1", "2"], "E 42703 refused SELECT wrong"),
+        ("TRUNCATE t", [], "E 0A000 unsupported statement: Truncate"),
+    ],
+)
+def test_an_error_skips_to_sync(
+    client: Client, wrong: str, before: list[str], error: str
+) -> None:
+    client.upstream.errors["SELECT wrong"] = "42703"
+    answer = client.execute(INSERT, wrong, INSERT, "SELECT 1")
+    assert answer == ["1", "2", "C INSERT 0 1", *before, error, "Z I"]
+    assert client.upstream.log.count(INSERT) == 1
+    assert client.execute("SELECT 1") == ["1", "2", "C SELECT 1", "Z I"]
+
+
+def test_after_flush_too_an_error_skips_to_sync(client: Client) -> None:
+    error = "E 0A000 unsupported statement: Truncate"
+    assert client.send(parse("TRUNCATE t"), FLUSH) == [error]
+    assert client.send(extended(INSERT), FLUSH) == []
+    assert client.send(extended("SELECT 1"), SYNC) == ["Z I"]
+    assert client.execute(INSERT)[-1] == "Z I"
+    assert client.upstream.log.count(INSERT) == 1
+
+
+def test_flush_brings_the_answers_and_leaves_the_batch_open(client: Client) -> None:
+    assert client.send(parse(INSERT), FLUSH) == ["1"]
+    assert client.send(bind(), describe(), FLUSH) == ["2", "n"]
+    assert client.send(run(), FLUSH) == ["C INSERT 0 1"]
+    assert client.send(FLUSH) == []
+    assert client.send(SYNC) == ["Z I"]
+
+
+def test_sync_alone_is_answered(client: Client) -> None:
+    assert client.send(SYNC) == ["Z I"]
+    client.query("BEGIN")
+    assert client.send(SYNC) == ["Z T"]
+
+
+def test_a_flushed_write_counts_until_sync(many: Client) -> None:
+    assert many.send(extended(MANY), FLUSH) == ["1", "2", "C INSERT 0 3000"]
+    assert many.send(extended(INSERT), FLUSH) == ["1", "2", TOO_MANY]
+    assert many.send(SYNC) == ["Z I"]
+
+
+def test_sync_ends_a_flushed_write_whatever_it_comes_with(many: Client) -> None:
+    many.send(extended(MANY), FLUSH)
+    assert many.send(extended("SELECT 1"), SYNC)[-1] == "Z I"
+    assert many.execute(INSERT)[-2:] == ["C INSERT 0 1", "Z I"]
+    assert many.execute(TABLE)[-2:] == ["C CREATE TABLE", "Z I"]
+
+
+def test_a_prepared_statement_is_judged_each_time_it_runs(client: Client) -> None:
+    prepared = [parse(INSERT, "i"), describe("S", "i"), parse(TABLE, "c"), SYNC]
+    assert client.send(*prepared) == ["1", "n", "1", "Z I"]
+    client.query("BEGIN")
+    assert client.send(bind("i", "p"), run("p"), SYNC) == ["2", "C INSERT 0 1", "Z T"]
+    assert client.send(bind("c"), run(), SYNC)[-2:] == [DDL_AND_DML, "Z E"]
+    client.query("ROLLBACK")
+    assert client.send(bind("c"), run(), SYNC) == ["2", "C CREATE TABLE", "Z I"]
+
+
+def test_close_is_acknowledged(client: Client) -> None:
+    assert client.send(CLOSE, SYNC) == ["3", "Z I"]
+    assert client.send(extended(INSERT), CLOSE, SYNC)[-2:] == ["3", "Z I"]
+
+
+def test_begin_and_commit_in_one_pipeline(client: Client) -> None:
+    answer = client.execute("BEGIN", INSERT, "COMMIT", TABLE)
+    tags = [line for line in answer if line not in {"1", "2"}]
+    assert tags == ["C BEGIN", "C INSERT 0 1", "C COMMIT", "C CREATE TABLE", "Z I"]
+
+
+def test_both_protocols_share_one_transaction(client: Client) -> None:
+    client.execute("BEGIN")
+    assert client.query(INSERT) == ["C INSERT 0 1", "Z T"]
+    assert client.execute(TABLE)[-2:] == [DDL_AND_DML, "Z E"]
+    assert client.query("SELECT 1") == [ABORTED, "Z E"]
+
+
+# Names
+
+
+def runs(client: Client, name: str) -> list[str]:
+    return client.send(bind(name), run(), SYNC)
+
+
+UNKNOWN = ['E 26000 prepared statement "i" does not exist', "Z I"]
+
+
+def test_what_was_closed_runs_no_more(client: Client) -> None:
+    client.send(parse(INSERT, "i"), SYNC)
+    assert client.send(messages.message(b"C", b"Si\0"), SYNC) == ["3", "Z I"]
+    assert runs(client, "i") == UNKNOWN
+
+
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_what_was_deallocated_runs_no_more(client: Client, protocol: str) -> None:
+    say = client.query if protocol == "simple" else client.execute
+    client.send(parse(INSERT, "i"), SYNC)
+    say("DEALLOCATE ALL")
+    client.upstream.deallocate()
+    assert runs(client, "i") == UNKNOWN
+
+
+def test_what_was_refused_never_runs(client: Client) -> None:
+    client.upstream.errors[INSERT] = "42601"
+    client.send(parse(INSERT, "i"), SYNC)
+    del client.upstream.errors[INSERT]
+    assert runs(client, "i") == UNKNOWN
+    client.send(parse("TRUNCATE t", "i"), SYNC)
+    assert runs(client, "i") == UNKNOWN
+    assert client.upstream.log.count(INSERT) == 1  # the Parse
+
+
+def test_a_taken_name_keeps_its_statement(client: Client) -> None:
+    client.send(parse(INSERT, "i"), SYNC)
+    taken = 'E 42P05 prepared statement "i" already exists'
+    assert client.send(parse("DELETE FROM t", "i"), SYNC) == [taken, "Z I"]
+    assert runs(client, "i") == ["2", "C INSERT 0 1", "Z I"]
+
+
+def test_a_query_ends_the_unnamed_statement(client: Client) -> None:
+    client.send(parse(INSERT), SYNC)
+    client.query("SELECT 1")
+    assert runs(client, "")[0].startswith("E 26000")
+
+
+# DSQL's own words
+
+
+def test_an_index_job_answers_its_id(client: Client) -> None:
+    assert client.query(INDEX) == ["T", "D", "C CREATE INDEX", "Z I"]
+    described = [parse(INDEX), bind(), describe(), run(), SYNC]
+    assert client.send(*described) == ["1", "2", "T", "D", "C CREATE INDEX", "Z I"]
+    assert client.execute(INDEX) == ["1", "2", "D", "C CREATE INDEX", "Z I"]
+    assert "CREATE INDEX i ON t (a)" in client.upstream.log
+
+
+def test_an_iam_grant_answers_no_rows(client: Client) -> None:
+    sql = "AWS IAM GRANT app TO 'arn:aws:iam::123456789012:role/x'"
+    assert client.query(sql) == ["C AWS IAM GRANT", "Z I"]
+    described = [parse(sql), bind(), describe(), run(), SYNC]
+    assert client.send(*described) == ["1", "2", "n", "C AWS IAM GRANT", "Z I"]
