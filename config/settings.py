@@ -14,7 +14,7 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
 
 INSTALLED_APPS = ["corsheaders", "config.api", "users"]
 MIDDLEWARE = [
-    "config.telemetry.TelemetryMiddleware",
+    "config.telemetry.middleware.TelemetryMiddleware",
     "config.dsql.deadlines.RequestDeadline",
     "config.api.middleware.APIMiddleware",
 ]
@@ -88,12 +88,12 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "line": {
-            "()": "config.telemetry.LineFormatter",
+            "()": "config.telemetry.logs.LineFormatter",
             "fmt": "%(levelname)s %(name)s %(message)s",
         },
-        "json": {"()": "config.telemetry.JSONFormatter"},
+        "json": {"()": "config.telemetry.logs.JSONFormatter"},
     },
-    "filters": {"frameworks": {"()": "config.telemetry.FrameworkLines"}},
+    "filters": {"frameworks": {"()": "config.telemetry.logs.FrameworkLines"}},
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",

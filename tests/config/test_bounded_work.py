@@ -21,12 +21,13 @@ from django.test import RequestFactory
 from django.urls import resolve
 from rest_framework.request import Request as DRFRequest
 
-from config import env, telemetry, tracing
+from config import env
 from config.api import access, hosts, idempotency, inputs, limits, moments, pages
 from config.api import parameters as names_of_parameters
 from config.api.conditions import conditions_of
 from config.api.views import ByContentType, NDJSONParser, StrictJSONParser, load_object
 from config.on_lambda.wsgi import mounted
+from config.telemetry import logs, middleware, tracing
 from config.wsgi import Request, application
 from users import bulk, emails, names, parameters, serializers, versions, views
 
@@ -150,19 +151,19 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "path: before any view": lambda text: served(PATH_INFO="/" + text),
     "path on Lambda": lambda text: mounted(event(text)),
     "Origin": headers("ORIGIN"),
-    "X-Request-Id": lambda text: telemetry._request_id(request(HTTP_X_REQUEST_ID=text)),
-    "traceparent": lambda text: telemetry._trace_ids(request(HTTP_TRACEPARENT=text)),
-    "traceparent: a later version": lambda text: telemetry._trace_ids(
+    "X-Request-Id": lambda text: middleware.choose_request_id(request(HTTP_X_REQUEST_ID=text)),
+    "traceparent": lambda text: middleware.parse_trace_ids(request(HTTP_TRACEPARENT=text)),
+    "traceparent: a later version": lambda text: middleware.parse_trace_ids(
         request(HTTP_TRACEPARENT=f"01-{'a' * 32}-{'b' * 16}-01-{text}")
     ),
-    "X-Amzn-Trace-Id": lambda text: telemetry._trace_ids(
+    "X-Amzn-Trace-Id": lambda text: middleware.parse_trace_ids(
         request(HTTP_X_AMZN_TRACE_ID=text)
     ),
     "X-Ray's variable": tracing.SAMPLED.search,
-    "a log line": telemetry.masked,
-    "a log line: an address": lambda text: telemetry.masked("ada@" + text),
-    "a log line: a row": lambda text: telemetry.masked("DETAIL: " + text),
-    "a log line: rows": lambda text: telemetry.masked(text + "DETAIL: CONTEXT: LINE 1: "),
+    "a log line": logs.mask,
+    "a log line: an address": lambda text: logs.mask("ada@" + text),
+    "a log line: a row": lambda text: logs.mask("DETAIL: " + text),
+    "a log line: rows": lambda text: logs.mask(text + "DETAIL: CONTEXT: LINE 1: "),
     "the rate's caller": lambda text: limits.Buckets().take(text, 1),
     "environment: words": lambda text: env.words("X", env={"X": text}),
     "environment: a flag": lambda text: env.flag("X", env={"X": text}),

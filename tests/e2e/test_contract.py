@@ -15,8 +15,8 @@ import pytest
 from django.test import Client
 from django.urls import resolve
 
-from config import telemetry
 from config.api import limits, tokens
+from config.telemetry import middleware
 from ops import contract
 from ops.local.issuer import Issuer, serving
 from ops.paths import PROJECT
@@ -112,11 +112,11 @@ def lines() -> Iterator[set[tuple[str, str, int]]]:
             found.add((fields["Route"], fields["method"], fields["status"]))
 
     collector = Collector()
-    telemetry.logger.addHandler(collector)
+    middleware.logger.addHandler(collector)
     try:
         yield found
     finally:
-        telemetry.logger.removeHandler(collector)
+        middleware.logger.removeHandler(collector)
 
 
 @pytest.mark.slow

@@ -9,11 +9,11 @@ import pytest
 from django.db import InterfaceError, OperationalError
 from django.test import Client
 
-from config import telemetry
 from config.api import failures, health, tokens
 from config.api.failures import FailureLog, cause_of
 from config.dsql.conflicts import OutcomeUnknown
 from config.dsql.retry import ConflictRetriesExhausted
+from config.telemetry.logs import JSONFormatter
 from tests.users.test_api import ADA, send
 
 pytestmark = pytest.mark.django_db
@@ -30,7 +30,7 @@ def lines() -> Iterator[list[dict[str, Any]]]:
             written.append(json.loads(self.format(record)))
 
     collector = Collector()
-    collector.setFormatter(telemetry.JSONFormatter())
+    collector.setFormatter(JSONFormatter())
     failures.logger.addHandler(collector)
     failures.FAILURES.clear()
     yield written

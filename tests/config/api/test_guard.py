@@ -104,7 +104,7 @@ def test_a_middleware_that_fails_is_a_problem(
 
 @pytest.mark.parametrize(
     "part",
-    ["config.api.hosts.is_allowed", "config.dsql.deadlines.Work", "config.telemetry._begin"],
+    ["config.api.hosts.is_allowed", "config.dsql.deadlines.Work", "config.telemetry.middleware.begin_measures"],
 )  # fmt: skip
 def test_each_middleware_that_fails_leaves_a_whole_response(
     part: str, monkeypatch: pytest.MonkeyPatch

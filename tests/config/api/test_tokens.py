@@ -10,9 +10,10 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from config import telemetry
 from config.api import tokens
 from config.api.tokens import Keys, KeySet, NoKeys, parse_keys
+from config.telemetry.logs import JSONFormatter
+from config.telemetry.measures import Measures, current
 
 EC, RSA = ec.generate_private_key(ec.SECP256R1()), rsa.generate_private_key(65537, 2048)
 
@@ -252,16 +253,16 @@ def test_a_failure_is_logged_once_with_the_id_of_the_request_that_met_it(
     issuer.error = error
     written: list[str] = []
     handler = logging.Handler()
-    handler.setFormatter(telemetry.JSONFormatter())
+    handler.setFormatter(JSONFormatter())
     handler.emit = lambda record: written.append(handler.format(record))  # type: ignore[method-assign]
     tokens.logger.addHandler(handler)
-    token = telemetry._current.set(telemetry.Measures("the-request"))
+    token = current.set(Measures("the-request"))
     try:
         for _ in range(20):
             with pytest.raises(NoKeys):
                 issuer.keys.get("old", "ES256")
     finally:
-        telemetry._current.reset(token)
+        current.reset(token)
         tokens.logger.removeHandler(handler)
     (line,) = written
     assert json.loads(line)["request_id"] == "the-request"

@@ -8,7 +8,7 @@ from django.test import override_settings
 from zappa.wsgi import create_wsgi_request
 
 from config.on_lambda.wsgi import application, mounted
-from config.telemetry import TelemetryMiddleware
+from config.telemetry.middleware import TelemetryMiddleware
 
 API = "abc123.execute-api.us-east-1.amazonaws.com"
 

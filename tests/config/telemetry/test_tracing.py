@@ -7,7 +7,7 @@ import pytest
 from django.db import DatabaseError, connection
 
 from config.dsql.signals import connected
-from config.tracing import traced
+from config.telemetry.tracing import traced
 
 ROOT, PARENT = "1-67891233-abcdef012345678912345678", "53995c3f42cd8ad8"
 

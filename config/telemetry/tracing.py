@@ -1,7 +1,7 @@
-"""X-Ray subsegments of the database's part of a request; statements without parameters.
+"""X-Ray subsegments for database work in a request; statements without parameters.
 
 X-Ray developer guide, "Sending trace data to X-Ray" and "X-Ray segment documents": a
-datagram to the daemon that Lambda runs. Nothing waits for it and nothing can fail by it.
+datagram to the daemon that Lambda runs. Nothing waits for it, and a failure to send changes nothing.
 """
 
 import json

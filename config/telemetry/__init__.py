@@ -1,0 +1,1 @@
+"""What the operator sees of a request: one log line, its metrics and its trace."""
