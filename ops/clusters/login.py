@@ -62,11 +62,11 @@ def login_hint(error: str) -> str:
     for part, remedy in (
         ("access denied", "Check the credentials and the right dsql:DbConnectAdmin."),
         ("certificate verify failed", "Check PGSSLROOTCERT; unset it for AWS itself."),
-        ("onnection refused", "Is the sandbox up? manage.py sandbox up"),
+        ("connection refused", "Is the sandbox up? manage.py sandbox up"),
         ("resolve", "Check the endpoint's name and the network."),
-        ("No answer", "Check that this machine may reach the endpoint's port 5432."),
+        ("no answer", "Check that this machine may reach the endpoint's port 5432."),
     ):
-        if part in error:
+        if part in error.lower():
             return remedy
     return ""
 

@@ -314,10 +314,10 @@ class RuntimeStack:
                     logGroupNamePrefix=name
                 )
                 for group in (g for page in pages for g in page["logGroups"]):
-                    if group["logGroupName"] == name and not self._is_anothers(group):
+                    if group["logGroupName"] == name and not self._is_foreign(group):
                         client.delete_log_group(logGroupName=name)
 
-    def _is_anothers(self, group: Mapping[str, Any]) -> bool:
+    def _is_foreign(self, group: Mapping[str, Any]) -> bool:
         arn = group["arn"].removesuffix(":*")
         tags = aws.client("logs", self.region).list_tags_for_resource(resourceArn=arn)
         return bool(tags["tags"]) and not (

@@ -316,7 +316,7 @@ def test_a_command_for_a_stack_says_whose_it_is(account: Account, action: str) -
 @pytest.mark.parametrize(
     "kind", ["a function", "a stack of the API", "a runtime stack"]
 )
-def test_nothing_of_ours_is_made_or_removed_while_a_name_is_anothers(
+def test_nothing_of_ours_is_made_or_removed_while_another_owns_a_name(
     account: Account, command: str, kind: str
 ) -> None:
     account.provision()
@@ -344,7 +344,9 @@ def test_a_bucket_of_the_name_that_ours_will_have_is_found_before_it_is_adopted(
     assert not any(key.startswith("stack") for key in before)
 
 
-def test_the_key_is_not_rotated_while_a_function_is_anothers(deployed: Account) -> None:
+def test_the_key_is_not_rotated_while_another_owns_a_function(
+    deployed: Account,
+) -> None:
     another_function(deployed)
     before = deployed.photograph()
     with pytest.raises(Refused, match=f"the function {NAME} is not ours"):
@@ -543,7 +545,7 @@ def test_permissions_and_urls_that_others_gave_our_function_survive_an_update(
         {name.lower(): value for name, value in OURS.items()},
     ],
 )
-def test_tags_that_only_resemble_ours_are_anothers(tags: dict[str, str]) -> None:
+def test_tags_that_only_resemble_ours_are_not_ours(tags: dict[str, str]) -> None:
     with pytest.raises(NotReady, match="it is not ours"):
         ownership.require_ours(TOPOLOGY, EAST, "it", tags)
 

@@ -251,7 +251,7 @@ def test_what_only_makes_sense_here_refuses_aws(line: str, choose: Any) -> None:
 
 @pytest.mark.parametrize("line", ["migrate --target production", "migrate --target="])
 def test_an_unknown_target_is_refused(line: str, choose: Any) -> None:
-    environ = {"TARGET": "productoin"}
+    environ = {"TARGET": "staging"}
     with pytest.raises(TargetError, match="sandbox, aws"):
         choose(line, environ)
 

@@ -72,7 +72,7 @@ def test_what_cannot_be_a_key_cannot_through_a_domain_or_an_index(
         assert refusal(session, sql) == text
 
 
-def test_declared_sizes_of_an_indexs_columns_add_up(
+def test_declared_sizes_of_indexed_columns_add_up(
     session: Connection, name: str
 ) -> None:
     session.execute(f"CREATE TABLE {name} (a varchar(1500), b char(600), c text)")

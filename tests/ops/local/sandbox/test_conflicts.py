@@ -236,7 +236,7 @@ def test_for_key_share_conflicts_with_a_delete_and_with_no_other_update(
 @pytest.mark.parametrize("child", ["child", "late"])
 @pytest.mark.parametrize("winner", ["insert", "delete"])
 @pytest.mark.parametrize("first", ["insert", "delete"])
-def test_a_parents_delete_and_a_childs_insert_conflict(
+def test_deleting_a_parent_and_inserting_its_child_conflict(
     pair: tuple[Connection, Connection],
     tables: str,
     child: str,

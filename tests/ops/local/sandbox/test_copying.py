@@ -130,7 +130,7 @@ def test_a_failed_copy_leaves_nothing(
     assert wire.query(f"SELECT FROM {name}")[-2:] == ["C SELECT 0", "Z I"]
 
 
-def test_a_copy_is_one_of_a_querys_statements(wire: Wire, name: str) -> None:
+def test_a_copy_is_one_statement_of_a_query(wire: Wire, name: str) -> None:
     sql = f"COPY {name} FROM STDIN; INSERT INTO {name} VALUES (1, 'again')"
     answer = wire.send(messages.query(sql), ROW, DONE)
     assert answer[0:2] == ["G", "C COPY 1"]

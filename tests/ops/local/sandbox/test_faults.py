@@ -91,7 +91,7 @@ def test_refuse_spares_what_is_open_and_cut_what_is_new(
     ("kind", "text"),
     [
         ("waking-up", "unable to accept connection, waking up cluster, please retry"),
-        ("too-many-connections", "Unable to accept connection, too many open connec"),
+        ("too-many-connections", "Unable to accept connection, too many open"),
         ("rate-exceeded", "Unable to accept connection, rate exceeded."),
         ("unavailable", "server unavailable"),
         ("expired-credentials", "unable to accept connection, access denied"),

@@ -93,7 +93,7 @@ def test_a_taken_port_is_named_then_two_starters_find_one_sandbox_that_is_killed
             port = taken.getsockname()[1]
             with pytest.raises(SandboxError) as caught:
                 lifecycle.up(tmp_path, port=port)
-            assert "ddress already in use" in str(caught.value)
+            assert "address already in use" in str(caught.value).lower()
             assert "sandbox up --port <another>" in str(caught.value)
             assert lifecycle.status(tmp_path).state == "stopped"
         found: list[Status] = []
