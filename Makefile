@@ -41,9 +41,16 @@ PRODUCTION := env DJANGO_DEBUG=0 DJANGO_SECRET_KEY="$$($(BIN)/python -c 'import 
 	DSQL_ENDPOINT=aaaaaaaaaaaaaaaaaaaaaaaaaa.dsql.us-east-1.on.aws DSQL_PEER_ENDPOINT= \
 	AWS_ACCESS_KEY_ID=check AWS_SECRET_ACCESS_KEY=check PGHOSTADDR=127.0.0.1 PGPORT=1
 
-check: $(READY) ## Format, lint, types, import contracts, deployment checks, missing migrations
+# Without --offline it would ask GitHub about the actions.
+ZIZMOR := --offline --quiet --strict-collection --pedantic --collect=all
+
+check: $(READY) ## Format, lint, spelling, workflows, types, import contracts, deployment checks, migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/typos
+	$(BIN)/zizmor $(ZIZMOR) .github
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
