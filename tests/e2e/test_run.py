@@ -49,18 +49,7 @@ def run(checkout: Checkout, ports: list[int]) -> Running:
     return running
 
 
-def test_a_fresh_clone_serves_both_regions_and_recovers_from_a_kill(
-    checkout: Checkout,
-) -> None:
-    ports = free_ports(2)
-    first = run(checkout, ports)
-    user = call(ports[0], "/users", {"name": "Ada", "email": "ada@example.com"})
-    assert user.pop("region") == "us-east-1"
-    assert call(ports[1], f"/users/{user['id']}") == user
-    grace = call(ports[1], "/users", {"name": "Grace", "email": "grace@example.com"})
-    assert grace.pop("region") == "us-east-2"
-    assert call(ports[0], f"/users/{grace['id']}") == grace
-
+def verify_the_promise(checkout: Checkout, ports: list[int]) -> None:
     proof = checkout.manage("dsql_verify", "--rounds", "5", "--format", "json")
     assert proof.returncode == 0, proof.stderr
     report = json.loads(proof.stdout)
@@ -81,9 +70,11 @@ def test_a_fresh_clone_serves_both_regions_and_recovers_from_a_kill(
     again = checkout.manage("dsql_provision")
     assert "Nothing to change: the clusters are as wanted." in again.stdout
 
+
+def refuse_a_second_run(checkout: Checkout, ports: list[int], pid: int) -> None:
     taken = checkout.manage("run", "--ports", *map(str, ports))
     assert taken.returncode == 1
-    running = f"manage.py run is already running (process {first.process.pid})"
+    running = f"manage.py run is already running (process {pid})"
     assert (
         f"Port {ports[0]} (primary) is in use on 127.0.0.1. {running}" in taken.stderr
     )
@@ -95,6 +86,22 @@ def test_a_fresh_clone_serves_both_regions_and_recovers_from_a_kill(
         assert refused.returncode == 1
         assert running in refused.stderr
     assert state(checkout) == "running"
+
+
+def test_a_fresh_clone_serves_both_regions_and_recovers_from_a_kill(
+    checkout: Checkout,
+) -> None:
+    ports = free_ports(2)
+    first = run(checkout, ports)
+    user = call(ports[0], "/users", {"name": "Ada", "email": "ada@example.com"})
+    assert user.pop("region") == "us-east-1"
+    assert call(ports[1], f"/users/{user['id']}") == user
+    grace = call(ports[1], "/users", {"name": "Grace", "email": "grace@example.com"})
+    assert grace.pop("region") == "us-east-2"
+    assert call(ports[0], f"/users/{grace['id']}") == grace
+
+    verify_the_promise(checkout, ports)
+    refuse_a_second_run(checkout, ports, first.process.pid)
 
     assert first.stop(signal.SIGINT) == 0
     assert "[primary us-east-1]" in first.output

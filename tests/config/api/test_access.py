@@ -128,9 +128,8 @@ def test_a_key_set_that_is_none_is_503(
     assert get(token()).status_code == 503
 
 
-def attacks() -> Iterator[tuple[str, str, str]]:
+def wrong_signatures() -> Iterator[tuple[str, str, str]]:
     other = ec.generate_private_key(ec.SECP256R1())
-    now = int(time.time())
     yield (
         "no signature",
         "algorithm is not allowed",
@@ -175,6 +174,10 @@ def attacks() -> Iterator[tuple[str, str, str]]:
         "critical extension",
         token(header={"crit": ["exp"], "exp": 1}),
     )
+
+
+def wrong_claims() -> Iterator[tuple[str, str, str]]:
+    now = int(time.time())
     yield "wrong issuer", "Invalid issuer", token(iss="https://evil.example.com")
     yield "issuer with a slash", "Invalid issuer", token(iss=f"{ISSUER}/")
     yield "wrong audience", "Audience", token(aud="https://other.example.com")
@@ -201,6 +204,9 @@ def attacks() -> Iterator[tuple[str, str, str]]:
     yield "no client", '"client_id"', token(client_id=None)
     yield "a number as client", "client_id must", token(client_id=1)
     yield "a list of scopes", "scope must", token(scope=["users:read"])
+
+
+def malformed_tokens() -> Iterator[tuple[str, str, str]]:
     yield "oversized", "longer than", token(padding="x" * 9000)
     yield "rubbish", "not a signed JWT", "rubbish"
     yield "empty", "not a signed JWT", ""
@@ -214,7 +220,11 @@ def attacks() -> Iterator[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("reason", "bearer"), [pytest.param(*a[1:], id=a[0]) for a in attacks()]
+    ("reason", "bearer"),
+    [
+        pytest.param(*a[1:], id=a[0])
+        for a in (*wrong_signatures(), *wrong_claims(), *malformed_tokens())
+    ],
 )
 def test_an_attack_is_refused(reason: str, bearer: str) -> None:
     answer = get(bearer)

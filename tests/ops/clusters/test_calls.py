@@ -72,45 +72,41 @@ def stubs() -> Iterator[dict[str, Stubber]]:
             stub.assert_no_pending_responses()
 
 
+def expect_creation(
+    stub: Stubber, identifier: str, role: str, linked: list[str], **options: str
+) -> None:
+    """A cluster of the pair is created, with statistics, and then read."""
+    peers = {"clusters": linked} if linked else {}
+    stub.add_response(
+        "create_cluster",
+        made(identifier),
+        {
+            "clientToken": client_token(TOPOLOGY, role, tuple(linked), 0),
+            "deletionProtectionEnabled": True,
+            "tags": TOPOLOGY.tags(role),
+            "multiRegionProperties": {"witnessRegion": OREGON, **peers},
+            "metricGroups": [{"metricGroup": "STATEMENT_STATISTICS"}],
+            **options,
+        },
+    )
+    expect_reading(stub, identifier, "PENDING_SETUP")
+
+
+def expect_reading(
+    stub: Stubber, identifier: str, status: str, peers: tuple[str, ...] = ()
+) -> None:
+    stub.add_response(
+        "get_cluster", cluster(identifier, status, peers), {"identifier": identifier}
+    )
+
+
 def test_the_calls_that_make_a_pair(world: World) -> None:
     with stubs() as stub:
         for region in (EAST, OHIO):
             stub[region].add_response("list_clusters", {"clusters": []}, {})
-        stub[EAST].add_response(
-            "create_cluster",
-            made(A),
-            {
-                "clientToken": client_token(TOPOLOGY, "primary", (), 0),
-                "deletionProtectionEnabled": True,
-                "tags": TOPOLOGY.tags("primary"),
-                "multiRegionProperties": {"witnessRegion": OREGON},
-                "kmsEncryptionKey": "alias/mine",
-                "metricGroups": [{"metricGroup": "STATEMENT_STATISTICS"}],
-            },
-        )
-        stub[EAST].add_response(
-            "get_cluster", cluster(A, "PENDING_SETUP"), {"identifier": A}
-        )
-        stub[OHIO].add_response(
-            "create_cluster",
-            made(B),
-            {
-                "clientToken": client_token(TOPOLOGY, "secondary", (ARNS[A],), 0),
-                "deletionProtectionEnabled": True,
-                "tags": TOPOLOGY.tags("secondary"),
-                "multiRegionProperties": {
-                    "witnessRegion": OREGON,
-                    "clusters": [ARNS[A]],
-                },
-                "metricGroups": [{"metricGroup": "STATEMENT_STATISTICS"}],
-            },
-        )
-        stub[OHIO].add_response(
-            "get_cluster", cluster(B, "PENDING_SETUP"), {"identifier": B}
-        )
-        stub[EAST].add_response(
-            "get_cluster", cluster(A, "PENDING_SETUP"), {"identifier": A}
-        )
+        expect_creation(stub[EAST], A, "primary", [], kmsEncryptionKey="alias/mine")
+        expect_creation(stub[OHIO], B, "secondary", [ARNS[A]])
+        expect_reading(stub[EAST], A, "PENDING_SETUP")
         stub[EAST].add_response(
             "update_cluster",
             summary(A, "CREATING"),
@@ -123,12 +119,8 @@ def test_the_calls_that_make_a_pair(world: World) -> None:
             },
         )
         for status in ("CREATING", "IDLE"):
-            stub[EAST].add_response(
-                "get_cluster", cluster(A, status, (B,)), {"identifier": A}
-            )
-        stub[OHIO].add_response(
-            "get_cluster", cluster(B, "INACTIVE", (A,)), {"identifier": B}
-        )
+            expect_reading(stub[EAST], A, status, (B,))
+        expect_reading(stub[OHIO], B, "INACTIVE", (A,))
 
         found = inventory.take(TOPOLOGY)
         steps = plan.make(found, Wishes({"primary": "alias/mine"}, statistics=True))
