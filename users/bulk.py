@@ -23,7 +23,6 @@ from config.api.answers import render
 from config.api.problems import of_database, of_validation
 from config.api.views import JSONView, load_object
 from config.dsql.conflicts import OutcomeUnknown
-from config.dsql.retry import run_statement
 from users import selectors
 from users.models import User
 from users.selectors import ALL, Cursor, Filters, Page
@@ -132,11 +131,11 @@ def _validated(text: bytes) -> dict[str, Any]:
 
 def _store_batch(users: dict[int, User]) -> dict[int, Result]:
     """The outcome of each line whose user was valid. Raises the database's error."""
-    run_statement(lambda: _insert_missing(list(users.values())))
+    _insert_missing(list(users.values()))
     wanted = [Lower(Value(user.email)) for user in users.values()]
     rows = User.objects.annotate(key=Lower("email")).filter(key__in=wanted)
     try:
-        found = run_statement(lambda: list(rows.values_list("email", "pk")))
+        found = list(rows.values_list("email", "pk"))
     except (OperationalError, InterfaceError) as error:
         raise OutcomeUnknown(
             f"Users were stored, and who they are is unknown: {error}"

@@ -15,7 +15,6 @@ from django.db.models.functions import Concat, Lower
 from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThan
 
 from config.api.answers import render
-from config.dsql.retry import run_statement
 from users.models import User
 
 FIELDS = ("id", "name", "email", "created_at", "updated_at")
@@ -134,8 +133,7 @@ class Page:
 
 
 def user_get(*, user_id: uuid.UUID) -> dict[str, Any] | None:
-    rows = EVERY.filter(pk=user_id)
-    return run_statement(lambda: next(iter(rows.all()), None))
+    return next(iter(EVERY.filter(pk=user_id)), None)
 
 
 def user_list(
@@ -156,7 +154,7 @@ def user_list(
         compare = TupleLessThan if descending else TupleGreaterThan
         # The row form walks the index; the OR form filters it (100 ms at a million rows).
         rows = rows.filter(compare(Tuple(*order.key), cursor.key))
-    found = run_statement(lambda: list(rows[: limit + 1]))
+    found = list(rows[: limit + 1])
     more, found = len(found) > limit, found[:limit]
     if not forward:
         if not found:  # the rows before this place are gone: here the list begins now

@@ -1,9 +1,10 @@
-"""Writes: one statement each, repeated on conflict."""
+"""Writes: one statement each, which the backend repeats on a conflict."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import IntegrityError, connections
@@ -13,12 +14,10 @@ from django.utils import timezone
 from config.api import idempotency
 from config.api.conditions import UNCONDITIONAL, Conditions
 from config.dsql.conflicts import constraints
-from config.dsql.retry import run_statement
 from users import versions
 from users.models import User
 from users.selectors import FIELDS
 
-Result = TypeVar("Result")
 EMAIL_CONSTRAINT = "users_user_email_unique"
 
 
@@ -40,7 +39,8 @@ def user_create(
     rows: list[Model] = [user]
     if record is not None:
         rows.append(record(values))
-    _write(lambda: _insert(rows))
+    with _email_taken():
+        _insert(rows)
     return values
 
 
@@ -56,7 +56,8 @@ def user_update(
     version = versions.NextVersion(timezone.now(), values)
     changed = {**values, "updated_at": version}
     which = Q(pk=user_id) & versions.precondition(conditions)
-    user = _write(lambda: _update_returning(which, changed))
+    with _email_taken():
+        user = _update_returning(which, changed)
     if user is None:
         _refuse_if_there(user_id, conditions)
     return user
@@ -68,7 +69,7 @@ def user_delete(*, user_id: uuid.UUID, conditions: Conditions = UNCONDITIONAL) -
     Raises NotAsExpected when a condition does not hold.
     """
     which = versions.precondition(conditions) & Q(pk=user_id)
-    deleted = run_statement(lambda: _delete(which, user_id))
+    deleted = _delete(which, user_id)
     if not deleted:
         _refuse_if_there(user_id, conditions)
     return deleted
@@ -77,13 +78,15 @@ def user_delete(*, user_id: uuid.UUID, conditions: Conditions = UNCONDITIONAL) -
 def _refuse_if_there(user_id: uuid.UUID, conditions: Conditions) -> None:
     """A missing user is 404 whatever the conditions: RFC 9110, section 13.2.1."""
     rows = User.objects.filter(pk=user_id)
-    if conditions and run_statement(rows.all().exists):
+    if conditions and rows.exists():
         raise NotAsExpected
 
 
-def _write(work: Callable[[], Result]) -> Result:
+@contextmanager
+def _email_taken() -> Iterator[None]:
+    """Raises EmailTaken where a change meets the index of the addresses."""
     try:
-        return run_statement(work)
+        yield
     except IntegrityError as error:
         if EMAIL_CONSTRAINT in constraints(error):
             raise EmailTaken from error

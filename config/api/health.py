@@ -17,7 +17,6 @@ from config.api.failures import FAILURES
 from config.api.views import peer_origin, region, safe
 from config.dsql.conflicts import sqlstates
 from config.dsql.deadlines import within
-from config.dsql.retry import run_statement
 
 UNDEFINED_TABLE = "42P01"
 # Whoever asks waits little: time for a silent endpoint, and for the peer's login and answer.
@@ -110,7 +109,7 @@ def unapplied(using: str = "default") -> list[str]:
     """Names of the migrations the code has and the database has not."""
     rows = MigrationRecorder.Migration.objects.using(using).values_list("app", "name")
     try:
-        applied = run_statement(lambda: set(rows.all()), using=using)
+        applied = set(rows)
     except ProgrammingError as error:
         if UNDEFINED_TABLE not in sqlstates(error):
             raise

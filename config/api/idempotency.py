@@ -24,7 +24,7 @@ from rest_framework.request import Request
 from config.api.models import StoredAnswer
 from config.api.problems import RETRY_AFTER_SECONDS, Problem
 from config.dsql.conflicts import OutcomeUnknown, constraints, sqlstates
-from config.dsql.retry import ConflictRetriesExhausted, run_statement
+from config.dsql.retry import ConflictRetriesExhausted
 
 KEPT = timedelta(hours=24)
 DELETED_ROWS = 1000  # per transaction, which takes 3,000
@@ -89,7 +89,7 @@ class Attempt:
                 raise
             rows = StoredAnswer.objects.filter(pk=self.id)
             with _leaving_doubt():  # an attempt before this one may have been done
-                stored = run_statement(lambda: next(iter(rows.all()), None))
+                stored = next(iter(rows), None)
             # The row in the way was not the key's own, but one of what it tells of.
             if stored is None and PRIMARY_KEY not in constraints(error):
                 raise
@@ -157,7 +157,7 @@ def delete_expired() -> int:
     old = StoredAnswer.objects.filter(created_at__lt=timezone.now() - KEPT)
     ids = old.order_by("created_at").values_list("pk", flat=True)[:DELETED_ROWS]
     deleted = 0
-    while batch := run_statement(lambda: list(ids.all())):
+    while batch := list(ids.all()):
         deleted += _delete(StoredAnswer.objects.filter(pk__in=batch))
     return deleted
 
@@ -189,7 +189,7 @@ def _erasure(model: type[Model]) -> tuple[str, list[Any]]:
 
 def _delete(rows: QuerySet[StoredAnswer]) -> int:
     # delete() would open a transaction: two round trips more.
-    return run_statement(lambda: rows._raw_delete("default"))  # noqa: SLF001
+    return rows._raw_delete("default")  # noqa: SLF001
 
 
 def _digest(content: Mapping[str, object]) -> str:

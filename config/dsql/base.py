@@ -2,7 +2,6 @@
 
 import math
 import random
-import select
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -40,6 +39,7 @@ from config.dsql.features import DatabaseFeatures
 from config.dsql.introspection import DatabaseIntrospection
 from config.dsql.operations import DatabaseOperations
 from config.dsql.options import SECONDS, Options
+from config.dsql.retry import repeat
 from config.dsql.schema import DatabaseSchemaEditor
 from config.dsql.signals import connected
 from config.dsql.split import Splitter
@@ -203,9 +203,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return ErrorWrapper(self)
 
     def connect(self) -> None:
-        """Open a connection and set it up; one that cannot be set up is closed.
+        """Open a connection and set it up, once more if it is lost meanwhile."""
+        repeat(self._connect_once)
 
-        Raises ConnectionLost when it was lost on the way: nothing was done on it.
+    def _connect_once(self) -> None:
+        """Raises ConnectionLost when it was lost on the way: nothing was done on it.
+
+        A connection that cannot be set up is closed.
         """
         self.undone, self.proven = None, False
         self._unchecked = self._doubtful = False
@@ -334,32 +338,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return bool(status != pq.TransactionStatus.IDLE)
 
     def reconnect_if_closed(self) -> bool:
-        """Open a new connection if the server has closed the idle one; whether it had.
-
-        The socket is asked, not the server: it costs microseconds, and a statement that
-        was never sent needs no thought about its outcome.
-        """
-        if self.connection is not None and not self._hung_up():
+        """Open a new connection if the server has closed the idle one; whether it had."""
+        if self.connection is not None and not self.connection.was_hung_up():
             return False
         self.close()
         self.ensure_connection()
         return True
-
-    def _hung_up(self) -> bool:
-        pgconn = self.connection.pgconn
-        if pgconn.status != pq.ConnStatus.OK:
-            return True
-        waiting = select.poll()
-        waiting.register(pgconn.socket, select.POLLIN)
-        try:
-            # A last message and the end of the stream are two reads.
-            for _ in range(3):
-                if not waiting.poll(0):
-                    return False
-                pgconn.consume_input()
-        except self.Database.OperationalError:
-            return True
-        return bool(pgconn.status != pq.ConnStatus.OK)
 
     def judge(self, error: BaseException, *, harmless: bool) -> None:
         """Raise what ``error`` means for the work under way, unless it means only itself.

@@ -2,6 +2,7 @@
 
 import math
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable, Generator
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg import *  # noqa: F403 - Django looks for the driver's errors here
+from psycopg import pq
 
 from config.dsql.deadlines import STEP, Allowance, Limits, NoAnswer, bounded
 
@@ -48,6 +50,26 @@ class BoundedConnection(psycopg.Connection[Any]):
             return (yield from bounded(attempt, share))
         finally:
             opening.allowance.spent += share.spent
+
+    def was_hung_up(self) -> bool:
+        """Whether the server has closed the connection, which is idle.
+
+        The socket is read, the server sent nothing: that costs microseconds, and a
+        statement that was never sent leaves no doubt about its outcome.
+        """
+        if self.pgconn.status != pq.ConnStatus.OK:
+            return True
+        waiting = select.poll()
+        waiting.register(self.pgconn.socket, select.POLLIN)
+        try:
+            # A last message and the end of the stream are two reads.
+            for _ in range(3):
+                if not waiting.poll(0):
+                    return False
+                self.pgconn.consume_input()
+        except psycopg.OperationalError:
+            return True
+        return bool(self.pgconn.status != pq.ConnStatus.OK)
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         allowance = self.limits.for_statement()

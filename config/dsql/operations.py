@@ -7,7 +7,6 @@ from django.db.models import AutoField
 
 from config.dsql.catalog import Catalog
 from config.dsql.conflicts import sqlstates
-from config.dsql.retry import run_statement
 from config.dsql.rows import BATCH, ROW_LIMIT, Rows
 
 FOREIGN_KEY_VIOLATION = "23503"
@@ -173,9 +172,6 @@ class DatabaseOperations(operations.DatabaseOperations):
                 rows.update(f"{name} = NULL", f"{name} IS NOT NULL")
 
     def _run(self, sql):
-        def work():
-            with self.connection.cursor() as cursor:
-                cursor.execute(sql)
-                return cursor.rowcount
-
-        return run_statement(work, using=self.connection.alias)
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.rowcount

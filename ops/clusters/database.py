@@ -12,7 +12,6 @@ from typing import Any
 from django.core.management import call_command
 from django.db import connections
 
-from config.dsql.retry import run_statement
 from ops.clusters import failover, rights
 from ops.clusters.inventory import Cluster
 from ops.topology import Topology
@@ -47,14 +46,10 @@ def connected(endpoint: str, user: str = ADMIN) -> Iterator[str]:
 
 
 def fetch(alias: str, sql: str, *params: Any) -> list[Row]:
-    """The rows of one statement, repeated on a conflict."""
-
-    def work() -> list[Row]:
-        with connections[alias].cursor() as cursor:
-            cursor.execute(sql, params)
-            return list(cursor.fetchall()) if cursor.description else []
-
-    return run_statement(work, using=alias)
+    """The rows of one statement, which the backend repeats on a conflict."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(sql, params)
+        return list(cursor.fetchall()) if cursor.description else []
 
 
 def prepare(

@@ -4,8 +4,6 @@ from typing import Any
 
 from django.db import connections
 
-from config.dsql.retry import run_statement
-
 
 def settings_for(host: str, **options: Any) -> dict[str, Any]:
     """The default database's settings for another endpoint, without a peer of its own."""
@@ -23,14 +21,10 @@ def serving_without(own: str, peer: str) -> str | None:
     connections.databases[alias] = settings_for(own, peer_host=peer)
     wrapper: Any = connections[alias]
 
-    def ask() -> None:
-        with wrapper.cursor() as cursor:
-            cursor.execute("SELECT 1")
-
     try:
         known = wrapper.known_endpoints(wrapper.get_connection_params())
-        with known.without_own():
-            run_statement(ask, using=alias)
+        with known.without_own(), wrapper.cursor() as cursor:
+            cursor.execute("SELECT 1")
         found: str | None = wrapper.peer_region
         return found
     finally:

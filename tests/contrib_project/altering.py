@@ -16,7 +16,7 @@ import django
 from django.db import Error, IntegrityError, connection, models
 
 from config.dsql.conflicts import sqlstates
-from config.dsql.retry import repeat, run_statement
+from config.dsql.retry import repeat
 
 TABLE = "altering_item"
 UNDEFINED_COLUMN = "42703"
@@ -25,12 +25,9 @@ BATCH = 2_000
 
 
 def execute(sql: str, params: Any = None) -> Any:
-    def work() -> Any:
-        with connection.cursor() as cursor:
-            cursor.execute(sql, params)
-            return cursor.fetchall() if cursor.description else cursor.rowcount
-
-    return run_statement(work)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchall() if cursor.description else cursor.rowcount
 
 
 def model(**changed: Any) -> Any:

@@ -22,6 +22,7 @@ from config.dsql import retry
 from config.dsql.conflicts import OutcomeUnknown
 from config.dsql.retry import ConflictRetriesExhausted
 from ops import contract
+from tests.failing import fail_statements
 from tests.users.test_api import ADA, create, send
 from users import bulk, selectors
 from users.models import User
@@ -333,17 +334,10 @@ def test_an_import_that_stores_nothing_is_503(
 def test_users_that_were_stored_and_cannot_be_read_are_not_said_to_be_undone(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, calls = bulk.run_statement, []
-
-    def store_only(work: Callable[[], Any]) -> Any:
-        calls.append(work)
-        if len(calls) > 1:
-            raise OperationalError("connection lost")
-        return store(work)
-
-    monkeypatch.setattr(bulk, "run_statement", store_only)
     body = b"\n".join(bulk.sample_lines(2))
-    response = send(client, "POST", "/users/import", body, content_type=NDJSON)
+    with monkeypatch.context() as patched:
+        fail_statements(patched, OperationalError("connection lost"), verb="SELECT")
+        response = send(client, "POST", "/users/import", body, content_type=NDJSON)
     assert (response.status_code, response.json()["code"]) == (503, "outcome_unknown")
     assert User.objects.count() == 2
 

@@ -14,6 +14,7 @@ from config.api.failures import FailureLog, cause_of
 from config.dsql.conflicts import OutcomeUnknown
 from config.dsql.retry import ConflictRetriesExhausted
 from config.telemetry.logs import JSONFormatter
+from tests.failing import fail_statements
 from tests.users.test_api import ADA, send
 
 pytestmark = pytest.mark.django_db
@@ -44,18 +45,10 @@ def lost() -> OperationalError:
     return error
 
 
-def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def fail(*_: Any, **__: Any) -> None:
-        raise error
-
-    for module in ("users.selectors", "users.services", "config.api.health"):
-        monkeypatch.setattr(f"{module}.run_statement", fail)
-
-
 def test_a_lost_database_is_a_line_a_request_and_one_traceback(
     monkeypatch: pytest.MonkeyPatch, lines: list[dict[str, Any]]
 ) -> None:
-    failing(monkeypatch, lost())
+    fail_statements(monkeypatch, lost())
     answers = [Client().get("/users") for _ in range(20)]
     assert {answer.status_code for answer in answers} == {503}
     assert [line["request_id"] for line in lines] == [
@@ -78,7 +71,7 @@ def test_every_503_of_the_database_has_its_line(
     monkeypatch: pytest.MonkeyPatch, lines: list[dict[str, Any]], error: Exception,
     code: str,
 ) -> None:  # fmt: skip
-    failing(monkeypatch, error)
+    fail_statements(monkeypatch, error)
     answer = send(Client(), "POST", "/users", ADA)
     assert (answer.status_code, answer.json()["code"]) == (503, code)
     (line,) = lines
@@ -105,7 +98,7 @@ def test_an_issuer_without_keys_has_its_line(
 def test_health_that_is_asked_of_a_lost_database_has_its_line(
     monkeypatch: pytest.MonkeyPatch, lines: list[dict[str, Any]]
 ) -> None:
-    failing(monkeypatch, lost())
+    fail_statements(monkeypatch, lost())
     monkeypatch.setattr(health, "STATE", health.CachedState(health.probe, lambda: 1.0))
     assert {Client().get("/health").status_code for _ in range(5)} == {503}
     (line,) = lines

@@ -10,6 +10,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
 from config.api import health, limits
+from tests.failing import fail_statements
 
 pytestmark = pytest.mark.django_db
 WELL = {"status": "ok", "region": "us-east-1", "database": "ok", "schema": "current"}
@@ -38,10 +39,7 @@ def test_a_schema_that_is_ahead_serves(client: Client) -> None:
 def test_a_database_that_cannot_be_reached_is_the_reason(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lost(*_: Any, **__: Any) -> None:
-        raise OperationalError
-
-    monkeypatch.setattr(health, "run_statement", lost)
+    fail_statements(monkeypatch, OperationalError())
     answer = client.get("/health")
     assert answer.status_code == 503
     assert answer.json()["database"] == "unreachable"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 from django.test import Client
 from django.utils import timezone
 
@@ -18,6 +18,7 @@ from config.dsql import retry
 from config.dsql.conflicts import OutcomeUnknown
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.faultline import Switch
+from tests.failing import fail_statements
 from tests.regions import both_regions
 from tests.users.test_api import ADA, create, send
 from tests.wire import relay
@@ -219,10 +220,7 @@ def test_concurrent_repeats_make_one_user(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_spent_retry_budget_is_409(monkeypatch: pytest.MonkeyPatch) -> None:
-    def conflicting(*_: Any, **__: Any) -> None:
-        raise retry.ConflictRetriesExhausted
-
-    monkeypatch.setattr("users.services.run_statement", conflicting)
+    fail_statements(monkeypatch, retry.ConflictRetriesExhausted())
     answer = post()
     assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_conflict")
     assert answer["Retry-After"] == "1"
@@ -314,14 +312,10 @@ def test_what_cannot_be_looked_up_stays_unknown(
 ) -> None:
     """The first attempt may have been committed: that nothing was done would be a lie."""
     outcomes = [OutcomeUnknown("lost"), OperationalError("no connection")]
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise outcomes.pop(0)
-
-    monkeypatch.setattr("users.services.run_statement", fail)
+    met = fail_statements(monkeypatch, *outcomes)
     answer = post()
     assert (answer.status_code, answer.json()["code"]) == (503, "outcome_unknown")
-    assert outcomes == []
+    assert met == outcomes
 
 
 @pytest.mark.parametrize("key", ["k1", "k2"], ids=["the key", "the address"])
@@ -330,12 +324,8 @@ def test_what_is_known_to_be_taken_and_cannot_be_looked_up_is_unknown(
 ) -> None:
     """The request may have been done before: that nothing was done would be a lie."""
     assert post().status_code == 201
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise OperationalError("no connection")
-
     with monkeypatch.context() as patched:
-        patched.setattr("config.api.idempotency.run_statement", fail)
+        fail_statements(patched, OperationalError("no connection"), verb="SELECT")
         answer = post(key=key)
     assert (answer.status_code, answer.json()["code"]) == (503, "outcome_unknown")
     assert post().headers["Idempotency-Replayed"] == "true"
@@ -346,23 +336,21 @@ def test_a_second_attempt_is_judged_without_what_the_first_one_met(
 ) -> None:
     """The key's row was in the first one's way, and is gone when the second one fails."""
     assert post().status_code == 201
-    find, calls = idempotency.run_statement, []
+    lookups = []
 
-    def fail_once(work: Any) -> Any:
-        calls.append(work)
-        if len(calls) > 1:
-            return find(work)
-        StoredAnswer.objects.all().delete()
-        monkeypatch.setattr("users.services.run_statement", fail_write)
-        raise OperationalError("no connection")
+    def fail(execute: Any, statement: str, *args: Any) -> Any:
+        if statement.startswith("SELECT") and not lookups:
+            lookups.append(statement)
+            StoredAnswer.objects.all().delete()
+            raise OperationalError("no connection")
+        if statement.startswith("INSERT") and lookups:
+            raise OperationalError("no connection")
+        return execute(statement, *args)
 
-    def fail_write(work: Any) -> Any:
-        raise OperationalError("no connection")
-
-    monkeypatch.setattr(idempotency, "run_statement", fail_once)
+    monkeypatch.setattr(connections["default"], "execute_wrappers", [fail])
     answer = post()
     assert (answer.status_code, answer.json()["code"]) == (503, "outcome_unknown")
-    assert len(calls) == 1
+    assert len(lookups) == 1
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ from config.dsql.endpoints import endpoints
 from config.dsql.retry import (
     ConflictRetriesExhausted,
     Policy,
-    run_statement,
+    repeat,
     run_transaction,
 )
 from config.dsql.split import split_transactions
@@ -165,8 +165,8 @@ def test_a_read_is_repeated_once_on_a_new_connection(faults: Switch, kind: str) 
     assert count() == 0
     faults.add(kind, times=2)
     with pytest.raises(ConnectionLost):
-        run_statement(count)
-    assert run_statement(count) == 0
+        count()
+    assert count() == 0
 
 
 @pytest.mark.parametrize("kind", ["cut-after-login", "cut-before-statement"])
@@ -412,7 +412,7 @@ def test_the_runner_and_the_cursor_do_not_multiply(faults: Switch) -> None:
     times = iter(range(100))
     policy = Policy(budget=4.5, random=lambda: 1.0, clock=lambda: float(next(times)))
     with pytest.raises(ConflictRetriesExhausted):
-        run_statement(new_user().save, policy=policy, sleep=delays.append)
+        repeat(new_user().save, policy=policy, sleep=delays.append)
     assert faults.list()[0]["struck"] == len(delays) + 1
     assert 1 < len(delays) < 5
 
@@ -428,6 +428,20 @@ def test_in_a_transaction_only_its_owner_repeats(faults: Switch) -> None:
     run_transaction(work, sleep=lambda _: None)
     assert len(attempts) == 3
     assert count() == 1
+
+
+def test_inside_an_open_block_a_later_statement_is_sent_once(faults: Switch) -> None:
+    @transaction.atomic
+    def work() -> None:
+        count()
+        faults.add("conflict")
+        new_user().save()
+
+    with pytest.raises(OperationalError) as caught:
+        work()
+    assert is_conflict(caught.value)
+    assert not isinstance(caught.value, ConflictRetriesExhausted)
+    assert faults.list()[0]["struck"] == 1
 
 
 def test_a_silent_endpoint_is_left_after_its_connect_timeout(

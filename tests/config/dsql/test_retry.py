@@ -1,14 +1,14 @@
 from collections.abc import Callable
 
 import pytest
-from django.db import OperationalError, connections, transaction
+from django.db import OperationalError, transaction
 
 from config.dsql.base import DatabaseWrapper
 from config.dsql.conflicts import OutcomeUnknown, sqlstates
 from config.dsql.retry import (
     ConflictRetriesExhausted,
     Policy,
-    run_statement,
+    repeat,
     run_transaction,
 )
 from ops.local.sandbox.faultline import Switch
@@ -36,8 +36,7 @@ def failing(times: int, error: type[Exception] = Conflict) -> Callable[[], str]:
 
 
 @pytest.fixture
-def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    monkeypatch.setattr(connections["default"], "in_atomic_block", False)
+def delays() -> list[float]:
     return []
 
 
@@ -46,13 +45,13 @@ def policy(budget: float = 5.0) -> Policy:
 
 
 def test_repeats_a_conflict_with_doubling_delays(delays: list[float]) -> None:
-    assert run_statement(failing(3), policy=policy(), sleep=delays.append) == "done"
+    assert repeat(failing(3), policy=policy(), sleep=delays.append) == "done"
     assert delays == [0.05, 0.1, 0.2]
 
 
 def test_a_changed_schema_is_not_waited_for(delays: list[float]) -> None:
     work = failing(12, SchemaConflict)
-    assert run_statement(work, policy=policy(), sleep=delays.append) == "done"
+    assert repeat(work, policy=policy(), sleep=delays.append) == "done"
     assert delays == [0.001] * 10 + [0.05, 0.1]
 
 
@@ -62,44 +61,36 @@ class UndefinedColumn(Exception):
 
 def test_a_column_without_its_name_is_waited_for_a_moment(delays: list[float]) -> None:
     work = failing(3, UndefinedColumn)
-    assert run_statement(work, policy=policy(), sleep=delays.append) == "done"
+    assert repeat(work, policy=policy(), sleep=delays.append) == "done"
     assert delays == [0.01, 0.03, 0.09]
     with pytest.raises(OperationalError, match="wrapped"):
-        run_statement(
-            failing(4, UndefinedColumn), policy=policy(), sleep=lambda _: None
-        )
+        repeat(failing(4, UndefinedColumn), policy=policy(), sleep=lambda _: None)
 
 
 def test_gives_up_when_the_budget_cannot_pay_the_next_delay(
     delays: list[float],
 ) -> None:
     with pytest.raises(ConflictRetriesExhausted, match="after 1 attempts") as caught:
-        run_statement(failing(1), policy=policy(budget=0.01), sleep=delays.append)
+        repeat(failing(1), policy=policy(budget=0.01), sleep=delays.append)
     assert isinstance(caught.value.__cause__, OperationalError)
     assert delays == []
 
 
 def test_other_errors_are_not_repeated(delays: list[float]) -> None:
     with pytest.raises(OperationalError, match="wrapped"):
-        run_statement(failing(1, ValueError), policy=policy(), sleep=delays.append)
+        repeat(failing(1, ValueError), policy=policy(), sleep=delays.append)
     assert delays == []
 
 
 def test_tells_the_hook_each_repeat(delays: list[float]) -> None:
     seen: list[tuple[int, float]] = []
-    run_statement(
+    repeat(
         failing(2),
         policy=policy(),
         sleep=delays.append,
         on_retry=lambda number, delay, _: seen.append((number, delay)),
     )
     assert seen == [(1, 0.05), (2, 0.1)]
-
-
-def test_runs_once_inside_an_open_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections["default"], "in_atomic_block", True)
-    with pytest.raises(OperationalError):
-        run_statement(failing(1), policy=policy(), sleep=pytest.fail)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from config.dsql.deadlines import (
     within,
 )
 from config.dsql.endpoints import endpoints
-from config.dsql.retry import Policy, run_statement, run_transaction
+from config.dsql.retry import Policy, repeat, run_transaction
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.faultline import Switch
 from tests.config.dsql.conftest import run
@@ -162,7 +162,7 @@ def test_a_request_that_is_nearly_over_repeats_no_conflict(faults: Switch) -> No
     faults.add("conflict")
     patient = Policy(base_delay=9.0, budget=99.0, random=lambda: 1.0)
     with within(8), pytest.raises(OperationalError, match="after 1 attempts"):
-        run_statement(new_user().save, policy=patient, sleep=pytest.fail)
+        repeat(new_user().save, policy=patient, sleep=pytest.fail)
 
 
 def test_time_that_ends_before_commit_leaves_no_doubt() -> None:
@@ -191,7 +191,7 @@ def test_migrations_and_the_schema_editor_wait(
     with scratch.without_deadline():
         run(scratch, slow)
     with pytest.raises(ConnectionLost, match="No answer"):
-        run_statement(lambda: run(scratch, slow), using="other")
+        run(scratch, slow)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from django.core.exceptions import SuspiciousOperation
@@ -14,6 +13,7 @@ from config.dsql.driver import answer_within
 from config.telemetry.logs import JSONFormatter, LineFormatter, mask
 from config.telemetry.measures import Measures
 from config.telemetry.middleware import measured
+from tests.failing import fail_statements
 
 
 def test_a_line_is_one_json_object_without_people_in_it() -> None:
@@ -117,10 +117,7 @@ def test_a_request_is_one_line_with_its_id_and_without_what_it_asked(
 def test_an_error_nothing_handles_is_told_with_its_id_and_without_its_path(
     written: io.StringIO, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def broken(*_: Any, **__: Any) -> None:
-        raise error
-
-    monkeypatch.setattr("users.selectors.run_statement", broken)
+    fail_statements(monkeypatch, error)
     client = Client(raise_request_exception=False)
     answer = client.get(f"/users/{ID}")
     assert answer.status_code == (500 if isinstance(error, ValueError) else 400)
