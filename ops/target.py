@@ -11,14 +11,16 @@ import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 
-from dotenv import dotenv_values
-
-from ops.local import envfile
-from ops.local.sandbox import lifecycle
-from ops.local.sandbox.lifecycle import FOLDER_VARIABLE, TARGET_VARIABLE, Status
-from ops.local.sandbox.state import StateError
+from ops import sandbox_status, target_file
 from ops.paths import ENV_FILE
-from ops.paths import SANDBOX as FOLDER
+from ops.paths import SANDBOX as DIRECTORY
+from ops.sandbox_status import (
+    DIRECTORY_VARIABLE,
+    TARGET_VARIABLE,
+    StateError,
+    Status,
+)
+from ops.target_file import LOCAL_SETTINGS
 from ops.topology import PRIMARY
 
 SANDBOX, AWS = TARGETS = ("sandbox", "aws")
@@ -71,7 +73,7 @@ def choose(
     environ: Environ,
     *,
     file: Path = ENV_FILE,
-    folder: Path = FOLDER,
+    directory: Path = DIRECTORY,
 ) -> list[str]:
     """Make ``environ`` that of the command's target; the arguments without ``--target``.
 
@@ -97,22 +99,22 @@ def choose(
         _set_defaults(environ, values)
     elif command in ONLY_AWS:
         # What `sandbox env` exported names its sandbox; that is no choice for this command.
-        if named == SANDBOX and FOLDER_VARIABLE not in environ:
+        if named == SANDBOX and DIRECTORY_VARIABLE not in environ:
             raise TargetError(
                 f"{command} works on AWS only: use {OPTION} {AWS}, or unset {VARIABLE}."
             )
-        use_aws(environ, file=file, folder=folder)
+        use_aws(environ, file=file, directory=directory)
     elif command in ONLY_SANDBOX:
         if named == AWS:
             raise TargetError(
                 f"{command} works on this machine only: use {OPTION} {SANDBOX}, or unset "
                 f"{VARIABLE}."
             )
-        leave_sandbox(environ, file=file, folder=folder)
+        leave_sandbox(environ, file=file, directory=directory)
     elif named == AWS:
-        use_aws(environ, file=file, folder=folder)
+        use_aws(environ, file=file, directory=directory)
     else:
-        _use_running_sandbox(command, named, environ, values, folder)
+        _use_running_sandbox(command, named, environ, values, directory)
     return _confirmed(command, rest, environ)
 
 
@@ -123,12 +125,12 @@ def manage(command: str) -> str:
 
 
 def describe(environ: Mapping[str, str] = os.environ) -> str:
-    """The target, by what tells it from every other: the account id, or the folder.
+    """The target, by what tells it from every other: the account id, or the directory.
 
     Raises aws.AwsError.
     """
     if environ.get(VARIABLE) == SANDBOX:
-        return f"the sandbox in {environ.get(FOLDER_VARIABLE, FOLDER)}"
+        return f"the sandbox in {environ.get(DIRECTORY_VARIABLE, DIRECTORY)}"
     from ops import aws  # boto3, which no other command pays for
 
     profile = environ.get("AWS_PROFILE")
@@ -156,10 +158,12 @@ def _confirmed(command: str, rest: list[str], environ: Environ) -> list[str]:
     return without
 
 
-def use_aws(environ: Environ, *, file: Path = ENV_FILE, folder: Path = FOLDER) -> None:
+def use_aws(
+    environ: Environ, *, file: Path = ENV_FILE, directory: Path = DIRECTORY
+) -> None:
     """Whatever a sandbox set is gone, and configured endpoints lead nowhere."""
     address = environ.get("PGHOSTADDR")
-    leave_sandbox(environ, file=file, folder=folder)
+    leave_sandbox(environ, file=file, directory=directory)
     environ[VARIABLE] = AWS
     if environ.get(KEEP_ENDPOINTS):
         if address:  # on loopback, as that of this checkout's sandbox may be
@@ -171,15 +175,15 @@ def use_aws(environ: Environ, *, file: Path = ENV_FILE, folder: Path = FOLDER) -
 
 
 def leave_sandbox(
-    environ: Environ, *, file: Path = ENV_FILE, folder: Path = FOLDER
+    environ: Environ, *, file: Path = ENV_FILE, directory: Path = DIRECTORY
 ) -> None:
     """Remove what a sandbox set: of this checkout, or of the one whose variables are set."""
-    marked = environ.pop(FOLDER_VARIABLE, "")
+    marked = environ.pop(DIRECTORY_VARIABLE, "")
     sets = [values for of_sandbox, values in [_read(file)] if of_sandbox]
-    sets += _ever_set(folder)
+    sets += _ever_set(directory)
     if marked:
         known = _ever_set(Path(marked))
-        sets += [*known, {**envfile.KNOBS, **ISOLATION}]
+        sets += [*known, {**LOCAL_SETTINGS, **ISOLATION}]
         if not any(_same_place(environ, values) for values in known):
             # Deleted, moved or made anew: what it set has no other owner.
             for name in POINTERS:
@@ -191,7 +195,7 @@ def leave_sandbox(
     for values in sets:
         for name, value in values.items():
             # Django's settings may be the user's own choice, unless all came together.
-            if environ.get(name) == value and (marked or name not in envfile.KNOBS):
+            if environ.get(name) == value and (marked or name not in LOCAL_SETTINGS):
                 del environ[name]
     if environ.get(VARIABLE) == SANDBOX:
         del environ[VARIABLE]
@@ -199,7 +203,7 @@ def leave_sandbox(
 
 def use_sandbox(environ: Environ, status: Status) -> None:
     """Every variable that could lead elsewhere is the sandbox's or gone."""
-    ours = environ.get(FOLDER_VARIABLE) == str(status.root)
+    ours = environ.get(DIRECTORY_VARIABLE) == str(status.root)
     region = environ.get("AWS_REGION") if ours else None
     role = next((r.role for r in status.regions if r.region == region), PRIMARY)
     pairs = [status.credentials, *status.runtime.values()]
@@ -214,7 +218,7 @@ def use_sandbox(environ: Environ, status: Status) -> None:
     environ.update(ISOLATION)
     for name in ("NO_PROXY", "no_proxy"):  # a proxy of the shell is not asked for it
         hosts = [host for host in environ.get(name, "").split(",") if host]
-        environ[name] = ",".join(dict.fromkeys([*hosts, lifecycle.HOST]))
+        environ[name] = ",".join(dict.fromkeys([*hosts, sandbox_status.HOST]))
 
 
 def _use_running_sandbox(
@@ -222,11 +226,11 @@ def _use_running_sandbox(
     named: str,
     environ: Environ,
     values: Mapping[str, str],
-    folder: Path,
+    directory: Path,
 ) -> None:
-    exported = Path(environ.get(FOLDER_VARIABLE) or folder)
+    exported = Path(environ.get(DIRECTORY_VARIABLE) or directory)
     try:
-        status = lifecycle.status(exported if exported.exists() else folder)
+        status = sandbox_status.status(exported if exported.exists() else directory)
     except StateError as error:
         raise TargetError(str(error)) from error
     if not named and (elsewhere := _names_another(environ, status)):
@@ -237,10 +241,10 @@ def _use_running_sandbox(
     if status.state == "running":
         use_sandbox(environ, status)
         _set_defaults(environ, values)
-        _set_defaults(environ, envfile.KNOBS)
+        _set_defaults(environ, LOCAL_SETTINGS)
         return
     if command == "runserver":
-        leave_sandbox(environ, folder=folder)
+        leave_sandbox(environ, directory=directory)
         return  # it starts the sandbox and begins again
     if named:
         raise TargetError(
@@ -256,7 +260,7 @@ def _names_another(environ: Environ, status: Status) -> str:
     """The variable that names a database other than this sandbox's, if one does."""
     endpoint = environ.get("DSQL_ENDPOINT", "")
     known = {region.endpoint for region in status.regions}
-    ours = environ.get(FOLDER_VARIABLE) == str(status.root)
+    ours = environ.get(DIRECTORY_VARIABLE) == str(status.root)
     return "DSQL_ENDPOINT" if endpoint and endpoint not in known and not ours else ""
 
 
@@ -265,9 +269,9 @@ def _same_place(environ: Mapping[str, str], values: Mapping[str, str]) -> bool:
 
 
 def _ever_set(root: Path) -> list[dict[str, str]]:
-    """The variables of the sandbox in that folder, for each Region and each of its keys."""
+    """The variables of the sandbox in that directory, for each Region and each of its keys."""
     try:
-        status = lifecycle.status(root)
+        status = sandbox_status.status(root)
     except StateError:
         return []  # nothing of it can have been used
     if status.state == "absent":
@@ -275,7 +279,7 @@ def _ever_set(root: Path) -> list[dict[str, str]]:
     pairs = [status.credentials, *status.runtime.values()]
     roles = [region.role for region in status.regions] or [PRIMARY]
     return [
-        {**envfile.KNOBS, **status.environ(role), **pair}
+        {**LOCAL_SETTINGS, **status.environ(role), **pair}
         for role in roles
         for pair in pairs
     ]
@@ -306,8 +310,7 @@ def _read(file: Path) -> tuple[bool, dict[str, str]]:
     if not file.exists():
         return False, {}
     try:
-        values = {k: v for k, v in dotenv_values(file).items() if v is not None}
-        return envfile.is_own(file), values
+        return target_file.is_from_sandbox(file), target_file.read(file)
     except (OSError, ValueError) as error:  # no file, not readable, no text
         raise TargetError(f"{file} cannot be read: {error}.") from error
 

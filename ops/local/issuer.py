@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from ops.local.sandbox.state import write_private
+from ops.files import write_private
 
 HOST, PORT = "127.0.0.1", 8002
 AUDIENCE = "users-api"

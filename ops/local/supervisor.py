@@ -12,7 +12,7 @@ from ops.local.processes import Child, RegionServer, Say
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.lifecycle import SandboxError
 from ops.local.sandbox.postgres import PostgresError
-from ops.local.sandbox.state import StateError
+from ops.sandbox_status import StateError
 
 TICK_SECONDS = 0.2
 QUIET = ("DEBUG", "INFO")  # levels of the sandbox's log that are not passed on

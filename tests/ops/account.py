@@ -36,8 +36,8 @@ from zappa.cli import ZappaCLI
 from ops import aws
 from ops.clusters import login
 from ops.deploy import checks, life, package, sources, wanted
-from ops.local.sandbox.lifecycle import FOLDER_VARIABLE
 from ops.paths import PROJECT
+from ops.sandbox_status import DIRECTORY_VARIABLE
 from ops.stacks.boundary import Boundary
 from ops.stacks.log_role import LogRole
 from ops.stacks.runtime import RuntimeStack
@@ -301,9 +301,9 @@ def package_nothing(path: Path, *_: Any) -> str:
 def opened(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Account]:
     """An account of its own, and an operator's shell that leads to it."""
     mend_once()
-    # With FOLDER_VARIABLE, Zappa's callback takes API_AUTH for the tests' own sandbox's.
+    # With DIRECTORY_VARIABLE, Zappa's callback takes API_AUTH for the tests' own sandbox's.
     for name in (
-        "AWS_PROFILE", "AWS_ENDPOINT_URL_DSQL", "AWS_DEFAULT_REGION", FOLDER_VARIABLE,
+        "AWS_PROFILE", "AWS_ENDPOINT_URL_DSQL", "AWS_DEFAULT_REGION", DIRECTORY_VARIABLE,
     ):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLUSTER_NAME_PREFIX", PREFIX)

@@ -37,10 +37,10 @@ def file(tmp_path: Path, sandbox: lifecycle.Status) -> Path:
 @pytest.fixture
 def choose(file: Path, sandbox: lifecycle.Status) -> Any:
     def chosen(
-        line: str, environ: dict[str, str], folder: Path = sandbox.root
+        line: str, environ: dict[str, str], directory: Path = sandbox.root
     ) -> list[str]:
         words = ["manage.py", *line.split()]
-        return target.choose(words, environ, file=file, folder=folder)
+        return target.choose(words, environ, file=file, directory=directory)
 
     return chosen
 
@@ -120,18 +120,18 @@ def test_aws_ignores_what_the_sandbox_set(
     }
 
 
-@pytest.mark.parametrize("folder", ["deleted", "moved", "made anew", "another port"])
+@pytest.mark.parametrize("directory", ["deleted", "moved", "made anew", "another port"])
 @pytest.mark.parametrize("line", ["dsql_status --target aws", "stack plan"])
 def test_aws_ignores_what_a_sandbox_set_that_is_not_there_as_it_was(
-    line: str, folder: str, choose: Any, sandbox: lifecycle.Status, tmp_path: Path
+    line: str, directory: str, choose: Any, sandbox: lifecycle.Status, tmp_path: Path
 ) -> None:
     set_then = replace(
         sandbox,
         port=sandbox.port + 1,
-        root=sandbox.root if folder == "another port" else tmp_path / "gone",
+        root=sandbox.root if directory == "another port" else tmp_path / "gone",
         credentials={"AWS_ACCESS_KEY_ID": "AKIAGONE", "AWS_SECRET_ACCESS_KEY": "gone"},
     )
-    if folder == "made anew":
+    if directory == "made anew":
         set_then.root.mkdir()
         State.new(1, ("DbConnect",), Timing(), "shop").save(set_then.root)
     environ = {

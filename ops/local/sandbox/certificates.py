@@ -4,7 +4,6 @@ It names them and nothing else: a client with the endpoint of another cluster, i
 another sandbox, ends at the verification and sends no token.
 """
 
-import os
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from ops.files import write_private
 
 LIFETIME = timedelta(days=397)  # what clients accept at most of a server certificate
 RENEW_BEFORE = timedelta(days=30)
@@ -62,8 +63,8 @@ class Authority:
             )
             .sign(key, hashes.SHA256())
         )
-        _write(self._root_key, _pem(key))
-        _write(self.root_certificate, certificate.public_bytes(PEM))
+        write_private(self._root_key, _pem(key))
+        write_private(self.root_certificate, certificate.public_bytes(PEM))
 
     def _issue(self, hosts: tuple[str, ...], path: Path) -> None:
         root = x509.load_pem_x509_certificate(self.root_certificate.read_bytes())
@@ -87,7 +88,7 @@ class Authority:
             )
             .sign(root_key, hashes.SHA256())
         )
-        _write(path, _pem(key) + certificate.public_bytes(PEM))
+        write_private(path, _pem(key) + certificate.public_bytes(PEM))
 
 
 PEM = serialization.Encoding.PEM
@@ -136,12 +137,3 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace the file at once, readable by its owner only."""
-    partial = path.with_suffix(".partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as out:
-        out.write(content)
-    partial.replace(path)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ops.files import write_private
 from ops.local.sandbox.clusters import (
     ACCOUNT,
     DELETION,
@@ -37,7 +38,6 @@ from ops.local.sandbox.control_params import (
 )
 from ops.local.sandbox.control_store import load, render
 from ops.local.sandbox.faults import Faults
-from ops.local.sandbox.state import write_private
 from ops.local.sandbox.tokens import Key
 
 logger = logging.getLogger(__name__)

@@ -1,14 +1,12 @@
-"""What the ``dsql`` AWS API keeps in the sandbox's folder."""
+"""What the ``dsql`` AWS API keeps in the sandbox's directory."""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ops.files import write_private
 from ops.local.sandbox.clusters import Cluster
-from ops.local.sandbox.state import write_private
-
-CLUSTERS = "clusters.json"  # in the sandbox's folder
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -17,16 +17,17 @@ from typing import Any
 import psycopg
 
 from ops.backoff import Backoff
+from ops.files import write_private
 from ops.local.sandbox.certificates import Authority
 from ops.local.sandbox.control import Control, api_fault
 from ops.local.sandbox.control_server import ControlServer
-from ops.local.sandbox.control_store import CLUSTERS
 from ops.local.sandbox.faultline import Switchboard, socket_path
 from ops.local.sandbox.jobs import Worker
 from ops.local.sandbox.postgres import Postgres, PostgresError, Superuser
 from ops.local.sandbox.rules import assume
 from ops.local.sandbox.server import Backend, Server
-from ops.local.sandbox.state import State, StateError, job_delay, write_private
+from ops.local.sandbox.state import State, job_delay
+from ops.sandbox_status import CLUSTERS, LOCK, READY, StateError
 
 logger = logging.getLogger(__name__)
 BACKLOG = 512
@@ -155,12 +156,12 @@ async def _run(
     )
     try:
         async with switchboard.listening(socket_path(root)):
-            write_private(root / "ready", str(os.getpid()))
+            write_private(root / READY, str(os.getpid()))
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
     finally:
-        (root / "ready").unlink(missing_ok=True)
+        (root / READY).unlink(missing_ok=True)
         socket_path(root).unlink(missing_ok=True)
         for task in tasks:
             task.cancel()
@@ -198,9 +199,9 @@ def _take(path: Path) -> bool:
 def main() -> int:
     root = Path(sys.argv[1])
     # Before the fork, which shares it: a starter that comes when this one has ended finds it.
-    if not _take(root / "lock"):
+    if not _take(root / LOCK):
         return 0  # another one was faster and serves this folder
-    (root / "ready").unlink(missing_ok=True)  # of one that was killed
+    (root / READY).unlink(missing_ok=True)  # of one that was killed
     if os.fork():
         return 0  # the starter waits for this one only: the daemon is nobody's child
     logging.basicConfig(

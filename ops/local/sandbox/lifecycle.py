@@ -9,139 +9,54 @@ import sys
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ops.local.sandbox.clusters import Cluster, Timing
 from ops.local.sandbox.control import ACTIONS
-from ops.local.sandbox.control_store import CLUSTERS, load, save
+from ops.local.sandbox.control_store import save
 from ops.local.sandbox.postgres import Postgres
 from ops.local.sandbox.rules import assumptions
 from ops.local.sandbox.state import State
-from ops.local.sandbox.tokens import Key
-from ops.topology import PRIMARY, ROLES, Topology
+from ops.paths import PROJECT
+from ops.sandbox_status import CLUSTERS, HOST, Region, Status, is_alive, status
+from ops.topology import Topology
+
+__all__ = [
+    "HOST", "Region", "SandboxError", "Status", "data_directory", "describe", "down", "is_alive",
+    "reset", "status", "up",
+]  # fmt: skip
 
 OPERATOR = ("DbConnect", "DbConnectAdmin", *ACTIONS)
 DEFAULT_TOPOLOGY = Topology.from_environment({})
 START_SECONDS, STOP_SECONDS = 60.0, 30.0
-HOST = "127.0.0.1"
-PROJECT = Path(__file__).resolve().parents[3]
-# What tells a process which sandbox its other variables are of.
-TARGET_VARIABLE, FOLDER_VARIABLE = "TARGET", "DSQL_SANDBOX"
 
 
 class SandboxError(Exception):
     """The sandbox could not be started or stopped; the text says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A Region of the sandbox and the cluster that serves it."""
-
-    role: str
-    region: str
-    identifier: str
-
-    @property
-    def endpoint(self) -> str:
-        return f"{self.identifier}.dsql.{self.region}.on.aws"
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """Where the sandbox is and how to reach it."""
-
-    state: str  # running, starting, stopped or absent
-    regions: tuple[Region, ...]
-    port: int
-    root: Path
-    data: Path
-    credentials: dict[str, str]  # the operator's
-    runtime: dict[str, dict[str, str]]  # by role: those that serve it
-    assume: tuple[str, ...] = ()  # where sources differ
-
-    @property
-    def sslrootcert(self) -> Path:
-        return self.root / "tls" / "ca.pem"
-
-    def as_json(self) -> dict[str, Any]:
-        regions = [
-            {"role": r.role, "region": r.region, "endpoint": r.endpoint}
-            for r in self.regions
-        ]
-        return {
-            "state": self.state,
-            "regions": regions,
-            "hostaddr": HOST,
-            "port": self.port,
-            "sslrootcert": str(self.sslrootcert),
-            "credentials": self.credentials,
-            "data": str(self.data),
-            "assume": list(self.assume),
-        }
-
-    def environ(self, role: str = "primary") -> dict[str, str]:
-        """The variables that point a process of that Region at the sandbox."""
-        own = {r.role: r for r in self.regions}.get(role)
-        peer = next((r.endpoint for r in self.regions if r.role != role), "")
-        target = {"DSQL_ENDPOINT": "", "DSQL_PEER_ENDPOINT": ""}
-        if own is not None:
-            target = {
-                "DSQL_ENDPOINT": own.endpoint,
-                "DSQL_PEER_ENDPOINT": peer,
-                "AWS_REGION": own.region,
-            }
-        return {
-            **target,
-            **self.credentials,
-            TARGET_VARIABLE: "sandbox",
-            FOLDER_VARIABLE: str(self.root),
-            "AWS_ENDPOINT_URL_DSQL": f"http://{HOST}:{self.port}",
-            "PGHOSTADDR": HOST,
-            "PGPORT": str(self.port),
-            "PGSSLROOTCERT": str(self.sslrootcert),
-        }
-
-
-def status(root: Path) -> Status:
-    root = root.resolve()
-    state = State.load(root)
-    data = Postgres(root).home
-    if state is None:
-        return Status("absent", (), 0, root, data, {}, {})
-    operator, *runtime = map(_credentials, state.keys)
-    running = "running" if (root / "ready").exists() else "starting"
-    word = running if _locked(root) else "stopped"
-    serving = dict(zip(ROLES, runtime, strict=True))
-    return Status(
-        word, _serving(root), state.port, root, data, operator, serving, state.assume
-    )
-
-
-def _credentials(key: Key) -> dict[str, str]:
+def describe(status: Status) -> dict[str, Any]:
+    """The status as JSON, with where the data are."""
+    regions = [
+        {"role": r.role, "region": r.region, "endpoint": r.endpoint}
+        for r in status.regions
+    ]
     return {
-        "AWS_ACCESS_KEY_ID": key.access_key,
-        "AWS_SECRET_ACCESS_KEY": key.secret_key,
+        "state": status.state,
+        "regions": regions,
+        "hostaddr": HOST,
+        "port": status.port,
+        "sslrootcert": str(status.sslrootcert),
+        "credentials": status.credentials,
+        "data": str(data_directory(status)),
+        "assume": list(status.assume),
     }
 
 
-def is_alive(root: Path) -> bool:
-    """Whether the sandbox runs, or is just starting."""
-    return _locked(root.resolve())
-
-
-def _serving(root: Path) -> tuple[Region, ...]:
-    """The clusters that have the data, the primary first."""
-    kept = load(root / CLUSTERS)
-    found = [
-        Region(cluster.tags.get("Role", ""), cluster.region, cluster.identifier)
-        for cluster in kept["clusters"]
-        if cluster.identifier in kept["holders"]
-    ]
-    return tuple(
-        sorted(found, key=lambda region: (region.role != PRIMARY, region.role))
-    )
+def data_directory(status: Status) -> Path:
+    """Where PostgreSQL keeps the data; not always inside the sandbox's directory."""
+    return Postgres(status.root).home
 
 
 def up(
@@ -187,7 +102,7 @@ def up(
     # Of two starters one makes the state and the other finds it.
     with (root / "starting").open("a") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
-        if not _locked(root):
+        if not is_alive(root):
             state = State.load(root)
             if state is None:
                 save(root / CLUSTERS, *_initial(topology))
@@ -266,13 +181,13 @@ def _log(root: Path) -> str:
 def down(root: Path) -> bool:
     """Stop the sandbox; False when it was not running. The data stay."""
     root = root.resolve()
-    if not _locked(root):
+    if not is_alive(root):
         if (root / "sandbox.json").exists():
             Postgres(root).stop()  # one that outlived a killed sandbox
         return False
     with suppress(FileNotFoundError, ProcessLookupError, ValueError):
         os.kill(int((root / "pid").read_text()), signal.SIGTERM)
-    if not _wait(lambda: not _locked(root), STOP_SECONDS):
+    if not _wait(lambda: not is_alive(root), STOP_SECONDS):
         raise SandboxError(
             f"The sandbox in {root} did not stop within {STOP_SECONDS:.0f} s; "
             f"its log is {root / 'sandbox.log'}."
@@ -298,15 +213,3 @@ def _wait(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(0.02)
     return True
-
-
-def _locked(root: Path) -> bool:
-    """Whether a daemon lives: it holds the lock until it ends, however it ends."""
-    try:
-        with (root / "lock").open("r") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False

@@ -1,7 +1,6 @@
 """What one sandbox is: its keys, port, timing and the like, kept in its folder."""
 
 import json
-import os
 import secrets
 import socket
 import string
@@ -9,17 +8,15 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from ops.files import write_private
 from ops.local.sandbox.clusters import ACCOUNT, Timing
 from ops.local.sandbox.tokens import Key
+from ops.sandbox_status import STATE, unreadable
 from ops.topology import ROLES
 
 ALNUM = string.ascii_letters + string.digits
 PORTS = range(20_000, 30_000)  # below the ports that systems hand out by themselves
 JOB_DELAY = 0.05  # seconds
-
-
-class StateError(Exception):
-    """The folder holds something that is not a sandbox of this version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ class State:
     @classmethod
     def load(cls, root: Path) -> "State | None":
         """The kept state, or None for a new folder. Raises StateError."""
-        path = root / "sandbox.json"
+        path = root / STATE
         if not path.exists():
             return None
         try:
@@ -58,13 +55,11 @@ class State:
             durable = bool(kept.get("durable", True))
             assume = tuple(kept.get("assume", ()))
         except (ValueError, KeyError, TypeError) as error:
-            raise StateError(
-                f"{path} cannot be read ({error!r}): run `manage.py sandbox reset`."
-            ) from error
+            raise unreadable(path, error) from error
         return cls((operator, first, second), port, timing, delay, durable, assume)
 
     def save(self, root: Path) -> None:
-        write_private(root / "sandbox.json", json.dumps(asdict(self), indent=2))
+        write_private(root / STATE, json.dumps(asdict(self), indent=2))
 
     def changed(
         self,
@@ -111,13 +106,3 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
-
-
-def write_private(path: Path, content: str) -> None:
-    """Replace the file at once; only its owner may read it."""
-    # A name of its own: two starters may write the same file at once.
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with os.fdopen(os.open(partial, flags, 0o600), "w") as out:
-        out.write(content)
-    partial.replace(path)

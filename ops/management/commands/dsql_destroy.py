@@ -5,12 +5,12 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from ops import target_file
 from ops.aws import AwsError
 from ops.clusters import inventory
 from ops.clusters.apply import Applier, ApplyError, Say
 from ops.clusters.command import ClusterCommand, as_json, seconds, target
 from ops.clusters.inventory import Cluster, Inventory
-from ops.local import envfile
 from ops.paths import ENV_FILE
 from ops.prompt import ask
 from ops.target import manage
@@ -129,7 +129,7 @@ class Command(ClusterCommand):
             say(f"Kept: {', '.join(map(str, left.owned))}.")
             return left
         endpoints = dict.fromkeys(("DSQL_ENDPOINT", "DSQL_PEER_ENDPOINT"), "")
-        if envfile.point_at(ENV_FILE, endpoints):
+        if target_file.update_if_current(ENV_FILE, endpoints):
             say(f"Removed the endpoints from {ENV_FILE.name}.")
         say("Nothing is left.")
         return left

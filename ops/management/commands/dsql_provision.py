@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from ops import target_file
 from ops.aws import AwsError
 from ops.clusters import inventory, plan
 from ops.clusters.apply import Applier, ApplyError, Say
@@ -18,7 +19,6 @@ from ops.clusters.command import (
 from ops.clusters.inventory import READY, Cluster
 from ops.clusters.login import await_login
 from ops.clusters.plan import Plan, Wishes
-from ops.local import envfile
 from ops.paths import ENV_FILE
 from ops.target import manage
 from ops.topology import PRIMARY, SECONDARY, Topology
@@ -130,7 +130,7 @@ class Command(ClusterCommand):
     ) -> None:
         """A sandbox's own .env learns the endpoints; another is left alone."""
         peer = members.get(SECONDARY)
-        told = envfile.point_at(
+        told = target_file.update_if_current(
             ENV_FILE,
             {
                 "DSQL_ENDPOINT": members[PRIMARY].endpoint,

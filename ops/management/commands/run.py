@@ -2,7 +2,7 @@ import errno
 import signal
 import threading
 from argparse import ArgumentParser
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext, suppress
 from typing import Any
 
@@ -17,9 +17,9 @@ from ops.local.run_lock import AlreadyRunning, only_run
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.lifecycle import SandboxError, Status
 from ops.local.sandbox.postgres import PostgresError
-from ops.local.sandbox.state import StateError
 from ops.local.supervisor import NeverServed, SupervisedSandbox
 from ops.paths import ISSUER_KEY, SANDBOX
+from ops.sandbox_status import StateError
 from ops.topology import ROLES, Topology
 
 HOSTS = ("localhost", processes.HOST)  # what a browser on this machine may call us
@@ -64,7 +64,7 @@ class Command(BaseCommand):
             help="oidc: ask for tokens of a development issuer; default: none",
         )  # fmt: skip
         parser.add_argument(
-            "--without", choices=ROLES,
+            "--without", choices=ROLES, action="append", default=[],
             help="do not serve this Region, to show the loss of its API",
         )  # fmt: skip
 
@@ -73,14 +73,10 @@ class Command(BaseCommand):
         *args: Any,
         ports: tuple[int, int],
         auth: str,
-        without: str | None,
+        without: list[str],
         **options: Any,
     ) -> None:
-        served = {
-            role: port
-            for role, port in zip(ROLES, ports, strict=True)
-            if role != without
-        }
+        served = select_served(ports, without)
         urls = [f"http://{processes.HOST}:{port}" for port in served.values()]
         self._stop = threading.Event()
         note_signals(self._stop)
@@ -134,6 +130,20 @@ class Command(BaseCommand):
             self._say(hint.format(first=first, second=second))
 
         supervisor.serve(servers, sandbox, self._say, self._stop, announce)
+
+
+def select_served(ports: tuple[int, int], without: Collection[str]) -> dict[str, int]:
+    """The port of each Region to serve. Raises CommandError when none is left."""
+    served = {
+        role: port
+        for role, port in zip(ROLES, ports, strict=True)
+        if role not in without
+    }
+    if not served:
+        raise CommandError(
+            "--without names both Regions, so there is nothing to serve; leave one out."
+        )
+    return served
 
 
 def require_free_ports(ports: Mapping[str, int]) -> None:

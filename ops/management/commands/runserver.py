@@ -17,7 +17,7 @@ from ops.local.http_server import Server
 from ops.local.processes import STOP_SECONDS, CommandFailed
 from ops.local.sandbox.lifecycle import SandboxError
 from ops.local.sandbox.postgres import PostgresError
-from ops.local.sandbox.state import StateError
+from ops.sandbox_status import StateError
 from ops.topology import Topology
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from ops import target_file
 from ops.local import envfile, run_lock
 from ops.local.ports import port_number
 from ops.local.run_lock import AlreadyRunning
@@ -16,9 +17,9 @@ from ops.local.sandbox.faults import Fault, FaultError
 from ops.local.sandbox.lifecycle import SandboxError, Status
 from ops.local.sandbox.postgres import PostgresError
 from ops.local.sandbox.rules.assumptions import ASSUMPTIONS
-from ops.local.sandbox.state import StateError
 from ops.paths import ENV_FILE, SANDBOX
 from ops.prompt import agreed
+from ops.sandbox_status import StateError
 from ops.topology import ROLES, Topology
 
 JOB_DELAY = "how long an index build or validation waits before it begins"
@@ -150,14 +151,14 @@ class Command(BaseCommand):
         run_lock.release(SANDBOX)
         removed = lifecycle.reset(SANDBOX)
         self.stdout.write("Deleted the sandbox." if removed else "There is no sandbox.")
-        if envfile.remove_own(ENV_FILE):
+        if envfile.remove(ENV_FILE):
             self.stdout.write(f"Removed {ENV_FILE.name}, which pointed at it.")
 
     def env(self, *, role: str, **_: Any) -> None:
         found = lifecycle.status(SANDBOX)
         if found.state == "absent":
             raise CommandError("There is no sandbox: run `manage.py sandbox up`.")
-        self.stdout.write(envfile.render(envfile.variables(found, role)), ending="")
+        self.stdout.write(target_file.render(envfile.variables(found, role)), ending="")
 
     def fault(self, *, order: str, format: str, **options: Any) -> None:
         switch = Switch(SANDBOX)
@@ -208,7 +209,7 @@ class Command(BaseCommand):
 
     def _show(self, status: Status, style: str) -> None:
         if style == "json":
-            self.stdout.write(json.dumps(status.as_json(), indent=2))
+            self.stdout.write(json.dumps(lifecycle.describe(status), indent=2))
             return
         self.stdout.write(f"state      {status.state}")
         for region in status.regions:
@@ -220,5 +221,5 @@ class Command(BaseCommand):
         if status.state != "absent":
             self.stdout.write(f"listens    {lifecycle.HOST}:{status.port}")
             self.stdout.write(f"CA         {status.sslrootcert}")
-            self.stdout.write(f"data       {status.data}")
+            self.stdout.write(f"data       {lifecycle.data_directory(status)}")
             self.stdout.write(f"assumes    {', '.join(status.assume) or 'nothing'}")

@@ -6,7 +6,7 @@ import pytest
 from dotenv import dotenv_values
 
 from ops.local import envfile
-from ops.local.sandbox.lifecycle import Region, Status
+from ops.sandbox_status import Region, Status
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def status(tmp_path: Path) -> Status:
         Region("secondary", "us-east-2", "b" * 26),
     )
     keys = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "s"}
-    return Status("running", regions, 20_001, tmp_path, tmp_path / "data", keys, {})
+    return Status("running", regions, 20_001, tmp_path, keys, {})
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_foreign_file_is_left_alone(path: Path, status: Status) -> None:
         ".env names another target and was left alone. To use the sandbox: "
         "manage.py sandbox env > .env"
     )
-    assert not envfile.remove_own(path)
+    assert not envfile.remove(path)
     assert path.read_text() == "DSQL_ENDPOINT=mine\n"
 
 
@@ -91,8 +91,8 @@ def test_a_file_that_names_an_earlier_sandbox_is_repaired(
 
 def test_removes_its_own_file_once(path: Path, status: Status) -> None:
     envfile.ensure(path, status)
-    assert envfile.remove_own(path)
-    assert not envfile.remove_own(path)
+    assert envfile.remove(path)
+    assert not envfile.remove(path)
 
 
 def test_the_secondary_sees_the_primary_as_its_peer(status: Status) -> None:
@@ -100,22 +100,3 @@ def test_the_secondary_sees_the_primary_as_its_peer(status: Status) -> None:
     assert environ["AWS_REGION"] == "us-east-2"
     assert environ["DSQL_ENDPOINT"].startswith("bbb")
     assert environ["DSQL_PEER_ENDPOINT"].startswith("aaa")
-
-
-def test_the_endpoints_are_set_only_where_the_file_and_the_api_are_the_sandboxs(
-    path: Path, status: Status, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = status.environ()["AWS_ENDPOINT_URL_DSQL"]
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DSQL", url)
-    assert not envfile.point_at(path, {"DSQL_ENDPOINT": "new"})
-    envfile.ensure(path, replace(status, regions=()))
-    assert dotenv_values(path)["DSQL_ENDPOINT"] == ""
-    assert envfile.point_at(path, {"DSQL_ENDPOINT": "new", "AWS_REGION": "eu-west-1"})
-    values = dotenv_values(path)
-    assert (values["DSQL_ENDPOINT"], values["AWS_REGION"]) == ("new", "eu-west-1")
-    assert not envfile.point_at(path, {"DSQL_ENDPOINT": "new"})
-    monkeypatch.delenv("AWS_ENDPOINT_URL_DSQL")
-    assert not envfile.point_at(path, {"DSQL_ENDPOINT": "of AWS"})
-    path.write_text(f"AWS_ENDPOINT_URL_DSQL={url}\n")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DSQL", url)
-    assert not envfile.point_at(path, {"DSQL_ENDPOINT": "mine"})

@@ -157,7 +157,11 @@ def test_the_death_of_postgresql_is_said_and_so_is_its_return(
 ) -> None:
     said: list[str] = []
     kept = SupervisedSandbox(own_sandbox.root, "app", said.append)
-    pid = (own_sandbox.data / "data" / "postmaster.pid").read_text().split()[0]
+    pid = (
+        (lifecycle.data_directory(own_sandbox) / "data" / "postmaster.pid")
+        .read_text()
+        .split()[0]
+    )
     os.kill(int(pid), signal.SIGKILL)
     again = "[sandbox] PostgreSQL serves again"
     await_that(lambda: kept.check() or again in said, str(said))

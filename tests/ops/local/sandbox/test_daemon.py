@@ -33,7 +33,11 @@ def durable(tmp_path: Path) -> Iterator[Status]:
 
 
 def postmaster(status: Status) -> int:
-    return int((status.data / "data" / "postmaster.pid").read_text().split()[0])
+    return int(
+        (lifecycle.data_directory(status) / "data" / "postmaster.pid")
+        .read_text()
+        .split()[0]
+    )
 
 
 def log(status: Status) -> str:
@@ -154,14 +158,14 @@ def test_logins_and_jobs_go_on_after_a_process_of_postgresql_was_killed(
             lambda: session.execute(query, [job]).fetchone() == ("completed",)
         )
     assert lifecycle.down(durable.root) is True
-    assert not (durable.data / "data" / "postmaster.pid").exists()
+    assert not (lifecycle.data_directory(durable) / "data" / "postmaster.pid").exists()
 
 
 def test_a_login_while_postgresql_is_away_is_refused_as_unavailable(
     durable: Status,
 ) -> None:
     # What the postmaster needs to start is out of its way until it has failed.
-    control = durable.data / "data" / "global" / "pg_control"
+    control = lifecycle.data_directory(durable) / "data" / "global" / "pg_control"
     hidden = control.rename(control.with_name("hidden"))
     os.kill(postmaster(durable), signal.SIGKILL)
     eventually(lambda: "does not start yet" in log(durable))

@@ -10,7 +10,8 @@ from psycopg import errors
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.clusters import Timing
 from ops.local.sandbox.lifecycle import SandboxError, Status
-from ops.local.sandbox.state import State, StateError
+from ops.local.sandbox.state import State
+from ops.sandbox_status import StateError
 from tests.golden.replay import connect
 
 
@@ -113,7 +114,7 @@ def test_a_taken_port_is_named_then_two_starters_find_one_sandbox_that_is_killed
         assert lifecycle._wait(
             lambda: lifecycle.status(tmp_path).state == "stopped", 10
         )
-        pidfile = found[0].data / "data" / "postmaster.pid"
+        pidfile = lifecycle.data_directory(found[0]) / "data" / "postmaster.pid"
         assert pidfile.exists()
         assert lifecycle.down(tmp_path) is False
         assert not pidfile.exists()

@@ -4,10 +4,16 @@ import socket
 import threading
 
 import pytest
+from django.core.management.base import CommandError
 
 from ops.local.processes import PortTaken
 from ops.local.run_lock import AlreadyRunning
-from ops.management.commands.run import Command, describe_other, require_free_ports
+from ops.management.commands.run import (
+    Command,
+    describe_other,
+    require_free_ports,
+    select_served,
+)
 from tests.checkout import free_ports
 
 
@@ -66,3 +72,16 @@ def test_a_full_disk_ends_no_server_and_a_closed_terminal_ends_all(
     command._stop = threading.Event()
     command._say("a line")
     assert command._stop.is_set() is stops
+
+
+def test_every_region_that_without_names_is_left_out_and_one_has_to_serve() -> None:
+    parser = Command().create_parser("manage.py", "run")
+    one = parser.parse_args(["--without", "primary", "--without", "primary"])
+    assert select_served((8000, 8001), one.without) == {"secondary": 8001}
+    assert select_served((8000, 8001), parser.parse_args([]).without) == {
+        "primary": 8000,
+        "secondary": 8001,
+    }
+    both = parser.parse_args(["--without", "secondary", "--without", "primary"])
+    with pytest.raises(CommandError, match="names both Regions"):
+        select_served((8000, 8001), both.without)

@@ -65,7 +65,7 @@ def test_json_is_all_that_goes_to_standard_output(started: lifecycle.Status) -> 
         "port": started.port,
         "sslrootcert": str(started.sslrootcert),
         "credentials": started.credentials,
-        "data": str(started.data),
+        "data": str(lifecycle.data_directory(started)),
         "assume": [],
     }
     assert set(found["credentials"]) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
