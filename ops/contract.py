@@ -15,7 +15,7 @@ from rest_framework import serializers
 
 from config.api.idempotency import KEY
 from config.api.pages import CONTRACT
-from config.api.problems import KINDS, MEDIA_TYPE
+from config.api.problems import MEDIA_TYPE, PROBLEM_TYPES
 from config.api.views import JSONView
 from ops import reference
 from users import bulk, names, parameters
@@ -294,14 +294,14 @@ def finished(described: Schema, name: str, scope: str | None) -> Schema:
     codes = (*made.pop("problems"), *ALWAYS, *(GUARDED if scope else ()))
     by_status: dict[str, list[str]] = {}
     for code in dict.fromkeys(codes):
-        by_status.setdefault(str(KINDS[code].status), []).append(code)
+        by_status.setdefault(str(PROBLEM_TYPES[code].status), []).append(code)
     for status, found in by_status.items():
         responses.setdefault(status, problem_answer(found))
     if scope:
         responses |= {
             status: {**found, "headers": {**found["headers"], **RATE}}
             for status, found in responses.items()
-            if status < "400" or status == str(KINDS["rate_limited"].status)
+            if status < "400" or status == str(PROBLEM_TYPES["rate_limited"].status)
         }
     made["responses"] = dict(sorted(responses.items()))
     made["security"] = [{"bearer": [scope]}] if scope else []
@@ -310,7 +310,7 @@ def finished(described: Schema, name: str, scope: str | None) -> Schema:
 
 def problem_answer(codes: list[str]) -> Schema:
     extra = dict.fromkeys(name for code in codes for name in CARRIED.get(code, ()))
-    text = " ".join(f"{code}: {KINDS[code].meaning}" for code in codes)
+    text = " ".join(f"{code}: {PROBLEM_TYPES[code].meaning}" for code in codes)
     return answer(text, ref("schemas", "Problem"), *extra, media=MEDIA_TYPE)
 
 
@@ -412,7 +412,7 @@ def problem_schema() -> Schema:
         "type": {"type": "string", "format": "uri-reference"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
-        "code": {"enum": list(KINDS)},
+        "code": {"enum": list(PROBLEM_TYPES)},
         "detail": {"type": "string"},
     }
     made = closed(required)

@@ -12,7 +12,7 @@ MODULE_LINES, FUNCTION_LINES = 400, 60
 TO_SPLIT = {
     "config/dsql/columns.py", "ops/contract.py", "ops/local/sandbox/control.py",
     "ops/local/sandbox/server.py", "tests/config/api/test_access.py",
-    "tests/config/api/test_tokens.py", "tests/config/dsql/test_columns.py",
+    "tests/config/api/test_bearer_tokens.py", "tests/config/dsql/test_columns.py",
     "tests/config/dsql/test_ddl.py", "tests/config/dsql/test_failover.py",
     "tests/ops/clusters/test_provision.py", "tests/ops/deploy/test_callbacks.py",
     "tests/ops/local/sandbox/test_conflicts.py", "tests/ops/local/sandbox/test_contention.py",

@@ -19,8 +19,8 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 from rest_framework.exceptions import ParseError, ValidationError
 
-from config.api.answers import render
-from config.api.problems import of_database, of_validation
+from config.api.problems import problem_from_database_error, problem_from_validation
+from config.api.responses import encode
 from config.api.views import JSONView, load_object
 from config.dsql.conflicts import OutcomeUnknown
 from users import selectors
@@ -117,7 +117,7 @@ def _validate_batch(
         except ValidationError as error:
             result["errors"] = [
                 {**found, "pointer": found["pointer"][:MAX_POINTER]}
-                for found in of_validation(error.detail).errors[:MAX_ERRORS]
+                for found in problem_from_validation(error.detail).errors[:MAX_ERRORS]
             ]
         results.append(result)
     return results, users
@@ -166,7 +166,7 @@ def _outcome(user: User, ids: dict[str, Any]) -> Result:
 
 def _failed_results(users: dict[int, User], error: Error) -> dict[int, Result]:
     logger.warning("A batch of an import failed: %s", error)
-    cause = of_database(error).code
+    cause = problem_from_database_error(error).code
     return {line: {"status": "failed", "cause": cause} for line in users}
 
 
@@ -196,12 +196,12 @@ def users_export(
 
 def size_of(values: Iterable[Any]) -> int:
     """Bytes of these in Lambda's answer, where text is written as a JSON string."""
-    return sum(len(json.dumps(render(value).decode())) for value in values)
+    return sum(len(json.dumps(encode(value).decode())) for value in values)
 
 
 def as_lines(values: Iterable[Any]) -> Iterator[bytes]:
     for value in values:
-        yield render(value) + b"\n"
+        yield encode(value) + b"\n"
 
 
 SAMPLE = [

@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from config.api import moments
+from config.api import timestamps
 from config.api.parameters import Parser, bad_parameter
 from users import emails
 from users.names import MAX_NAME
@@ -49,7 +49,7 @@ def name_prefix(text: str) -> str:
 
 def _moment(name: str) -> Parser:
     def parse(text: str) -> datetime:
-        if moment := moments.parse(text):
+        if moment := timestamps.parse(text):
             return moment
         raise bad_parameter(
             name,

@@ -14,7 +14,7 @@ from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, Tuple
 from django.db.models.functions import Concat, Lower
 from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThan
 
-from config.api.answers import render
+from config.api.responses import encode
 from users.models import User
 
 FIELDS = ("id", "name", "email", "created_at", "updated_at")
@@ -65,7 +65,7 @@ class Cursor:
 
     def encode(self) -> str:
         fields = [self.order, *map(str, self.key), int(self.forward)]
-        packed = base64.urlsafe_b64encode(render(fields)).decode().rstrip("=")
+        packed = base64.urlsafe_b64encode(encode(fields)).decode().rstrip("=")
         return signing.Signer(salt=SIGNER_SALT).sign(packed).replace(":", ".")
 
     def back(self) -> "Cursor":

@@ -25,7 +25,7 @@ class EmailTaken(Exception):
     """Another user has this e-mail address; the unique index said so."""
 
 
-class NotAsExpected(Exception):
+class PreconditionFailed(Exception):
     """The user is there, but not in the state that the preconditions name."""
 
 
@@ -51,7 +51,7 @@ def user_update(
 
     What has these values already keeps its version.
 
-    Raises EmailTaken, and NotAsExpected when a condition does not hold.
+    Raises EmailTaken, and PreconditionFailed when a condition does not hold.
     """
     version = versions.NextVersion(timezone.now(), values)
     changed = {**values, "updated_at": version}
@@ -66,7 +66,7 @@ def user_update(
 def user_delete(*, user_id: uuid.UUID, conditions: Conditions = UNCONDITIONAL) -> bool:
     """True when the user existed; what was stored about the creation is erased with it.
 
-    Raises NotAsExpected when a condition does not hold.
+    Raises PreconditionFailed when a condition does not hold.
     """
     which = versions.precondition(conditions) & Q(pk=user_id)
     deleted = _delete(which, user_id)
@@ -79,7 +79,7 @@ def _refuse_if_there(user_id: uuid.UUID, conditions: Conditions) -> None:
     """A missing user is 404 whatever the conditions: RFC 9110, section 13.2.1."""
     rows = User.objects.filter(pk=user_id)
     if conditions and rows.exists():
-        raise NotAsExpected
+        raise PreconditionFailed
 
 
 @contextmanager

@@ -13,19 +13,19 @@ from django.db import Error
 from django.http import HttpResponse, StreamingHttpResponse
 from rest_framework.request import Request
 
-from config.api.access import ADMIN, READ, WRITE, caller_of, may
-from config.api.answers import answer, empty, strip_body
-from config.api.conditions import ANY, Conditions, conditions_of
-from config.api.idempotency import attempt_of
-from config.api.models import StoredAnswer
+from config.api.access import ADMIN, READ, WRITE, get_caller, has_scope
+from config.api.conditions import ANY, Conditions, parse_conditions
+from config.api.idempotency import parse_attempt
+from config.api.models import StoredResponse
 from config.api.parameters import bad_parameter, parse
-from config.api.problems import Problem, body, of_database
+from config.api.problems import Problem, body, problem_from_database_error
+from config.api.region import serving_region
+from config.api.responses import empty_response, json_response, strip_body
 from config.api.views import (
     JSONView,
     MergePatchParser,
     NDJSONParser,
     StrictJSONParser,
-    region,
 )
 from users import bulk, parameters, selectors, services
 from users.serializers import validated
@@ -33,7 +33,7 @@ from users.versions import etag, tag
 
 logger = logging.getLogger(__name__)
 MAX_IMPORT_LINES = 10_000
-Record = Callable[[dict[str, Any]], StoredAnswer]
+Record = Callable[[dict[str, Any]], StoredResponse]
 
 
 def not_found() -> Problem:
@@ -65,11 +65,11 @@ class Users(JSONView):
         after, before = page_url(request, page.next), page_url(request, page.previous)
         links = ((after, "next"), (before, "prev"))
         link = ", ".join(f'<{url}>; rel="{relation}"' for url, relation in links if url)
-        return answer(
+        return json_response(
             {
                 "users": page.users,
                 "count": len(page.users),
-                "region": region(),
+                "region": serving_region(),
                 "next": after,
                 "previous": before,
             },
@@ -78,22 +78,24 @@ class Users(JSONView):
 
     def post(self, request: Request) -> HttpResponse:
         values = validated(request.data)
-        attempt = attempt_of(request, caller_of(request).id)
+        attempt = parse_attempt(request, get_caller(request).id)
         if attempt is None:
             response = create(request, values)
         else:
 
-            def record(user: dict[str, Any]) -> StoredAnswer:
+            def record(user: dict[str, Any]) -> StoredResponse:
                 return attempt.record(created(request, user), user["id"])
 
             response = attempt.once(lambda: create(request, values, record))
         # Who repeats may be allowed less than who was first: the stored one is whole.
-        return response if may(request, READ) else strip_body(response)
+        return response if has_scope(request, READ) else strip_body(response)
 
 
 def created(request: Request, user: dict[str, Any]) -> HttpResponse:
     headers = {"Location": f"{request.path}/{user['id']}", "ETag": etag(user)}
-    return answer({**user, "region": region()}, status=201, headers=headers)
+    return json_response(
+        {**user, "region": serving_region()}, status=201, headers=headers
+    )
 
 
 def create(
@@ -157,7 +159,10 @@ class UsersExport(JSONView):
                         break
             except Error as error:  # the status is sent already
                 logger.warning("An export ended early: %s", error)
-                yield {"error": body(of_database(error)), "next": following}
+                yield {
+                    "error": body(problem_from_database_error(error)),
+                    "next": following,
+                }
             else:
                 yield {"next": following}
 
@@ -172,14 +177,14 @@ class UserDetail(JSONView):
     conditional_methods = tuple(scopes)
 
     def get(self, request: Request, user_id: uuid.UUID) -> HttpResponse:
-        conditions = conditions_of(request)
+        conditions = parse_conditions(request)
         user = found(selectors.user_get(user_id=user_id))
         if conditions.match is not None and not conditions.match & {ANY, tag(user)}:
             raise precondition_failed(conditions)
         headers = {"ETag": etag(user)}
         if conditions.not_modified(tag(user)):
-            return empty(304, headers)
-        return answer(user, headers=headers)
+            return empty_response(304, headers)
+        return json_response(user, headers=headers)
 
     def put(self, request: Request, user_id: uuid.UUID) -> HttpResponse:
         return change(request, user_id, partial=False)
@@ -192,11 +197,11 @@ class UserDetail(JSONView):
         conditions = expected(request)
         try:
             deleted = services.user_delete(user_id=user_id, conditions=conditions)
-        except services.NotAsExpected:
+        except services.PreconditionFailed:
             raise precondition_failed(conditions) from None
         if not deleted:
             raise not_found()
-        return empty(204)
+        return empty_response(204)
 
 
 def found(user: dict[str, Any] | None) -> dict[str, Any]:
@@ -207,7 +212,7 @@ def found(user: dict[str, Any] | None) -> dict[str, Any]:
 
 def expected(request: Request) -> Conditions:
     """The conditions of a change, demanded where the deployment says so (RFC 6585)."""
-    conditions = conditions_of(request)
+    conditions = parse_conditions(request)
     if settings.REQUIRE_IF_MATCH and conditions.match is None:
         raise Problem(
             "precondition_required", "Send If-Match with the ETag you last read."
@@ -224,11 +229,15 @@ def change(request: Request, user_id: uuid.UUID, *, partial: bool) -> HttpRespon
         changed = services.user_update(user_id=user_id, conditions=conditions, **values)
     except services.EmailTaken:
         raise email_taken() from None
-    except services.NotAsExpected:
+    except services.PreconditionFailed:
         raise precondition_failed(conditions) from None
     user = found(changed)
     headers = {"ETag": etag(user)}
-    return answer(user, headers=headers) if may(request, READ) else empty(204, headers)
+    return (
+        json_response(user, headers=headers)
+        if has_scope(request, READ)
+        else empty_response(204, headers)
+    )
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Who calls and what they may do: OAuth 2.0 bearer tokens, or nobody is asked.
 
 ``API_AUTH`` must be chosen: "oidc" checks an access token on every request, "none" lets
-everyone do everything. What a token must be is in ``config.api.tokens``, which is only
+everyone do everything. What a token must be is in ``config.api.bearer_tokens``, which is only
 imported where tokens are used.
 """
 
@@ -18,7 +18,9 @@ from config.api.problems import Problem
 
 OIDC, NONE = "oidc", "none"
 READ, WRITE, ADMIN = SCOPES = ("users:read", "users:write", "users:admin")
-UNCHOSEN = 'API_AUTH is not set: set it to "oidc", or to "none" to let everyone in.'
+ACCESS_NOT_CHOSEN = (
+    'API_AUTH is not set: set it to "oidc", or to "none" to let everyone in.'
+)
 
 
 ANYONE = Caller("", frozenset(SCOPES))
@@ -33,30 +35,32 @@ class Bearer(BaseAuthentication):
             known = request.META.get("apigateway.caller")
             return (Caller(known, ANYONE.scopes) if known else ANYONE), None
         if settings.API_AUTH != OIDC:
-            raise ImproperlyConfigured(UNCHOSEN)
+            raise ImproperlyConfigured(ACCESS_NOT_CHOSEN)
         scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer":
             raise unauthenticated("Send an access token: Authorization: Bearer …")
-        from config.api import tokens  # 30 ms that a deployment without them saves
+        from config.api import (
+            bearer_tokens,  # 30 ms that a deployment without them saves
+        )
 
         try:
-            return tokens.verify(token.strip()), None
-        except tokens.InvalidToken as error:
+            return bearer_tokens.verify(token.strip()), None
+        except bearer_tokens.InvalidToken as error:
             raise unauthenticated(str(error), error="invalid_token") from error
-        except tokens.NoKeys as error:
+        except bearer_tokens.NoKeys as error:
             raise Problem(
                 "issuer_unavailable",
                 "The issuer's keys cannot be read; nothing was done. Repeat the request.",
-                headers={"Retry-After": str(tokens.FLOOR_SECONDS)},
+                headers={"Retry-After": str(bearer_tokens.FLOOR_SECONDS)},
             ) from error
 
 
-def caller_of(request: Request) -> Caller:
+def get_caller(request: Request) -> Caller:
     return cast(Caller, request.user)
 
 
-def may(request: Request, scope: str) -> bool:
-    return scope in caller_of(request).scopes
+def has_scope(request: Request, scope: str) -> bool:
+    return scope in get_caller(request).scopes
 
 
 class HasScope(BasePermission):
@@ -67,7 +71,7 @@ class HasScope(BasePermission):
         if request.method == "OPTIONS":
             return True
         needed = view.scopes.get("GET" if request.method == "HEAD" else request.method)
-        if may(request, needed):
+        if has_scope(request, needed):
             return True
         if request.method not in view.allowed_methods:
             return True  # it will be answered 405

@@ -6,4 +6,4 @@ class ApiConfig(AppConfig):
     label = "api"
 
     def ready(self) -> None:
-        from config.api import checks  # noqa: F401 - registers them
+        from config.api import system_checks  # noqa: F401 - registers them

@@ -55,7 +55,7 @@ class Conditions:
 UNCONDITIONAL = Conditions()
 
 
-def conditions_of(request: HttpRequest) -> Conditions:
+def parse_conditions(request: HttpRequest) -> Conditions:
     """Read both headers. Raises Problem when one is malformed."""
     match = request.META.get("HTTP_IF_MATCH")
     none_match = request.META.get("HTTP_IF_NONE_MATCH")

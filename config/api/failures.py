@@ -27,7 +27,7 @@ class FailureLog:
             logger.error("%s: %s", code, error)
             return
         shown = error if self._is_due(code) else None
-        logger.error("%s: %s", code, cause_of(error), exc_info=shown)
+        logger.error("%s: %s", code, describe_cause(error), exc_info=shown)
 
     def _is_due(self, code: str) -> bool:
         with self._lock:
@@ -45,7 +45,7 @@ class FailureLog:
 FAILURES = FailureLog()
 
 
-def cause_of(error: BaseException) -> str:
+def describe_cause(error: BaseException) -> str:
     """The first line of what the error was raised from in the end."""
     root, seen = error, {id(error)}
     while root.__cause__ is not None and id(root.__cause__) not in seen:

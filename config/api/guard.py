@@ -13,7 +13,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from config.api import problems
-from config.api.views import region
+from config.api.region import serving_region
 from config.dsql.endpoints import peer_region
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 def dress(response: HttpResponseBase) -> None:
     """What every response carries: the Regions that served it, and security headers."""
-    response["X-Served-By-Region"] = region()
+    response["X-Served-By-Region"] = serving_region()
     if elsewhere := peer_region():
         response["X-Database-Region"] = elsewhere
     for name, value in HEADERS.items():
@@ -39,7 +39,7 @@ def dress(response: HttpResponseBase) -> None:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django calls this while it handles the error, which may be the database's state."""
     error = sys.exc_info()[1] or Exception()
-    response = problems.respond(problems.of_database(error))
+    response = problems.respond(problems.problem_from_database_error(error))
     dress(response)  # it may be the middleware that failed
     return response
 
@@ -50,11 +50,11 @@ def guarded(application: Application) -> Application:
         try:
             return application(environ, start_response)
         except Exception as error:
-            if problems.is_known(error):
-                response = problems.unavailable(error)
+            if problems.is_database_state(error):
+                response = problems.respond_unavailable(error)
             else:
                 logger.exception("A request failed outside of its handling")
-                response = problems.respond(problems.of_database(error))
+                response = problems.respond(problems.problem_from_database_error(error))
             dress(response)
             status = f"{response.status_code} {response.reason_phrase}"
             start_response(status, list(response.items()), sys.exc_info())

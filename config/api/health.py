@@ -12,9 +12,10 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
-from config.api.answers import answer
 from config.api.failures import FAILURES
-from config.api.views import peer_origin, region, safe
+from config.api.region import peer_origin, serving_region
+from config.api.responses import json_response
+from config.api.views import safe
 from config.dsql.conflicts import sqlstates
 from config.dsql.deadlines import within
 
@@ -90,13 +91,13 @@ def _answer(database: str, schema: str) -> HttpResponse:
     well = (database, schema) == ("ok", "current")
     content = {
         "status": "ok" if well else "unavailable",
-        "region": region(),
+        "region": serving_region(),
         "database": database,
         "schema": schema,
     }
     if well:
-        return answer(content)
-    return answer(content, status=503, headers={"Retry-After": "1"})
+        return json_response(content)
+    return json_response(content, status=503, headers={"Retry-After": "1"})
 
 
 @cache

@@ -21,7 +21,7 @@ from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.request import Request
 
-from config.api.models import StoredAnswer
+from config.api.models import StoredResponse
 from config.api.problems import RETRY_AFTER_SECONDS, Problem
 from config.dsql.conflicts import OutcomeUnknown, constraints, sqlstates
 from config.dsql.retry import ConflictRetriesExhausted
@@ -32,7 +32,7 @@ GONE = 410  # the status of an answer that was erased
 # No comma: it joins the values of a header that was sent more than once.
 KEY = re.compile(r"[!-+\--~]{1,255}")
 UNIQUE_VIOLATION = "23505"
-PRIMARY_KEY = f"{StoredAnswer._meta.db_table}_pkey"  # noqa: SLF001 - Django's documented Meta API
+PRIMARY_KEY = f"{StoredResponse._meta.db_table}_pkey"  # noqa: SLF001 - Django's documented Meta API
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class Attempt:
     mount: str  # where the caller sees the API: a stage, a base path
     path: str  # inside of it
 
-    def record(self, answer: HttpResponse, resource: uuid.UUID) -> StoredAnswer:
+    def record(self, answer: HttpResponse, resource: uuid.UUID) -> StoredResponse:
         """The row to insert together with the resource that the answer tells of."""
-        return StoredAnswer(
+        return StoredResponse(
             id=self.id,
             fingerprint=self.fingerprint,
             status=answer.status_code,
@@ -87,7 +87,7 @@ class Attempt:
         except Exception as error:
             if UNIQUE_VIOLATION not in sqlstates(error):
                 raise
-            rows = StoredAnswer.objects.filter(pk=self.id)
+            rows = StoredResponse.objects.filter(pk=self.id)
             with _leaving_doubt():  # an attempt before this one may have been done
                 stored = next(iter(rows), None)
             # The row in the way was not the key's own, but one of what it tells of.
@@ -101,7 +101,7 @@ class Attempt:
         # A repeat elsewhere may be faster: what is there then is new, and replayed.
         return self._first_or_replay(work)
 
-    def _replay(self, stored: StoredAnswer) -> HttpResponse:
+    def _replay(self, stored: StoredResponse) -> HttpResponse:
         if stored.status == GONE:
             raise Problem(
                 "gone",
@@ -132,7 +132,7 @@ def _leaving_doubt() -> Iterator[None]:
         raise OutcomeUnknown(f"It could not be looked up: {error}") from error
 
 
-def attempt_of(request: Request, caller: str) -> Attempt | None:
+def parse_attempt(request: Request, caller: str) -> Attempt | None:
     """None without the header. Raises Problem when the key is malformed."""
     key = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is None:
@@ -154,11 +154,11 @@ def attempt_of(request: Request, caller: str) -> Attempt | None:
 
 def delete_expired() -> int:
     """Delete the responses that are kept no longer, in batches; returns how many."""
-    old = StoredAnswer.objects.filter(created_at__lt=timezone.now() - KEPT)
+    old = StoredResponse.objects.filter(created_at__lt=timezone.now() - KEPT)
     ids = old.order_by("created_at").values_list("pk", flat=True)[:DELETED_ROWS]
     deleted = 0
     while batch := list(ids.all()):
-        deleted += _delete(StoredAnswer.objects.filter(pk__in=batch))
+        deleted += _delete(StoredResponse.objects.filter(pk__in=batch))
     return deleted
 
 
@@ -176,7 +176,7 @@ def erasure(model: type[Model], key: uuid.UUID) -> tuple[str, list[Any]]:
 @cache
 def _erasure(model: type[Model]) -> tuple[str, list[Any]]:
     """Composed once; the key is the only parameter that changes, and the last."""
-    query = sql.UpdateQuery(StoredAnswer)
+    query = sql.UpdateQuery(StoredResponse)
     query.add_update_values(
         {"status": GONE, "fingerprint": "", "headers": "{}", "body": ""}
     )
@@ -187,7 +187,7 @@ def _erasure(model: type[Model]) -> tuple[str, list[Any]]:
     return statement, list(params[:-1])
 
 
-def _delete(rows: QuerySet[StoredAnswer]) -> int:
+def _delete(rows: QuerySet[StoredResponse]) -> int:
     # delete() would open a transaction: two round trips more.
     return rows._raw_delete("default")  # noqa: SLF001
 

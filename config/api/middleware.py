@@ -55,6 +55,6 @@ class APIMiddleware:
         self, request: HttpRequest, error: Exception
     ) -> HttpResponse | None:
         """A database that cannot be reached is the service's state, not a bug."""
-        if not problems.is_known(error):
+        if not problems.is_database_state(error):
             return None
-        return problems.unavailable(error)
+        return problems.respond_unavailable(error)

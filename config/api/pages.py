@@ -17,9 +17,10 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from config.api.answers import answer
-from config.api.problems import KINDS, TITLES, Problem
-from config.api.views import peer_origin, region, safe
+from config.api.problems import PROBLEM_TYPES, TITLES, Problem
+from config.api.region import peer_origin, serving_region
+from config.api.responses import json_response
+from config.api.views import safe
 
 FOLDER = Path(__file__).parent
 CONTRACT = FOLDER / "openapi.json"
@@ -34,12 +35,12 @@ def index(request: HttpRequest) -> HttpResponse:
     if _prefers_html(request):
         return _page(
             "index.html",
-            {"region": region(), "peer": settings.PEER_URL},
+            {"region": serving_region(), "peer": settings.PEER_URL},
             connect=peer_origin(),
         )
     links = {name: reverse(name) for name in LINKS}
-    content = {"service": "users", "region": region(), "links": links}
-    return answer(content, headers={"Vary": "Accept"})
+    content = {"service": "users", "region": serving_region(), "links": links}
+    return json_response(content, headers={"Vary": "Accept"})
 
 
 def _prefers_html(request: HttpRequest) -> bool:
@@ -60,7 +61,7 @@ def problems(request: HttpRequest) -> HttpResponse:
         f'<section id="{code.replace("_", "-")}"><h2>{code}</h2>'
         f"<p><b>{kind.status} {TITLES[kind.status]}.</b> {escape(kind.meaning)}</p>"
         f"<p>{escape(kind.remedy)}</p></section>"
-        for code, kind in KINDS.items()
+        for code, kind in PROBLEM_TYPES.items()
     )
     return _page("problems.html", {}, trusted={"sections": sections})
 

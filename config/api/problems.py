@@ -9,8 +9,8 @@ from django.http import HttpResponse
 from django.urls import reverse
 from rest_framework import exceptions
 
-from config.api.answers import answer
 from config.api.failures import FAILURES
+from config.api.responses import json_response
 from config.dsql.conflicts import OutcomeUnknown, sqlstates
 from config.dsql.retry import ConflictRetriesExhausted
 from config.dsql.tokens import CredentialsUnavailable
@@ -54,7 +54,7 @@ CODES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProblemType:
     """A type of problem: its status, what it means and what to do about it."""
 
     status: int
@@ -62,129 +62,129 @@ class Kind:
     remedy: str
 
 
-KINDS = {
-    "malformed": Kind(
+PROBLEM_TYPES = {
+    "malformed": ProblemType(
         400, "The request cannot be read.", "Correct what the detail names."
     ),
-    "host_not_allowed": Kind(
+    "host_not_allowed": ProblemType(
         400,
         "The Host header is missing or is not one of the API's names.",
         "Call the API by its own name; the operator lists others in ALLOWED_HOSTS.",
     ),
-    "invalid": Kind(
+    "invalid": ProblemType(
         400,
         "Fields of the body are refused; errors points at each.",
         "Correct the fields.",
     ),
-    "invalid_parameter": Kind(
+    "invalid_parameter": ProblemType(
         400, "A query parameter is refused.", "Correct or remove the parameter."
     ),
-    "unauthenticated": Kind(
+    "unauthenticated": ProblemType(
         401,
         "No access token was sent, or it is not valid.",
         "Get a new token from the issuer and send it as Authorization: Bearer.",
     ),
-    "insufficient_scope": Kind(
+    "insufficient_scope": ProblemType(
         403,
         "The access token does not allow this.",
         "Ask the issuer for a token with the scope that WWW-Authenticate names.",
     ),
-    "not_found": Kind(
+    "not_found": ProblemType(
         404, "There is nothing here, or no longer.", "Check the path and the id."
     ),
-    "method_not_allowed": Kind(
+    "method_not_allowed": ProblemType(
         405, "The path does not know this method.", "Use one that Allow names."
     ),
-    "email_taken": Kind(
+    "email_taken": ProblemType(
         409,
         "Another user has this e-mail address; letter case does not count.",
         "Use another address, or change the user that has it.",
     ),
-    "idempotency_conflict": Kind(
+    "idempotency_conflict": ProblemType(
         409,
         "A request with the same Idempotency-Key is under way.",
         "Repeat the same request after Retry-After seconds.",
     ),
-    "gone": Kind(
+    "gone": ProblemType(
         410,
         "The request with this Idempotency-Key was done, and what it created has been "
         "deleted since.",
         "Use a new key to create it anew.",
     ),
-    "precondition_failed": Kind(
+    "precondition_failed": ProblemType(
         412,
         "The user is not in the state that If-Match or If-None-Match names.",
         "Read the user again and decide anew.",
     ),
-    "length_required": Kind(
+    "length_required": ProblemType(
         411,
         "The body came in chunks, which are not read here.",
         "Send the body with Content-Length.",
     ),
-    "too_large": Kind(413, "The body is too large.", "Send less at once."),
-    "unsupported_media_type": Kind(
+    "too_large": ProblemType(413, "The body is too large.", "Send less at once."),
+    "unsupported_media_type": ProblemType(
         415,
         "The body is of a type, charset or coding that is not read here.",
         "Send application/json, or for PATCH application/merge-patch+json.",
     ),
-    "idempotency_key_reused": Kind(
+    "idempotency_key_reused": ProblemType(
         422,
         "The Idempotency-Key was used for another request.",
         "Use a new key for every new request.",
     ),
-    "precondition_required": Kind(
+    "precondition_required": ProblemType(
         428,
         "Changes must name the version they are made to.",
         "Send If-Match with the ETag of the user as last read.",
     ),
-    "rate_limited": Kind(
+    "rate_limited": ProblemType(
         429, "Too many requests.", "Wait Retry-After seconds; see RateLimit."
     ),
-    "refused": Kind(
+    "refused": ProblemType(
         403,
         "API Gateway refused the request, which did not reach the API.",
         "Check the address, and the key or signature if it wants one.",
     ),
-    "unavailable": Kind(
+    "unavailable": ProblemType(
         502,
         "API Gateway got no response from the API that it could pass on; whether the "
         "request was done is unknown.",
         "Read before you repeat a change; with its Idempotency-Key, repeat it anywhere.",
     ),
-    "timeout": Kind(
+    "timeout": ProblemType(
         504,
         "The API did not respond to API Gateway in time; whether the request was done is "
         "unknown.",
         "Read before you repeat a change; with its Idempotency-Key, repeat it anywhere.",
     ),
-    "internal_error": Kind(
+    "internal_error": ProblemType(
         500,
         "The request failed, which was logged; whether it was done is unknown.",
         "Report it with its X-Request-Id.",
     ),
-    "database_unavailable": Kind(
+    "database_unavailable": ProblemType(
         503,
         "The database cannot be reached; nothing was done.",
         "Repeat the request after Retry-After seconds, or at once in the other Region.",
     ),
-    "schema_behind": Kind(
+    "schema_behind": ProblemType(
         503,
         "The database lacks a table or a column that a migration of this version makes; "
         "nothing was done.",
         "Repeat the request when the operator has run manage.py dsql_database.",
     ),
-    "write_conflict": Kind(
+    "write_conflict": ProblemType(
         503,
         "Other requests keep changing the same data; nothing was done.",
         "Repeat it after Retry-After seconds.",
     ),
-    "outcome_unknown": Kind(
+    "outcome_unknown": ProblemType(
         503,
         "The database was lost, or could not tell, while the change was saved: whether it "
         "was done is unknown.",
         "Read before you repeat the request; with its Idempotency-Key, repeat it anywhere.",
     ),
-    "issuer_unavailable": Kind(
+    "issuer_unavailable": ProblemType(
         503,
         "The keys of the access tokens' issuer cannot be read; nothing was done.",
         "Repeat it after Retry-After seconds.",
@@ -204,7 +204,7 @@ class Problem(exceptions.APIException):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail, code)
-        self.status_code = KINDS[code].status
+        self.status_code = PROBLEM_TYPES[code].status
         self.code = code
         self.errors = errors
         self.headers = dict(headers or {})
@@ -232,7 +232,7 @@ def body(problem: Problem) -> dict[str, Any]:
 
 
 def respond(problem: Problem) -> HttpResponse:
-    return answer(
+    return json_response(
         body(problem),
         status=problem.status_code,
         headers=problem.headers,
@@ -240,7 +240,7 @@ def respond(problem: Problem) -> HttpResponse:
     )
 
 
-def of_validation(detail: Any) -> Problem:
+def problem_from_validation(detail: Any) -> Problem:
     """Name every refused field with a JSON pointer (RFC 6901) and its reason."""
     errors = [
         {"pointer": _pointer(name), "reason": str(reason)}
@@ -261,17 +261,17 @@ def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
             FAILURES.write(error.code, error)
         return respond(error)
     if isinstance(error, exceptions.ValidationError):
-        return respond(of_validation(error.detail))
+        return respond(problem_from_validation(error.detail))
     if isinstance(error, exceptions.APIException):
         return respond(_of_api_exception(error, context))
     if isinstance(error, ConflictRetriesExhausted | OutcomeUnknown):
-        return unavailable(error)
+        return respond_unavailable(error)
     return None
 
 
-def unavailable(error: BaseException) -> HttpResponse:
+def respond_unavailable(error: BaseException) -> HttpResponse:
     """503 for a database that could not do it, with its line in the log."""
-    problem = of_database(error)
+    problem = problem_from_database_error(error)
     FAILURES.write(problem.code, error)
     return respond(problem)
 
@@ -281,19 +281,19 @@ def schema_is_behind(error: BaseException) -> bool:
     return not sqlstates(error).isdisjoint(UNDEFINED)
 
 
-def is_known(error: BaseException) -> bool:
-    """Whether the error is a state of the database that ``of_database`` describes."""
+def is_database_state(error: BaseException) -> bool:
+    """Whether the error is a state of the database that ``problem_from_database_error`` describes."""
     return isinstance(error, OperationalError | InterfaceError) or schema_is_behind(
         error
     )
 
 
-def of_database(error: BaseException) -> Problem:
+def problem_from_database_error(error: BaseException) -> Problem:
     """503 for a database that could not do it; the code says what a client may do.
 
     An error that is no state of the database is the service's own: 500.
     """
-    if not is_known(error):
+    if not is_database_state(error):
         return Problem("internal_error", "The request failed; it was logged.")
     if schema_is_behind(error):
         return Problem(

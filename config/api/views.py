@@ -2,12 +2,10 @@
 
 import codecs
 import json
-import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from typing import IO, Any, ClassVar, NoReturn
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
@@ -17,22 +15,11 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from config.api import access, inputs, limits, problems
-from config.api.answers import answer, empty
+from config.api import access, inputs, problems, rate_limits
 from config.api.inputs import WITH_BODY
 from config.api.parameters import Parser
-
-
-def region() -> str:
-    """The Region that serves: Lambda sets AWS_REGION."""
-    return os.environ.get("AWS_REGION", "")
-
-
-def peer_origin() -> str:
-    """The origin of the other Region's API, whose page asks this one for its health."""
-    parts = urlsplit(settings.PEER_URL)
-    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
-
+from config.api.region import serving_region
+from config.api.responses import empty_response, json_response
 
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -160,7 +147,7 @@ class JSONView(APIView):
     query: ClassVar[Mapping[str, Mapping[str, Parser]]] = {}
     key_methods: ClassVar[tuple[str, ...]] = ()  # Idempotency-Key
     conditional_methods: ClassVar[tuple[str, ...]] = ()  # If-Match, If-None-Match
-    taken: limits.Taken | None = None
+    taken: rate_limits.Taken | None = None
 
     def perform_authentication(self, request: Request) -> None:
         """Whoever is not let in is limited by address, so that guesses are few."""
@@ -172,14 +159,14 @@ class JSONView(APIView):
             raise
 
     def check_throttles(self, request: Request) -> None:
-        caller = access.caller_of(request).id
+        caller = access.get_caller(request).id
         self._take(f"caller {caller}" if caller else _address(request))
 
     def _take(self, bucket: str) -> None:
         """Raises Problem 429."""
         if not settings.API_RATE_LIMIT:
             return
-        self.taken = limits.BUCKETS.take(bucket, settings.API_RATE_LIMIT)
+        self.taken = rate_limits.BUCKETS.take(bucket, settings.API_RATE_LIMIT)
         if self.taken.wait:
             raise problems.Problem(
                 "rate_limited",
@@ -242,7 +229,7 @@ class JSONView(APIView):
         headers = {"Allow": ", ".join(self.allowed_methods)}
         if "PATCH" in self.allowed_methods:
             headers["Accept-Patch"] = self.accepted("PATCH")  # RFC 5789, section 3.1
-        return empty(204, headers)
+        return empty_response(204, headers)
 
     def raise_uncaught_exception(self, exc: Exception) -> NoReturn:
         """Django answers, as for any other view."""
@@ -253,7 +240,7 @@ class JSONView(APIView):
 
 
 def _address(request: Request) -> str:
-    return f"address {limits.network_of(request.META.get('REMOTE_ADDR', ''))}"
+    return f"address {rate_limits.client_network(request.META.get('REMOTE_ADDR', ''))}"
 
 
 def safe(view: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
@@ -280,7 +267,7 @@ def safe(view: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpRespo
 
 @safe
 def live(request: HttpRequest) -> HttpResponse:
-    return answer({"status": "ok", "region": region()})
+    return json_response({"status": "ok", "region": serving_region()})
 
 
 def problem_view(code: str, detail: str) -> Any:

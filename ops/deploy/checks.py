@@ -96,13 +96,13 @@ def _of_settings() -> Iterable[tuple[str, str]]:
 
 
 def _of_token(token: str) -> Iterable[tuple[str, str]]:
-    from config.api import access, tokens
+    from config.api import access, bearer_tokens
 
     try:
-        scopes = tokens.verify(token).scopes
-    except tokens.InvalidToken as error:
+        scopes = bearer_tokens.verify(token).scopes
+    except bearer_tokens.InvalidToken as error:
         yield "", str(error)
-    except tokens.NoKeys:
+    except bearer_tokens.NoKeys:
         yield (
             "",
             "The issuer's keys cannot be read from here. Correct OIDC_ISSUER or OIDC_JWKS_URL, "

@@ -27,7 +27,7 @@ from waitress.utilities import (
 )
 
 from config.api import problems
-from config.api.views import region
+from config.api.region import serving_region
 from ops.local.ports import MOST_PORT
 
 logger = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class RefusalTask(ErrorTask):
 def send_problem(task: Any, code: str, detail: str) -> None:
     """Answer with a problem document and end the connection."""
     response = problems.respond(problems.Problem(code, detail))
-    response["X-Served-By-Region"] = region()
+    response["X-Served-By-Region"] = serving_region()
     task.complete = True
     task.status = f"{response.status_code} {response.reason_phrase}"
     task.response_headers = list(response.items())

@@ -22,9 +22,17 @@ from django.urls import resolve
 from rest_framework.request import Request as DRFRequest
 
 from config import env
-from config.api import access, hosts, idempotency, inputs, limits, moments, pages
+from config.api import (
+    access,
+    hosts,
+    idempotency,
+    inputs,
+    pages,
+    rate_limits,
+    timestamps,
+)
 from config.api import parameters as names_of_parameters
-from config.api.conditions import conditions_of
+from config.api.conditions import parse_conditions
 from config.api.views import ByContentType, NDJSONParser, StrictJSONParser, load_object
 from config.on_lambda.wsgi import mounted
 from config.telemetry import logs, middleware, tracing
@@ -104,20 +112,20 @@ PARSERS: dict[str, Callable[[str], Any]] = {
         )
     ),
     **{f"parameter {name}": parse for name, parse in parameters.EXPORT_PARAMETERS.items()},
-    "moment: a fraction": lambda text: moments.parse(f"2026-11-24T09:30:00.{text}Z"),
-    "moment": moments.parse,
+    "moment: a fraction": lambda text: timestamps.parse(f"2026-11-24T09:30:00.{text}Z"),
+    "moment": timestamps.parse,
     "query": lambda text: names_of_parameters.check_names(
         request(QUERY_STRING=text), parameters.PARAMETERS
     ),
     "query: values": lambda text: parameters.filters(
         names_of_parameters.parse(QueryDict(f"email={text[:8000]}"), {"email": str})
     ),
-    "If-Match": lambda text: conditions_of(request(HTTP_IF_MATCH=text)),
-    "If-Match: after a tag": lambda text: conditions_of(request(HTTP_IF_MATCH='"a" ' + text)),
-    "If-None-Match": lambda text: conditions_of(request(HTTP_IF_NONE_MATCH=text)),
+    "If-Match": lambda text: parse_conditions(request(HTTP_IF_MATCH=text)),
+    "If-Match: after a tag": lambda text: parse_conditions(request(HTTP_IF_MATCH='"a" ' + text)),
+    "If-None-Match": lambda text: parse_conditions(request(HTTP_IF_NONE_MATCH=text)),
     "a version's tag": lambda text: list(versions._moments(frozenset({text}))),
     "a version's tag of digits": lambda text: list(versions._moments(frozenset({"1" + text}))),
-    "Idempotency-Key": lambda text: idempotency.attempt_of(
+    "Idempotency-Key": lambda text: idempotency.parse_attempt(
         drf(HTTP_IDEMPOTENCY_KEY=text), ""
     ),
     "Authorization": lambda text: access.Bearer().authenticate(drf(HTTP_AUTHORIZATION=text)),
@@ -164,7 +172,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "a log line: an address": lambda text: logs.mask("ada@" + text),
     "a log line: a row": lambda text: logs.mask("DETAIL: " + text),
     "a log line: rows": lambda text: logs.mask(text + "DETAIL: CONTEXT: LINE 1: "),
-    "the rate's caller": lambda text: limits.Buckets().take(text, 1),
+    "the rate's caller": lambda text: rate_limits.Buckets().take(text, 1),
     "environment: words": lambda text: env.words("X", env={"X": text}),
     "environment: a flag": lambda text: env.flag("X", env={"X": text}),
     "environment: a number": lambda text: env.whole("X", 0, env={"X": text}),

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from config.api import moments, parameters
+from config.api import parameters, timestamps
 from tests.crossings.__main__ import LIMITS
 from tests.crossings.counting import PROJECT, Counting
 
@@ -33,6 +33,6 @@ def test_a_call_into_another_product_file_counts_and_one_within_a_file_does_not(
 ):
     with Counting() as counting:
         parameters.bad_parameter("limit", "Too large.")
-        moments.parse("2026-11-24T09:30:00Z")  # calls a function beside it
+        timestamps.parse("2026-11-24T09:30:00Z")  # calls a function beside it
     pair = ("config/api/parameters.py", "config/api/problems.py")
     assert counting.pairs == {pair: 1}

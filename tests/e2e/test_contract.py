@@ -15,7 +15,7 @@ import pytest
 from django.test import Client
 from django.urls import resolve
 
-from config.api import limits, tokens
+from config.api import bearer_tokens, rate_limits
 from config.telemetry import middleware
 from ops import contract
 from ops.local.issuer import Issuer, serving
@@ -55,7 +55,7 @@ def test_every_route_and_method_is_described_with_its_scope() -> None:
 @pytest.mark.django_db
 def test_what_answers_carry_is_described(client: Client, settings: Any) -> None:
     settings.API_RATE_LIMIT = 6
-    limits.BUCKETS.clear()
+    rate_limits.BUCKETS.clear()
     user = create(client)
     one = f"/users/{user['id']}"
     tag = client.get(one)["ETag"]
@@ -130,7 +130,7 @@ def test_schemathesis_finds_nothing(
     with serving(own) as issuer, region_server(alias) as url, lines() as served:
         for name, value in issuer.environ.items():
             setattr(settings, name, value)
-        tokens.keys.cache_clear()
+        bearer_tokens.keys.cache_clear()
         token = issuer.token(
             subject="tester",
             scopes=["users:read", "users:write", "users:admin"],
@@ -154,7 +154,7 @@ def test_schemathesis_finds_nothing(
             capture_output=True,
             text=True,
         )
-    tokens.keys.cache_clear()
+    bearer_tokens.keys.cache_clear()
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert json.loads(report.read_text())
     found = re.search(r"(\d+) generated", done.stdout)

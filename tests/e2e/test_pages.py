@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import clear_script_prefix, set_script_prefix
 
-from config.api.problems import KINDS
+from config.api.problems import PROBLEM_TYPES
 from tests.chromium import BROWSER, OPTIONS
 from tests.regions import region_server
 
@@ -63,7 +63,7 @@ def test_every_problem_has_its_place_on_the_page() -> None:
     problem = Client().get("/nothing").json()
     assert problem["type"] == "/problems#not-found"
     page = Client().get("/problems").content.decode()
-    for code in KINDS:
+    for code in PROBLEM_TYPES:
         assert f'<section id="{code.replace("_", "-")}">' in page
 
 

@@ -16,7 +16,7 @@ from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
-from config.api import limits, tokens
+from config.api import bearer_tokens, rate_limits
 from tests.users.test_api import ADA, send
 
 pytestmark = pytest.mark.django_db
@@ -51,8 +51,8 @@ def issuer(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Issuer:
     settings.API_AUTH = "oidc"
     settings.OIDC_ISSUER, settings.OIDC_AUDIENCE = ISSUER, AUDIENCE
     served = Issuer()
-    cache = tokens.Keys(served.fetch, clock=lambda: served.now)
-    monkeypatch.setattr(tokens, "keys", lambda: cache)
+    cache = bearer_tokens.Keys(served.fetch, clock=lambda: served.now)
+    monkeypatch.setattr(bearer_tokens, "keys", lambda: cache)
     return served
 
 
@@ -114,7 +114,7 @@ def test_a_key_without_an_algorithm_serves_those_of_its_type(
     assert get(token(RSA_KEY, algorithm, "rsa")).status_code == 200
     assert get(forged({"alg": "ES256", **SPKI}, PEM)).status_code == 401
     issuer.keys = [jwk(RSA_KEY, "bound", alg="RS256")]
-    issuer.now += tokens.FLOOR_SECONDS
+    issuer.now += bearer_tokens.FLOOR_SECONDS
     bound = get(token(RSA_KEY, algorithm, "bound"))
     assert bound.status_code == (200 if algorithm == "RS256" else 401)
 
@@ -123,8 +123,8 @@ def test_a_key_without_an_algorithm_serves_those_of_its_type(
 def test_a_key_set_that_is_none_is_503(
     monkeypatch: pytest.MonkeyPatch, served: dict[str, Any]
 ) -> None:
-    cache = tokens.Keys(lambda: served)
-    monkeypatch.setattr(tokens, "keys", lambda: cache)
+    cache = bearer_tokens.Keys(lambda: served)
+    monkeypatch.setattr(bearer_tokens, "keys", lambda: cache)
     assert get(token()).status_code == 503
 
 
@@ -247,7 +247,7 @@ def test_a_token_and_a_key_may_have_no_key_id(issuer: Issuer) -> None:
     assert get(nameless).status_code == 200
     for member in issuer.keys:
         del member["kid"]
-    issuer.now += tokens.LIFETIME_SECONDS + 1
+    issuer.now += bearer_tokens.LIFETIME_SECONDS + 1
     assert get(nameless).status_code == 200
     assert get(token(RSA_KEY, "RS256", "rsa")).status_code == 200
 
@@ -342,7 +342,7 @@ def test_unknown_keys_do_not_flood_the_issuer(issuer: Issuer) -> None:
         assert get(token(kid=f"unknown {number}")).status_code == 401
     assert issuer.reads == 1
     issuer.keys.append(jwk(RSA_KEY, "new"))
-    issuer.now += tokens.FLOOR_SECONDS
+    issuer.now += bearer_tokens.FLOOR_SECONDS
     assert get(token(RSA_KEY, "RS256", "new")).status_code == 200
     assert issuer.reads == 2
 
@@ -350,13 +350,13 @@ def test_unknown_keys_do_not_flood_the_issuer(issuer: Issuer) -> None:
 def test_a_withdrawn_key_goes_and_keys_outlive_their_issuer(issuer: Issuer) -> None:
     assert get(token()).status_code == 200
     issuer.keys = issuer.keys[1:]
-    issuer.now += tokens.LIFETIME_SECONDS + 1
+    issuer.now += bearer_tokens.LIFETIME_SECONDS + 1
     assert get(token()).status_code == 401
     issuer.up = False
-    issuer.now += tokens.LIFETIME_SECONDS + 1
+    issuer.now += bearer_tokens.LIFETIME_SECONDS + 1
     good = token(RSA_KEY, "RS256", "rsa")
     assert get(good).status_code == 200
-    issuer.now += tokens.STALE_SECONDS
+    issuer.now += bearer_tokens.STALE_SECONDS
     assert get(good).status_code == 503
 
 
@@ -370,7 +370,7 @@ def test_an_issuer_that_is_away_is_503_not_401(issuer: Issuer) -> None:
 def test_failed_tokens_are_limited_by_address_and_good_ones_are_not(
     settings: Any,
 ) -> None:
-    limits.BUCKETS.clear()
+    rate_limits.BUCKETS.clear()
     settings.API_RATE_LIMIT = 3
 
     def ask(bearer: str | None, address: str) -> Any:
@@ -387,7 +387,7 @@ def test_failed_tokens_are_limited_by_address_and_good_ones_are_not(
 
 
 def test_a_token_without_the_scope_is_limited_as_any_other(settings: Any) -> None:
-    limits.BUCKETS.clear()
+    rate_limits.BUCKETS.clear()
     settings.API_RATE_LIMIT = 2
     answers = [get(token(scope="")).status_code for _ in range(3)]
     assert answers == [403, 403, 429]

@@ -9,8 +9,8 @@ import pytest
 from django.db import InterfaceError, OperationalError
 from django.test import Client
 
-from config.api import failures, health, tokens
-from config.api.failures import FailureLog, cause_of
+from config.api import bearer_tokens, failures, health
+from config.api.failures import FailureLog, describe_cause
 from config.dsql.conflicts import OutcomeUnknown
 from config.dsql.retry import ConflictRetriesExhausted
 from config.telemetry.logs import JSONFormatter
@@ -83,10 +83,10 @@ def test_an_issuer_without_keys_has_its_line(
     monkeypatch: pytest.MonkeyPatch, settings: Any, lines: list[dict[str, Any]]
 ) -> None:
     def none(*_: Any) -> None:
-        raise tokens.NoKeys("no key of the issuer is known")
+        raise bearer_tokens.NoKeys("no key of the issuer is known")
 
     settings.API_AUTH = "oidc"
-    monkeypatch.setattr(tokens, "verify", none)
+    monkeypatch.setattr(bearer_tokens, "verify", none)
     answer = Client().get("/users", headers={"authorization": "Bearer x"})
     assert answer.status_code == 503
     (line,) = lines
@@ -128,9 +128,9 @@ def test_a_cause_is_one_line_without_people_in_it(
     (line,) = lines
     assert "ada" not in line["message"]
     assert "more" not in line["message"]
-    assert cause_of(ValueError()) == "ValueError: "
-    assert len(cause_of(ValueError("x" * 9000))) == failures.MAX_CAUSE
+    assert describe_cause(ValueError()) == "ValueError: "
+    assert len(describe_cause(ValueError("x" * 9000))) == failures.MAX_CAUSE
     circle = ValueError("round")
     circle.__cause__ = KeyError("x")
     circle.__cause__.__cause__ = circle
-    assert cause_of(circle).startswith("KeyError")
+    assert describe_cause(circle).startswith("KeyError")

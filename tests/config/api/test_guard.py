@@ -150,7 +150,7 @@ def test_each_error_of_the_framework_has_a_code_of_its_own_status(
     answer = problems.handle(error, {})
     assert answer is not None
     assert json.loads(answer.content)["code"] == code
-    assert answer.status_code == problems.KINDS[code].status
+    assert answer.status_code == problems.PROBLEM_TYPES[code].status
 
 
 def test_only_a_response_that_asked_the_peer_names_the_databases_region(

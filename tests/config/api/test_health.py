@@ -9,7 +9,7 @@ from django.db import OperationalError
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
-from config.api import health, limits
+from config.api import health, rate_limits
 from tests.failing import fail_statements
 
 pytestmark = pytest.mark.django_db
@@ -104,7 +104,7 @@ def test_health_costs_one_query_a_second_and_is_never_limited(
     client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch,
     django_assert_num_queries: Any,
 ) -> None:  # fmt: skip
-    limits.BUCKETS.clear()
+    rate_limits.BUCKETS.clear()
     settings.API_RATE_LIMIT = 1
     cached = health.CachedState(health.probe, clock=lambda: 1_000_000.0)
     monkeypatch.setattr(health, "STATE", cached)

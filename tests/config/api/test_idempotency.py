@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from config.api import idempotency
-from config.api.models import StoredAnswer
+from config.api.models import StoredResponse
 from config.dsql import retry
 from config.dsql.conflicts import OutcomeUnknown
 from ops.local.sandbox import lifecycle
@@ -65,7 +65,7 @@ def test_after_a_deletion_no_replay_in_any_region_names_anyone() -> None:
                 assert "Ada" not in f"{answer.content!r} {answer.headers}"
                 assert "Idempotency-Replayed" not in answer
             assert User.objects.count() == 0
-    for stored in StoredAnswer.objects.values("fingerprint", "headers", "body"):
+    for stored in StoredResponse.objects.values("fingerprint", "headers", "body"):
         assert stored == {"fingerprint": "", "headers": "{}", "body": ""}
 
 
@@ -73,7 +73,7 @@ def test_an_erased_key_is_gone_for_other_bodies_and_new_after_its_time() -> None
     Client().delete(post()["Location"])
     assert post({**ADA, "name": "Grace"}).status_code == 410
     day_ago = timezone.now() - idempotency.KEPT - timedelta(seconds=1)
-    StoredAnswer.objects.update(created_at=day_ago)
+    StoredResponse.objects.update(created_at=day_ago)
     assert post().status_code == 201
 
 
@@ -234,14 +234,14 @@ def test_an_expired_response_is_forgotten_and_deleted() -> None:
             key=f"new {number}".replace(" ", ""),
         )
     day_ago = timezone.now() - idempotency.KEPT - timedelta(seconds=1)
-    StoredAnswer.objects.exclude(body__contains="u2@").update(created_at=day_ago)
+    StoredResponse.objects.exclude(body__contains="u2@").update(created_at=day_ago)
     User.objects.filter(email=ADA["email"]).delete()
     assert "Idempotency-Replayed" not in post()
     assert User.objects.count() == 4
     out = StringIO()
     call_command("delete_expired_responses", format="json", stdout=out)
     assert json.loads(out.getvalue()) == {"deleted": 2}
-    assert StoredAnswer.objects.count() == 2
+    assert StoredResponse.objects.count() == 2
 
 
 def test_concurrent_repeats_of_an_expired_key_make_one_user(
@@ -253,7 +253,7 @@ def test_concurrent_repeats_of_an_expired_key_make_one_user(
             body, key = {**ADA, "email": f"u{number}@example.com"}, f"k{number}"
             post(body, key)
             day_ago = timezone.now() - idempotency.KEPT - timedelta(seconds=1)
-            StoredAnswer.objects.update(created_at=day_ago)
+            StoredResponse.objects.update(created_at=day_ago)
             User.objects.all().delete()
             one, other = regions.at_once(
                 lambda b=body, k=key: post(b, k), lambda b=body, k=key: post(b, k)
@@ -269,7 +269,7 @@ def test_expired_responses_are_deleted_in_batches(
     monkeypatch.setattr(idempotency, "DELETED_ROWS", 2)
     old = timezone.now() - 2 * idempotency.KEPT
     for _ in range(5):
-        StoredAnswer.objects.create(status=201, created_at=old)
+        StoredResponse.objects.create(status=201, created_at=old)
     assert idempotency.delete_expired() == 5
     assert idempotency.delete_expired() == 0
 
@@ -341,7 +341,7 @@ def test_a_second_attempt_is_judged_without_what_the_first_one_met(
     def fail(execute: Any, statement: str, *args: Any) -> Any:
         if statement.startswith("SELECT") and not lookups:
             lookups.append(statement)
-            StoredAnswer.objects.all().delete()
+            StoredResponse.objects.all().delete()
             raise OperationalError("no connection")
         if statement.startswith("INSERT") and lookups:
             raise OperationalError("no connection")
@@ -381,7 +381,7 @@ def test_every_round_makes_one_user_whatever_is_cut(
             # An answer lost after COMMIT is found by its key in the same request.
             seen["found"] += first.get("Idempotency-Replayed") == "true"
             seen["replayed"] += second.get("Idempotency-Replayed") == "true"
-    assert User.objects.count() == StoredAnswer.objects.count() == 1000
+    assert User.objects.count() == StoredResponse.objects.count() == 1000
     assert all(fault["struck"] > 150 for fault in faults.list()), faults.list()
     assert min(seen["first 503"], seen["found"]) > 25, seen
     # Also what the first request had done without knowing it.

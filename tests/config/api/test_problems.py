@@ -3,16 +3,16 @@
 import pytest
 from django.db import InterfaceError, OperationalError
 
-from config.api.problems import KINDS, of_database
+from config.api.problems import PROBLEM_TYPES, problem_from_database_error
 from config.dsql.conflicts import ConnectionLost, OutcomeUnknown
 from config.dsql.retry import ConflictRetriesExhausted
 
 
 @pytest.mark.parametrize(
-    "code", [code for code, kind in KINDS.items() if kind.status >= 500]
+    "code", [code for code, kind in PROBLEM_TYPES.items() if kind.status >= 500]
 )
 def test_each_failure_says_whether_the_request_was_done(code: str) -> None:
-    meaning = KINDS[code].meaning
+    meaning = PROBLEM_TYPES[code].meaning
     assert ("nothing was done" in meaning) != ("unknown" in meaning)
 
 
@@ -23,8 +23,8 @@ def test_each_failure_says_whether_the_request_was_done(code: str) -> None:
      (ConflictRetriesExhausted(), "nothing was done")],
 )  # fmt: skip
 def test_a_response_says_it_as_its_kind_does(error: Exception, said: str) -> None:
-    problem = of_database(error)
+    problem = problem_from_database_error(error)
     assert said in str(problem.detail)
-    assert said in KINDS[problem.code].meaning
+    assert said in PROBLEM_TYPES[problem.code].meaning
     # What may have been done, no program must repeat by itself.
     assert ("Retry-After" in problem.headers) == (said != "unknown")

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from config.api.problems import KINDS
+from config.api.problems import PROBLEM_TYPES
 from ops.deploy import invocation
 from ops.deploy.gateway import ERRORS, Gateway, Wanted, error_response, stage_settings
 from ops.ownership import NotReady
@@ -60,7 +60,7 @@ def test_an_error_of_api_gateway_is_a_problem(kind: str) -> None:
     found = error_response(kind, [])
     body = json.loads(found["responseTemplates"]["application/json"])
     headers = found["responseParameters"]
-    assert body["code"] in KINDS
+    assert body["code"] in PROBLEM_TYPES
     anchor = body["code"].replace("_", "-")
     assert body["type"] == f"/$context.stage/problems#{anchor}"
     assert body.get("status") == (

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 
-from config.api import tokens
+from config.api import bearer_tokens
 from ops.local.issuer import Issuer, serving
 from ops.management.commands import api_token
 
@@ -22,7 +22,7 @@ def issuer(tmp_path: Path, settings: Any) -> Issuer:
     made = Issuer.load(tmp_path / "new" / "issuer.pem", port)
     for name, value in made.environ.items():
         setattr(settings, name, value)
-    tokens.keys.cache_clear()
+    bearer_tokens.keys.cache_clear()
     return made
 
 
@@ -41,14 +41,14 @@ def test_the_api_reads_its_keys_and_takes_its_tokens(
     with serving(issuer):
         assert Client().get("/users", headers=bearer).status_code == 200
         assert Client().post("/users", headers=bearer).status_code == 403
-    tokens.keys.cache_clear()
+    bearer_tokens.keys.cache_clear()
 
 
 def test_without_the_issuer_there_are_no_keys(issuer: Issuer) -> None:
     token = issuer.token(subject="ada", scopes=[], minutes=1)
-    with pytest.raises(tokens.NoKeys):
-        tokens.verify(token)
-    tokens.keys.cache_clear()
+    with pytest.raises(bearer_tokens.NoKeys):
+        bearer_tokens.verify(token)
+    bearer_tokens.keys.cache_clear()
 
 
 def test_metadata_of_another_issuer_is_refused(
@@ -56,10 +56,10 @@ def test_metadata_of_another_issuer_is_refused(
 ) -> None:
     settings.OIDC_ISSUER = f"http://localhost:{issuer.port}"
     with serving(issuer), pytest.raises(ValueError, match="another issuer"):
-        tokens.read_keys()
+        bearer_tokens.read_keys()
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/x", ""])
 def test_keys_come_over_http_only(url: str) -> None:
     with pytest.raises(ValueError, match="not an HTTP URL"):
-        tokens.read_json(url)
+        bearer_tokens.read_json(url)

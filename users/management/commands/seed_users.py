@@ -5,7 +5,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
-from config.api.problems import KINDS, is_known, of_database
+from config.api.problems import (
+    PROBLEM_TYPES,
+    is_database_state,
+    problem_from_database_error,
+)
 from users import bulk
 
 MAX_USERS = 1_000_000
@@ -37,9 +41,9 @@ class Command(BaseCommand):
                 if result.get("line", 0) % PROGRESS_ROWS == 0 and "line" in result:
                     self.stderr.write(f"{result['line']} of {options['count']} ...")
         except Error as error:
-            if not is_known(error):
+            if not is_database_state(error):
                 raise
-            meaning = KINDS[of_database(error).code].meaning
+            meaning = PROBLEM_TYPES[problem_from_database_error(error).code].meaning
             raise CommandError(f"{meaning} Run it again.") from error
         counts = {
             name: summary.get(name, 0) for name in ("created", "exists", "failed")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from config.api import moments
+from config.api import timestamps
 
 NINE = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 
@@ -31,8 +31,8 @@ NINE = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
     ],
 )
 def test_what_the_rfc_writes_is_read(text: str, moment: datetime) -> None:
-    assert moments.parse(text) == moment
-    assert moments.parse(text).tzinfo is UTC  # type: ignore[union-attr] # it is one
+    assert timestamps.parse(text) == moment
+    assert timestamps.parse(text).tzinfo is UTC  # type: ignore[union-attr] # it is one
 
 
 @pytest.mark.parametrize(
@@ -52,4 +52,4 @@ def test_what_the_rfc_writes_is_read(text: str, moment: datetime) -> None:
      "2026-11-24T09:30:00\u2212" + "01:00", "2026-11-24T09:30:00." + "0" * 60 + "Z"],
 )  # fmt: skip
 def test_what_it_does_not_write_is_refused(text: str) -> None:
-    assert moments.parse(text) is None
+    assert timestamps.parse(text) is None

@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from config.api import limits
+from config.api import rate_limits
 
 pytestmark = pytest.mark.django_db
 
 
 def test_a_bucket_empties_refuses_and_refills() -> None:
     now = 100.0
-    buckets = limits.Buckets(clock=lambda: now)
+    buckets = rate_limits.Buckets(clock=lambda: now)
     taken = [buckets.take("ada", 60) for _ in range(61)]
     assert [t.wait for t in taken] == [0] * 60 + [1]
     assert (taken[0].remaining, taken[59].remaining, taken[60].full_in) == (59, 0, 60)
@@ -29,8 +29,8 @@ def test_a_bucket_empties_refuses_and_refills() -> None:
 def test_the_fullest_buckets_are_forgotten_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "MAX_CALLERS", 100)
-    buckets = limits.Buckets(clock=lambda: 0.0)
+    monkeypatch.setattr(rate_limits, "MAX_CALLERS", 100)
+    buckets = rate_limits.Buckets(clock=lambda: 0.0)
     for _ in range(10):
         buckets.take("emptied", 10)
     for number in range(1000):  # one customer with many addresses
@@ -43,8 +43,8 @@ def test_a_bucket_that_has_refilled_counts_as_full(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(limits, "MAX_CALLERS", 2)
-    buckets = limits.Buckets(clock=lambda: now)
+    monkeypatch.setattr(rate_limits, "MAX_CALLERS", 2)
+    buckets = rate_limits.Buckets(clock=lambda: now)
     for _ in range(10):
         buckets.take("early", 10)
     now = 59.0
@@ -67,7 +67,7 @@ def test_a_bucket_that_has_refilled_counts_as_full(
 def test_an_ipv6_customer_is_one_caller(
     client: Client, settings: Any, one: str, other: str, same: bool
 ) -> None:
-    limits.BUCKETS.clear()
+    rate_limits.BUCKETS.clear()
     settings.API_RATE_LIMIT = 1
     assert client.get("/users", REMOTE_ADDR=one).status_code == 200
     second = client.get("/users", REMOTE_ADDR=other)
@@ -75,7 +75,7 @@ def test_an_ipv6_customer_is_one_caller(
 
 
 def test_an_address_is_never_a_callers_bucket(client: Client, settings: Any) -> None:
-    limits.BUCKETS.clear()
+    rate_limits.BUCKETS.clear()
     settings.API_RATE_LIMIT = 1
     known = {"apigateway.caller": "192.0.2.1", "REMOTE_ADDR": "192.0.2.9"}
     assert client.get("/users", **known).status_code == 200
@@ -86,7 +86,7 @@ def test_an_address_is_never_a_callers_bucket(client: Client, settings: Any) -> 
 def test_answers_say_what_is_left_and_429_when_to_come_back(
     client: Client, settings: Any
 ) -> None:
-    limits.BUCKETS.clear()
+    rate_limits.BUCKETS.clear()
     settings.API_RATE_LIMIT = 2
     first, second, third = (client.get("/users") for _ in range(3))
     assert (first.status_code, second.status_code, third.status_code) == (200, 200, 429)

@@ -27,7 +27,9 @@ def check_access(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
         ]
     if settings.API_AUTH == access.NONE:
         return []
-    return [Error(access.UNCHOSEN, hint="Choose one explicitly.", id="api.E001")]
+    return [
+        Error(access.ACCESS_NOT_CHOSEN, hint="Choose one explicitly.", id="api.E001")
+    ]
 
 
 @register(Tags.security, deploy=True)

@@ -1,7 +1,7 @@
 import pytest
 from pytest_django.fixtures import Settings
 
-from config.api.checks import check_deployment
+from config.api.system_checks import check_deployment
 
 
 @pytest.mark.parametrize(

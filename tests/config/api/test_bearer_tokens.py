@@ -10,8 +10,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from config.api import tokens
-from config.api.tokens import Keys, KeySet, NoKeys, parse_keys
+from config.api import bearer_tokens
+from config.api.bearer_tokens import Keys, KeySet, NoKeys, parse_keys
 from config.telemetry.logs import JSONFormatter
 from config.telemetry.measures import Measures, current
 
@@ -83,7 +83,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_known_keys_serve_at_once_while_they_are_young(issuer: Issuer) -> None:
     assert issuer.keys.get("old", "ES256")
     issuer.fall_silent()
-    issuer.now += tokens.LIFETIME_SECONDS
+    issuer.now += bearer_tokens.LIFETIME_SECONDS
     issuer.waits.clear()
     assert issuer.keys.get("old", "ES256")
     assert (issuer.waits, issuer.reads) == ([], 1)
@@ -94,7 +94,7 @@ def test_a_known_key_waits_a_quarter_of_a_second_and_is_served_the_old_set(
 ) -> None:
     issuer.keys.get("old", "ES256")
     issuer.fall_silent()
-    issuer.now += tokens.LIFETIME_SECONDS + 1
+    issuer.now += bearer_tokens.LIFETIME_SECONDS + 1
     issuer.waits.clear()
     assert issuer.keys.get("old", "ES256")
     (waited,) = issuer.waits
@@ -112,7 +112,7 @@ def test_an_unknown_key_waits_two_seconds(issuer: Issuer) -> None:
 def test_many_requests_begin_one_read_and_none_holds_the_lock(issuer: Issuer) -> None:
     issuer.keys.get("old", "ES256")
     issuer.fall_silent()
-    issuer.now += tokens.LIFETIME_SECONDS + 1
+    issuer.now += bearer_tokens.LIFETIME_SECONDS + 1
     for _ in range(50):
         assert issuer.keys.get("old", "ES256")
         assert issuer.keys.get("new", "ES256") is None
@@ -126,7 +126,7 @@ def test_a_real_wait_ends_although_the_issuer_says_nothing(
     issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The waits above are the test's; this one is the product's own."""
-    monkeypatch.setattr(tokens, "UNKNOWN_KEY_WAIT", 0.1)
+    monkeypatch.setattr(bearer_tokens, "UNKNOWN_KEY_WAIT", 0.1)
     issuer.keys._wait = threading.Event.wait
     issuer.fall_silent()
     with pytest.raises(NoKeys):
@@ -136,7 +136,7 @@ def test_a_real_wait_ends_although_the_issuer_says_nothing(
 def test_a_key_of_a_set_that_is_too_old_is_an_unknown_one(issuer: Issuer) -> None:
     issuer.keys.get("old", "ES256")
     issuer.fall_silent()
-    issuer.now += tokens.STALE_SECONDS + 1
+    issuer.now += bearer_tokens.STALE_SECONDS + 1
     issuer.waits.clear()
     with pytest.raises(NoKeys):
         issuer.keys.get("old", "ES256")
@@ -203,15 +203,15 @@ def test_a_read_that_is_stuck_delays_one_request_more_and_is_replaced(
 ) -> None:
     issuer.keys.get("old", "ES256")
     issuer.fall_silent()
-    issuer.now += tokens.LIFETIME_SECONDS + 1
+    issuer.now += bearer_tokens.LIFETIME_SECONDS + 1
     issuer.keys.get("old", "ES256")
     stuck = issuer.keys._read
-    issuer.now += tokens.LATE_SECONDS + 1
+    issuer.now += bearer_tokens.LATE_SECONDS + 1
     issuer.waits.clear()
     for _ in range(10):
         assert issuer.keys.get("old", "ES256")
     assert (len(issuer.waits), issuer.reads) == (1, 2)
-    issuer.now += tokens.FLOOR_SECONDS
+    issuer.now += bearer_tokens.FLOOR_SECONDS
     issuer.keys.get("old", "ES256")
     assert issuer.began.acquire(timeout=30)
     assert issuer.keys._read is not stuck
@@ -235,7 +235,7 @@ def test_a_thread_that_cannot_start_is_a_failed_read(
     assert warnings(caplog) == [
         "The issuer's keys cannot be read: can't start new thread"
     ]
-    issuer.now += tokens.FLOOR_SECONDS
+    issuer.now += bearer_tokens.FLOOR_SECONDS
     assert issuer.keys.get("old", "ES256")
 
 
@@ -255,7 +255,7 @@ def test_a_failure_is_logged_once_with_the_id_of_the_request_that_met_it(
     handler = logging.Handler()
     handler.setFormatter(JSONFormatter())
     handler.emit = lambda record: written.append(handler.format(record))  # type: ignore[method-assign]
-    tokens.logger.addHandler(handler)
+    bearer_tokens.logger.addHandler(handler)
     token = current.set(Measures("the-request"))
     try:
         for _ in range(20):
@@ -263,7 +263,7 @@ def test_a_failure_is_logged_once_with_the_id_of_the_request_that_met_it(
                 issuer.keys.get("old", "ES256")
     finally:
         current.reset(token)
-        tokens.logger.removeHandler(handler)
+        bearer_tokens.logger.removeHandler(handler)
     (line,) = written
     assert json.loads(line)["request_id"] == "the-request"
     assert len(warnings(caplog)) == 1
@@ -294,7 +294,7 @@ def test_a_malformed_member_is_logged_when_it_is_first_seen(
     issuer.members.append(jwk(kid="bad", crv="P-999"))
     for _ in range(3):
         assert issuer.keys.get("old", "ES256")
-        issuer.now += tokens.LIFETIME_SECONDS + 1
+        issuer.now += bearer_tokens.LIFETIME_SECONDS + 1
     (line,) = warnings(caplog)
     assert line.startswith("A key of the issuer is left out: number 1: ")
     assert issuer.reads == 3
@@ -350,15 +350,15 @@ def test_an_unknown_name_is_looked_for_although_an_unnamed_key_fits(
     """It may be new; among keys that all have no name it means nothing."""
     issuer.members = [jwk(kid="old"), jwk(RSA)]
     assert issuer.keys.get("new", "RS256") is not None
-    issuer.now += tokens.FLOOR_SECONDS
+    issuer.now += bearer_tokens.FLOOR_SECONDS
     issuer.members = [jwk(kid="new"), jwk(RSA)]
     found = issuer.keys.get("new", "ES256")
     assert (issuer.reads, found is not None) == (2, True)
     issuer.members = [jwk(RSA)]
-    issuer.now += tokens.LIFETIME_SECONDS + 1
+    issuer.now += bearer_tokens.LIFETIME_SECONDS + 1
     for _ in range(3):
         assert issuer.keys.get("whatever", "RS256")
-        issuer.now += tokens.FLOOR_SECONDS
+        issuer.now += bearer_tokens.FLOOR_SECONDS
     assert issuer.reads == 3
 
 
@@ -383,12 +383,12 @@ def test_keys_of_an_https_issuer_come_by_https(
         asked.append(url)
         return {"issuer": settings.OIDC_ISSUER, "jwks_uri": found, "keys": []}
 
-    monkeypatch.setattr(tokens, "read_json", read)
+    monkeypatch.setattr(bearer_tokens, "read_json", read)
     if refused:
         with pytest.raises(ValueError, match="not an https URL"):
-            tokens.read_keys()
+            bearer_tokens.read_keys()
     else:
-        tokens.read_keys()
+        bearer_tokens.read_keys()
     assert all(url.startswith("https://") for url in asked)
 
 
@@ -402,7 +402,7 @@ def test_both_documents_share_one_deadline(
         deadlines.append(deadline)
         return {"issuer": settings.OIDC_ISSUER, "jwks_uri": "https://x.example.com"}
 
-    monkeypatch.setattr(tokens, "read_json", read)
-    tokens.read_keys()
+    monkeypatch.setattr(bearer_tokens, "read_json", read)
+    bearer_tokens.read_keys()
     assert len(deadlines) == 2
     assert deadlines[0] is deadlines[1]

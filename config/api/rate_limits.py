@@ -79,7 +79,7 @@ class Buckets:
 BUCKETS = Buckets()
 
 
-def network_of(address: str) -> str:
+def client_network(address: str) -> str:
     """What counts as one caller: an IPv4 address, or the /64 that one IPv6 customer has.
 
     RFC 4291, section 2.5.4: the last 64 bits are the interface's, chosen at will.

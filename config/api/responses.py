@@ -9,10 +9,12 @@ from django.http import HttpResponse
 JSON = "application/json"
 # Moments and UUIDs as RFC 3339 and RFC 9562 write them. The standard encoder takes ten
 # times as long for a page of users.
-render = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
 
 
-def empty(status: int, headers: Mapping[str, str] | None = None) -> HttpResponse:
+def empty_response(
+    status: int, headers: Mapping[str, str] | None = None
+) -> HttpResponse:
     """Without a body, and so without a word about its type."""
     response = HttpResponse(status=status, headers=dict(headers or {}))
     del response["Content-Type"]
@@ -26,7 +28,7 @@ def strip_body(response: HttpResponse) -> HttpResponse:
     return response
 
 
-def answer(
+def json_response(
     content: Any,
     *,
     status: int = 200,
@@ -34,7 +36,7 @@ def answer(
     media_type: str = JSON,
 ) -> HttpResponse:
     return HttpResponse(
-        render(content),
+        encode(content),
         status=status,
         headers=dict(headers or {}),
         content_type=media_type,
