@@ -13,7 +13,7 @@ from django.urls import clear_script_prefix
 from config.dsql import deadlines
 from ops import aws
 from ops.local.sandbox import lifecycle
-from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.fault_control import FaultClient
 from ops.local.sandbox.postgres import Postgres
 from tests.checkout import Checkout, copied
 
@@ -66,9 +66,9 @@ def no_aws_session_stays() -> Iterator[None]:
 
 
 @pytest.fixture
-def faults(sandbox: lifecycle.Status) -> Iterator[Switch]:
+def faults(sandbox: lifecycle.Status) -> Iterator[FaultClient]:
     """Lets the sandbox go wrong; what is in force at the end is lifted."""
-    switch = Switch(sandbox.root)
+    switch = FaultClient(sandbox.root)
     yield switch
     switch.clear()
 

@@ -12,10 +12,10 @@ import boto3
 from botocore.config import Config
 
 from ops.local.sandbox.clusters import Cluster, Timing
-from ops.local.sandbox.control import ACTIONS, Control, api_fault
+from ops.local.sandbox.control import ACTIONS, Control, find_api_fault
 from ops.local.sandbox.control_server import ControlServer
 from ops.local.sandbox.faults import Fault, Faults
-from ops.local.sandbox.tokens import Key
+from ops.local.sandbox.signatures import Key
 
 EAST, OHIO, OREGON = "us-east-1", "us-east-2", "us-west-2"
 TIMING = Timing(create=10, update=5, delete=20, idle=100, inactive=1000)
@@ -50,7 +50,7 @@ class World:
             self.timing,
             clock=lambda: self.now,
             clear=self._clear,
-            fault=lambda action, region: api_fault(self.faults, action, region),
+            fault=lambda action, region: find_api_fault(self.faults, action, region),
         )
 
     def reset(self) -> None:
@@ -84,7 +84,7 @@ class World:
 
     @property
     def clusters(self) -> list[Cluster]:
-        self.control.settle()
+        self.control.refresh()
         return list(self.control.fleet)
 
     def fault(self, kind: str, action: str = "", *, region: str = "") -> None:

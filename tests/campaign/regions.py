@@ -12,7 +12,7 @@ from typing import Any
 from ops.local import envfile, processes
 from ops.local.processes import HOST, RegionServer
 from ops.local.sandbox import lifecycle
-from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.fault_control import FaultClient
 from tests.checkout import free_ports
 
 START_SECONDS = 60.0
@@ -60,7 +60,7 @@ class Client:
 @dataclass(frozen=True)
 class Regions:
     servers: tuple[RegionServer, ...]
-    switch: Switch
+    switch: FaultClient
     names: tuple[str, ...]
     processes: tuple[int, ...]
 
@@ -106,7 +106,7 @@ def serving(status: lifecycle.Status, settings: str = SETTINGS) -> Iterator[Regi
                 _await(Client(server.port))
             names = tuple(region.region for region in status.regions)
             pids = tuple(child.pid for child in children)
-            yield Regions(servers, Switch(status.root), names, pids)
+            yield Regions(servers, FaultClient(status.root), names, pids)
 
 
 def _await(client: Client) -> None:

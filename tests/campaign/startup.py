@@ -23,7 +23,7 @@ from typing import Any
 
 from ops.local import processes
 from ops.local.sandbox import lifecycle
-from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.fault_control import FaultClient
 from ops.paths import PROJECT
 from tests.rehearsal.gateway import proxy_event
 from tests.rehearsal.lambda_service import (
@@ -118,7 +118,7 @@ class Starts:
 
     def __init__(self, status: lifecycle.Status, package: bytes) -> None:
         self.status, self.package = status, package
-        self.switch = Switch(status.root)
+        self.switch = FaultClient(status.root)
 
     def run(self, name: str) -> Start:
         """A new function while what the case names is wrong, which ends afterwards."""

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from ops.local.sandbox import lifecycle
-from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.fault_control import FaultClient
 from ops.paths import PROJECT
 from tests.checkout import Checkout
 
@@ -30,7 +30,7 @@ RUNTIME = {
 def sent(checkout: Checkout) -> dict[str, list[str]]:
     """The shapes by command; the order is that of a deployment's life."""
     _run(checkout.manage("sandbox", "up"))
-    switch = Switch(checkout.root / ".sandbox")
+    switch = FaultClient(checkout.root / ".sandbox")
     # A conflict, which comes or does not, ends a transaction so.
     found = {"any command": ["ROLLBACK"]}
     for name, work in _commands(checkout).items():

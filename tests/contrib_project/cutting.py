@@ -24,7 +24,7 @@ from django.core.management import call_command
 from django.db import Error, connection
 
 from config.dsql.retry import repeat
-from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.fault_control import FaultClient
 from tests.contrib_project.schemas import described
 
 SCHEMA = "cutting"
@@ -91,7 +91,7 @@ def die(apps: list[str], at: int) -> None:
         migrate(apps)
 
 
-def cut(apps: list[str], switch: Switch, fault: str, at: int) -> bool:
+def cut(apps: list[str], switch: FaultClient, fault: str, at: int) -> bool:
     """Whether the run ended at the statement; False when it repeated it by itself."""
     fresh()
     try:
@@ -146,7 +146,7 @@ def main() -> int:
     arguments = parser.parse_args()
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.contrib_project.settings"
     django.setup()
-    apps, switch = arguments.apps, Switch(arguments.sandbox)
+    apps, switch = arguments.apps, FaultClient(arguments.sandbox)
     if arguments.die_at:
         die(apps, arguments.die_at)
         return 0

@@ -17,7 +17,7 @@ from ops.files import write_private
 
 LIFETIME = timedelta(days=397)  # what clients accept at most of a server certificate
 RENEW_BEFORE = timedelta(days=30)
-NOBODY = "none.invalid"  # the name in the certificate while there is no cluster
+PLACEHOLDER = "none.invalid"  # the name in the certificate while there is no cluster
 
 
 class Authority:
@@ -35,7 +35,7 @@ class Authority:
         """A TLS context for exactly these endpoints, direct TLS (ALPN) included."""
         certificate = self._folder / "server.pem"
         if not (self._current(certificate) and _names(certificate) == {*hosts}):
-            self._issue(hosts or (NOBODY,), certificate)
+            self._issue(hosts or (PLACEHOLDER,), certificate)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(certificate)

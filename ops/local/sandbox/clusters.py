@@ -62,7 +62,7 @@ class Cluster:
         return f"{self.identifier}.dsql.{self.region}.on.aws"
 
 
-def region_of(host: str) -> str | None:
+def parse_region(host: str) -> str | None:
     """The Region of an endpoint's name; None where no endpoint has that name."""
     parts = host.lower().split(".")
     region = parts[2] if len(parts) == 5 and parts[1] == "dsql" else ""

@@ -1,4 +1,4 @@
-"""The ``dsql`` AWS API over the sandbox's clusters: one call in, one answer out.
+"""The ``dsql`` AWS API over the sandbox's clusters: one request in, one response out.
 
 What botocore's model does not say is taken from the user guide ("Configuring
 multi-Region clusters", "Cluster lifecycle", "Quotas") and the API reference.
@@ -10,9 +10,10 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ops.files import write_private
+from ops.local.sandbox.api_model import ApiError, invalid
+from ops.local.sandbox.client_tokens import ClientTokens, Response
 from ops.local.sandbox.clusters import (
     ACCOUNT,
     DELETION,
@@ -21,39 +22,33 @@ from ops.local.sandbox.clusters import (
     Fleet,
     Timing,
 )
-from ops.local.sandbox.contract import ApiError, invalid
 from ops.local.sandbox.control_params import (
-    OWNED_KEY,
     Params,
-    checked_tags,
+    access_denied,
+    build_key_arn,
     conflict,
-    denied,
-    fingerprint,
-    kms_key,
-    metric_groups,
-    needed,
+    list_required_actions,
     not_found,
-    page_of,
-    token_name,
+    parse_metric_groups,
+    parse_page,
+    validate_tags,
 )
+from ops.local.sandbox.control_responses import describe, summarize
+from ops.local.sandbox.control_rules import change_set, check_quota, check_set
 from ops.local.sandbox.control_store import load, render
 from ops.local.sandbox.faults import Faults
-from ops.local.sandbox.tokens import Key
+from ops.local.sandbox.signatures import Key
 
 logger = logging.getLogger(__name__)
 
 # A failed cluster takes an update too: its protection must go before it can.
 UPDATABLE = SERVING - {"UPDATING"} | {"PENDING_SETUP", "FAILED"}
-TOKEN_SECONDS = 24 * 3600.0
 PAGE = 100
-# Clusters per account and Region: AWS user guide, "Quotas".
-MAX_SINGLE_REGION, MAX_MULTI_REGION = 20, 5
 FAILED = "FAILED"
-Answer = dict[str, Any]
 
 
-def api_fault(faults: Faults, action: str, region: str) -> ApiError | None:
-    """The fault in force that strikes this action; ``FAILED`` asks for that of a creation."""
+def find_api_fault(faults: Faults, action: str, region: str) -> ApiError | None:
+    """The fault in force that strikes this action; ``FAILED`` stands for a creation."""
     kinds = ("api-failed",) if action == FAILED else ("api-denied", "api-throttled")
     struck = faults.strike(kinds, region, "" if action == FAILED else action)
     if struck is None:
@@ -83,20 +78,20 @@ class Control:
         self._lock = threading.RLock()
         kept = load(path)
         self.fleet = Fleet(timing, kept["clusters"])
-        self._tokens: dict[str, dict[str, Any]] = kept["tokens"]
+        self._tokens = ClientTokens(kept["tokens"], clock)
         # The embedded database is that of one set of peers: these clusters'.
         self._holders: list[str] = kept["holders"]
         self._refusals: dict[str, str] = {}
-        self.settle()
+        self.refresh()
 
-    # What the data plane asks; safe in an event loop, nothing here waits.
+    # For the data plane: safe in an event loop, nothing here waits.
 
     def hosts(self) -> list[str]:
         """The endpoints of all clusters, serving or not."""
         return list(self._refusals)
 
     def refusal(self, host: str) -> str:
-        """Why that endpoint takes no connections; empty when it does."""
+        """Why that endpoint accepts no connections; empty when it does."""
         return self._refusals.get(host.lower(), f"There is no cluster {host}")
 
     def connected(self, host: str) -> None:
@@ -105,8 +100,8 @@ class Control:
         if cluster is not None:
             cluster.used = self._clock()
 
-    def settle(self) -> None:
-        """Bring everything up to the present; called often, saves only changes."""
+    def refresh(self) -> None:
+        """Bring everything up to the present; called often, it saves only changes."""
         with self._lock:
             now = self._clock()
             before = len(self.fleet.clusters), self._holders
@@ -116,97 +111,97 @@ class Control:
                 self._save()
             self._refusals = {c.endpoint: self._refuse(c, now) for c in self.fleet}
 
-    def call(self, operation: str, params: Params, region: str, key: Key) -> Answer:
+    def call(self, operation: str, params: Params, region: str, key: Key) -> Response:
         """Carry the operation out. Raises ApiError as the service would."""
         with self._lock:
-            self.settle()
-            answer: Answer = OPERATIONS[operation](self, params, region, key)
+            self.refresh()
+            response: Response = OPERATIONS[operation](self, params, region, key)
             if not operation.startswith(("Get", "List")):
                 self.fleet.link(self._clock())
                 self._save()
-                self.settle()
-            return answer
+                self.refresh()
+            return response
 
     # Operations
 
-    def create_cluster(self, params: Params, region: str, key: Key) -> Answer:
-        wanted = params.get("multiRegionProperties", {})
+    def create_cluster(self, params: Params, region: str, key: Key) -> Response:
+        properties = params.get("multiRegionProperties", {})
         arn = f"arn:aws:dsql:{region}:{ACCOUNT}:cluster/*"
-        self._allow(key, region, arn, "CreateCluster", *needed(params))
-        if kept := self._repeated("CreateCluster", params, region):
-            return kept
-        witness, peers = wanted.get("witnessRegion"), wanted.get("clusters", [])
-        self._check_set(region, witness, peers, wanted)
-        self._check_quota(region, multi=witness is not None)
+        self._allow(key, region, arn, "CreateCluster", *list_required_actions(params))
+        if earlier := self._tokens.find("CreateCluster", params, region):
+            return earlier
+        witness, peers = properties.get("witnessRegion"), properties.get("clusters", [])
+        check_set(self.fleet, region, witness, peers, properties)
+        check_quota(self.fleet, region, multi=witness is not None)
         cluster = Cluster(
             region=region,
             created=self._clock(),
             protected=params.get("deletionProtectionEnabled", True),
-            tags=checked_tags(params.get("tags", {})),
+            tags=validate_tags(params.get("tags", {})),
             witness=witness,
             peers=list(peers),
-            kms_key=kms_key(params.get("kmsEncryptionKey"), region),
-            metric_groups=metric_groups(params) or [],
+            kms_key=build_key_arn(params.get("kmsEncryptionKey"), region),
+            metric_groups=parse_metric_groups(params) or [],
         )
         if fault := self._fault(FAILED, region):
             logger.info("the new cluster fails: %s", fault)
             cluster.failed = True
         self.fleet.clusters[cluster.identifier] = cluster
         self.fleet.link(self._clock())
-        return self._remember(
-            "CreateCluster", params, region, self._describe(cluster, tags=False)
-        )
+        response = describe(cluster, self._status(cluster))
+        return self._tokens.remember("CreateCluster", params, region, response)
 
-    def get_cluster(self, params: Params, region: str, key: Key) -> Answer:
+    def get_cluster(self, params: Params, region: str, key: Key) -> Response:
         cluster = self._find(params["identifier"], region)
         self._allow(key, region, cluster.arn, "GetCluster")
-        return self._describe(cluster)
+        return describe(cluster, self._status(cluster)) | {"tags": cluster.tags}
 
-    def list_clusters(self, params: Params, region: str, key: Key) -> Answer:
+    def list_clusters(self, params: Params, region: str, key: Key) -> Response:
         arn = f"arn:aws:dsql:{region}:{ACCOUNT}:cluster/*"
         self._allow(key, region, arn, "ListClusters")
-        found = [cluster for cluster in self.fleet if cluster.region == region]
-        begin = page_of(params.get("nextToken"))
+        clusters = [cluster for cluster in self.fleet if cluster.region == region]
+        begin = parse_page(params.get("nextToken"))
         size = params.get("maxResults", PAGE)
-        answer: Answer = {
+        response: Response = {
             "clusters": [
                 {"identifier": c.identifier, "arn": c.arn}
-                for c in found[begin : begin + size]
+                for c in clusters[begin : begin + size]
             ]
         }
-        if begin + size < len(found):
+        if begin + size < len(clusters):
             text = f"page:{begin + size}"
-            answer["nextToken"] = base64.b64encode(text.encode()).decode()
-        return answer
+            response["nextToken"] = base64.b64encode(text.encode()).decode()
+        return response
 
-    def update_cluster(self, params: Params, region: str, key: Key) -> Answer:
+    def update_cluster(self, params: Params, region: str, key: Key) -> Response:
         cluster = self._find(params["identifier"], region)
-        wanted = params.get("multiRegionProperties", {})
-        removed = set(cluster.peers) - set(wanted.get("clusters", cluster.peers))
-        actions = ["UpdateCluster", *needed(params)]
+        properties = params.get("multiRegionProperties", {})
+        removed = set(cluster.peers) - set(properties.get("clusters", cluster.peers))
+        actions = ["UpdateCluster", *list_required_actions(params)]
         actions += ["RemovePeerCluster"] if removed else []
         self._allow(key, region, cluster.arn, *actions)
-        if kept := self._repeated("UpdateCluster", params, region):
-            return kept
+        if earlier := self._tokens.find("UpdateCluster", params, region):
+            return earlier
         now = self._clock()
         status = self.fleet.status(cluster, now)
         if status not in UPDATABLE:
             raise conflict(cluster, f"is {status} and cannot be updated")
-        if wanted:
-            self._change_set(cluster, wanted)
+        if properties:
+            change_set(self.fleet, cluster, properties)
         cluster.protected = params.get("deletionProtectionEnabled", cluster.protected)
-        groups = metric_groups(params)
+        groups = parse_metric_groups(params)
         cluster.metric_groups = cluster.metric_groups if groups is None else groups
-        if wanted_key := params.get("kmsEncryptionKey"):
-            cluster.kms_key = kms_key(wanted_key, region)
+        if new_key := params.get("kmsEncryptionKey"):
+            cluster.kms_key = build_key_arn(new_key, region)
         cluster.updated = now
         self.fleet.link(now)
-        return self._remember("UpdateCluster", params, region, self._summary(cluster))
+        response = summarize(cluster, self._status(cluster))
+        return self._tokens.remember("UpdateCluster", params, region, response)
 
-    def delete_cluster(self, params: Params, region: str, key: Key) -> Answer:
-        if kept := self._repeated("DeleteCluster", params, region):
-            self._allow(key, region, kept["arn"], "DeleteCluster")
-            return kept
+    def delete_cluster(self, params: Params, region: str, key: Key) -> Response:
+        if earlier := self._tokens.find("DeleteCluster", params, region):
+            self._allow(key, region, earlier["arn"], "DeleteCluster")
+            return earlier
         cluster = self._find(params["identifier"], region)
         peers = ["RemovePeerCluster"] if cluster.peers else []
         self._allow(key, region, cluster.arn, "DeleteCluster", *peers)
@@ -221,24 +216,25 @@ class Control:
         if status in DELETION | {"CREATING", "UPDATING"}:
             raise conflict(cluster, f"is {status} and cannot be deleted")
         cluster.deleted = now
-        return self._remember("DeleteCluster", params, region, self._summary(cluster))
+        response = summarize(cluster, self._status(cluster))
+        return self._tokens.remember("DeleteCluster", params, region, response)
 
-    def tag_resource(self, params: Params, region: str, key: Key) -> Answer:
+    def tag_resource(self, params: Params, region: str, key: Key) -> Response:
         cluster = self._resource(params, region, key, "TagResource")
-        cluster.tags = checked_tags({**cluster.tags, **params["tags"]})
+        cluster.tags = validate_tags({**cluster.tags, **params["tags"]})
         return {}
 
-    def untag_resource(self, params: Params, region: str, key: Key) -> Answer:
+    def untag_resource(self, params: Params, region: str, key: Key) -> Response:
         cluster = self._resource(params, region, key, "UntagResource")
         for name in params["tagKeys"]:
             cluster.tags.pop(name, None)
         return {}
 
-    def list_tags(self, params: Params, region: str, key: Key) -> Answer:
+    def list_tags(self, params: Params, region: str, key: Key) -> Response:
         cluster = self._resource(params, region, key, "ListTagsForResource")
         return {"tags": cluster.tags}
 
-    def vpc_service_name(self, params: Params, region: str, key: Key) -> Answer:
+    def vpc_service_name(self, params: Params, region: str, key: Key) -> Response:
         cluster = self._find(params["identifier"], region)
         self._allow(key, region, cluster.arn, "GetVpcEndpointServiceName")
         suffix = hashlib.sha256(region.encode()).hexdigest()[:6]
@@ -253,10 +249,10 @@ class Control:
         for action in actions:
             if fault := self._fault(action, region):
                 if fault.code == "AccessDeniedException":
-                    raise denied(key, action, resource)
+                    raise access_denied(key, action, resource)
                 raise fault
             if action not in key.actions:
-                raise denied(key, action, resource)
+                raise access_denied(key, action, resource)
 
     def _find(self, identifier: str, region: str) -> Cluster:
         cluster = self.fleet.clusters.get(identifier)
@@ -272,121 +268,10 @@ class Control:
             raise not_found(arn)
         return cluster
 
-    def _check_set(
-        self, region: str, witness: str | None, peers: list[str], wanted: Params
-    ) -> None:
-        """What a multi-Region cluster must be to be accepted at all."""
-        if wanted and not witness:
-            raise invalid("multiRegionProperties needs a witnessRegion")
-        peer_regions = [arn.split(":")[3] for arn in peers]
-        if witness in (region, *peer_regions):
-            raise invalid(
-                f"The witness Region {witness} must differ from the clusters' Regions"
-            )
-        if region in peer_regions or len(peers) > 1:
-            raise invalid("A cluster has one peer, which is in another Region")
-        for arn in peers:
-            peer = self.fleet.clusters.get(arn.rpartition("/")[2])
-            if arn.split(":")[4] == ACCOUNT and (peer is None or peer.arn != arn):
-                raise invalid(f"The peer cluster {arn} does not exist")
-            if peer is not None and peer.witness != witness:
-                raise invalid(
-                    f"The peer cluster {arn} has the witness Region {peer.witness}, not {witness}"
-                )
+    def _status(self, cluster: Cluster) -> str:
+        return self.fleet.status(cluster, self._clock())
 
-    def _change_set(self, cluster: Cluster, wanted: Params) -> None:
-        witness = wanted.get("witnessRegion", cluster.witness)
-        if cluster.witness is None:
-            raise invalid(
-                "A single-Region cluster cannot become a multi-Region cluster"
-            )
-        if witness != cluster.witness and cluster.peers:
-            raise invalid("The witness Region of a peered cluster cannot be changed")
-        peers = [
-            arn for arn in wanted.get("clusters", cluster.peers) if arn != cluster.arn
-        ]
-        self._check_set(cluster.region, witness, peers, wanted | {"peers": peers})
-        cluster.witness, cluster.peers = witness, peers
-
-    def _check_quota(self, region: str, *, multi: bool) -> None:
-        like = [
-            c for c in self.fleet if c.region == region and multi == bool(c.witness)
-        ]
-        if len(like) >= (MAX_MULTI_REGION if multi else MAX_SINGLE_REGION):
-            raise ApiError(
-                "ServiceQuotaExceededException",
-                "You have reached the cluster limit.",
-                {
-                    "resourceId": region,
-                    "resourceType": "cluster",
-                    "serviceCode": "dsql",
-                    "quotaCode": "L-MULTI-REGION" if multi else "L-SINGLE-REGION",
-                },
-            )
-
-    # Client tokens: the same token and request give the first answer again.
-
-    def _repeated(self, operation: str, params: Params, region: str) -> Answer | None:
-        kept = self._tokens.get(token_name(operation, params, region))
-        if kept is None or "clientToken" not in params or self._is_old(kept):
-            return None
-        if kept["request"] != fingerprint(params):
-            raise ApiError(
-                "ConflictException",
-                "The client token was used for a request with other parameters.",
-            )
-        answer: Answer = kept["answer"]
-        return answer
-
-    def _remember(
-        self, operation: str, params: Params, region: str, answer: Answer
-    ) -> Answer:
-        self._tokens = {
-            name: kept for name, kept in self._tokens.items() if not self._is_old(kept)
-        } | {
-            token_name(operation, params, region): {
-                "request": fingerprint(params), "answer": answer, "at": self._clock(),
-            }
-        }  # fmt: skip
-        return answer
-
-    def _is_old(self, kept: Params) -> bool:
-        return bool(self._clock() - kept["at"] >= TOKEN_SECONDS)
-
-    # Answers
-
-    def _summary(self, cluster: Cluster) -> Answer:
-        return {
-            "identifier": cluster.identifier,
-            "arn": cluster.arn,
-            "status": self.fleet.status(cluster, self._clock()),
-            "creationTime": cluster.created,
-        }
-
-    def _describe(self, cluster: Cluster, *, tags: bool = True) -> Answer:
-        answer = self._summary(cluster) | {
-            "deletionProtectionEnabled": cluster.protected,
-            "endpoint": cluster.endpoint,
-            "metricGroups": [{"metricGroup": name} for name in cluster.metric_groups],
-            "encryptionDetails": self._encryption(cluster),
-        }
-        if cluster.witness is not None:
-            answer["multiRegionProperties"] = {
-                "witnessRegion": cluster.witness,
-                "clusters": [cluster.arn, *cluster.peers],
-            }
-        return answer | {"tags": cluster.tags} if tags else answer
-
-    def _encryption(self, cluster: Cluster) -> Answer:
-        if cluster.kms_key is None:
-            return {"encryptionType": OWNED_KEY, "encryptionStatus": "ENABLED"}
-        return {
-            "encryptionType": "CUSTOMER_MANAGED_KMS_KEY",
-            "kmsKeyArn": cluster.kms_key,
-            "encryptionStatus": "ENABLED",
-        }
-
-    # Life
+    # Life cycle
 
     def _remove(self, gone: list[Cluster]) -> None:
         left = set(self._holders) - {cluster.identifier for cluster in gone}
@@ -420,11 +305,11 @@ class Control:
         return ""
 
     def _save(self) -> None:
-        text = render(list(self.fleet), self._holders, self._tokens)
+        text = render(list(self.fleet), self._holders, self._tokens.entries)
         write_private(self._path, text)
 
 
-OPERATIONS: dict[str, Callable[[Control, Params, str, Key], Answer]] = {
+OPERATIONS: dict[str, Callable[[Control, Params, str, Key], Response]] = {
     "CreateCluster": Control.create_cluster,
     "GetCluster": Control.get_cluster,
     "ListClusters": Control.list_clusters,

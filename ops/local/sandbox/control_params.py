@@ -1,47 +1,36 @@
-"""What calls of the ``dsql`` AWS API bring: parameters checked, refusals worded."""
+"""Parameters of the ``dsql`` AWS API: parsed and validated, and the texts of its errors."""
 
 import base64
 import binascii
-import hashlib
-import json
 from typing import Any
 
+from ops.local.sandbox.api_model import ApiError, invalid
 from ops.local.sandbox.clusters import ACCOUNT, Cluster
-from ops.local.sandbox.contract import ApiError, invalid
-from ops.local.sandbox.tokens import Key
+from ops.local.sandbox.signatures import Key
 
 OWNED_KEY = "AWS_OWNED_KMS_KEY"
 MAX_TAGS = 200
 Params = dict[str, Any]
 
 
-def needed(params: Params) -> list[str]:
-    """The further actions that a create or an update needs."""
-    wanted = params.get("multiRegionProperties")
-    asked = {
+def list_required_actions(params: Params) -> list[str]:
+    """The further actions that a create or an update must be allowed."""
+    properties = params.get("multiRegionProperties")
+    actions = {
         "TagResource": params.get("tags"),
-        "PutMultiRegionProperties": wanted,
-        "PutWitnessRegion": (wanted or {}).get("witnessRegion"),
-        "AddPeerCluster": (wanted or {}).get("clusters"),
+        "PutMultiRegionProperties": properties,
+        "PutWitnessRegion": (properties or {}).get("witnessRegion"),
+        "AddPeerCluster": (properties or {}).get("clusters"),
     }
-    return [action for action, value in asked.items() if value]
+    return [action for action, value in actions.items() if value]
 
 
-def token_name(operation: str, params: Params, region: str) -> str:
-    return f"{region}/{operation}/{params.get('clientToken', '')}"
-
-
-def fingerprint(params: Params) -> str:
-    text = json.dumps(params, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def metric_groups(params: Params) -> list[str] | None:
+def parse_metric_groups(params: Params) -> list[str] | None:
     groups = params.get("metricGroups")
     return None if groups is None else [entry["metricGroup"] for entry in groups]
 
 
-def kms_key(name: str | None, region: str) -> str | None:
+def build_key_arn(name: str | None, region: str) -> str | None:
     """The key's ARN; None for the key that AWS owns."""
     if name in (None, OWNED_KEY):
         return None
@@ -51,7 +40,7 @@ def kms_key(name: str | None, region: str) -> str | None:
     return f"arn:aws:kms:{region}:{ACCOUNT}:{kind}"
 
 
-def checked_tags(tags: dict[str, str]) -> dict[str, str]:
+def validate_tags(tags: dict[str, str]) -> dict[str, str]:
     if reserved := [name for name in tags if name.lower().startswith("aws:")]:
         raise invalid(f"Tag keys must not begin with aws: {', '.join(reserved)}")
     if len(tags) > MAX_TAGS:
@@ -68,7 +57,7 @@ def checked_tags(tags: dict[str, str]) -> dict[str, str]:
     return tags
 
 
-def page_of(token: str | None) -> int:
+def parse_page(token: str | None) -> int:
     if token is None:
         return 0
     try:
@@ -80,7 +69,7 @@ def page_of(token: str | None) -> int:
     return int(number)
 
 
-def denied(key: Key, action: str, resource: str) -> ApiError:
+def access_denied(key: Key, action: str, resource: str) -> ApiError:
     return ApiError(
         "AccessDeniedException",
         f"User: {key.arn} is not authorized to perform: dsql:{action} on resource: {resource} "

@@ -18,16 +18,16 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, cast
 from urllib.parse import quote
 
-from ops.local.sandbox.clusters import REGIONS
-from ops.local.sandbox.contract import (
+from ops.local.sandbox.api_model import (
     ApiError,
     http_status,
     invalid,
     parameters,
     route,
 )
+from ops.local.sandbox.clusters import REGIONS
 from ops.local.sandbox.control import OPERATIONS, Control
-from ops.local.sandbox.tokens import SKEW, Key, signature
+from ops.local.sandbox.signatures import SKEW, Key, signature
 
 logger = logging.getLogger(__name__)
 AUTHORIZATION = re.compile(
@@ -66,7 +66,7 @@ class ControlServer:
             except OSError as error:
                 logger.debug("a control connection ended: %s", error)
 
-    def answer(self, request: Request) -> tuple[int, dict[str, Any], str] | None:
+    def response(self, request: Request) -> tuple[int, dict[str, Any], str] | None:
         """Status, body and error code; None where no endpoint would exist at all."""
         try:
             region, key = authenticate(request, self.find_key, datetime.now(UTC))
@@ -108,7 +108,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         body = self.rfile.read(int(length))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        found = self.server.answer(Request(self.command, self.path, headers, body))
+        found = self.server.response(Request(self.command, self.path, headers, body))
         if found is None:
             self.close_connection = True
             return

@@ -21,43 +21,43 @@ DATA, DONE, FAIL = b"dcf"
 class Copying(Contention):
     _rows: list[bytes] = field(default_factory=list)  # as they came, and their end
     _rows_size: int = 0
-    _rows_wrong: Refusal | None = None
-    _takes_rows: bool = False  # or did, since the last Sync that counts
+    _rows_refusal: Refusal | None = None
+    _received_rows: bool = False  # or did, since the last Sync that counts
 
     def _copy(self, statement: Statement) -> Steps[list[bytes]]:
-        self._rows, self._rows_size, self._rows_wrong = [], 0, None
-        answer = yield from self._contend(
+        self._rows, self._rows_size, self._rows_refusal = [], 0, None
+        response = yield from self._contend(
             statement, lambda again: self._send_rows(statement, again)
         )
         self._rows = []
-        return answer
+        return response
 
     def _send_rows(self, statement: Statement, again: bool) -> Steps[list[bytes]]:
-        query = messages.query(self._led(statement))
+        query = messages.query(self._redirected_sql(statement))
         if again and self._rows:
-            answer = yield Exchange(query + b"".join(self._rows))
-            return _without_protocol(answer)
-        answer = yield Exchange(query, until=frozenset({COPY_IN, READY}))
-        if answer[-1][0] == COPY_IN:
-            self._to_client.append(answer[-1])
-            yield from self._take_in()
+            response = yield Exchange(query + b"".join(self._rows))
+            return _strip_copy_messages(response)
+        response = yield Exchange(query, until=frozenset({COPY_IN, READY}))
+        if response[-1][0] == COPY_IN:
+            self._to_client.append(response[-1])
+            yield from self._receive_rows()
             self._is_large = self._rows_size > LARGE
-            answer = yield Exchange(b"".join(self._rows))
-        return _without_protocol(answer)
+            response = yield Exchange(b"".join(self._rows))
+        return _strip_copy_messages(response)
 
-    def _take_in(self) -> Task:
-        self._takes_rows = True
+    def _receive_rows(self) -> Task:
+        self._received_rows = True
         yield COPY_ROWS
-        if self._rows_wrong is not None:
+        if self._rows_refusal is not None:
             yield Exchange(messages.message(b"f", b"\0"))
-            raise Refused(self._rows_wrong)
+            raise Refused(self._rows_refusal)
 
-    def _take_row(self, kind: int, whole: bytes) -> bool:
+    def _receive_row(self, kind: int, whole: bytes) -> bool:
         """Take in a message; whether it was the last one."""
         if kind == DATA:
             self._rows_size += len(whole)
             if self._rows_size > MAX_ROWS_TEXT:
-                self._rows_wrong = TOO_LARGE
+                self._rows_refusal = TOO_LARGE
                 self._rows.clear()
             else:
                 self._rows.append(whole)
@@ -68,9 +68,9 @@ class Copying(Contention):
             self._rows.append(whole)
             return True
         text = f"unexpected message type 0x{kind:02X} during COPY from stdin"
-        self._rows_wrong = Refusal("08P01", text)
+        self._rows_refusal = Refusal("08P01", text)
         return True
 
 
-def _without_protocol(answer: list[bytes]) -> list[bytes]:
-    return [whole for whole in answer if whole[0] not in (COPY_IN, READY)]
+def _strip_copy_messages(response: list[bytes]) -> list[bytes]:
+    return [whole for whole in response if whole[0] not in (COPY_IN, READY)]

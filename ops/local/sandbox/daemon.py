@@ -19,14 +19,15 @@ import psycopg
 from ops.backoff import Backoff
 from ops.files import write_private
 from ops.local.sandbox.certificates import Authority
-from ops.local.sandbox.control import Control, api_fault
+from ops.local.sandbox.client import Backend
+from ops.local.sandbox.control import Control, find_api_fault
 from ops.local.sandbox.control_server import ControlServer
-from ops.local.sandbox.faultline import Switchboard, socket_path
+from ops.local.sandbox.fault_control import FaultServer, socket_path
 from ops.local.sandbox.jobs import Worker
 from ops.local.sandbox.postgres import Postgres, PostgresError, Superuser
 from ops.local.sandbox.rules import assume
-from ops.local.sandbox.server import Backend, Server
-from ops.local.sandbox.state import State, job_delay
+from ops.local.sandbox.server import Server
+from ops.local.sandbox.state import State, load_job_delay
 from ops.sandbox_status import CLUSTERS, LOCK, READY, StateError
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def may_be(superuser: Superuser, arn: str, role: str) -> bool:
+def is_mapped(superuser: Superuser, arn: str, role: str) -> bool:
     """Whether a row of ``AWS IAM GRANT`` lets the one be the other; asked at each login."""
     query = (
         "SELECT 1 FROM sandbox.iam_mapping m JOIN pg_roles r ON r.oid = m.role "
@@ -53,7 +54,7 @@ def may_be(superuser: Superuser, arn: str, role: str) -> bool:
     return bool(superuser.rows(query, (arn, role)))
 
 
-class Keeper:
+class PostgresSupervisor:
     """Runs PostgreSQL and starts it again whenever it ends by itself."""
 
     def __init__(self, postgres: Postgres, *, durable: bool) -> None:
@@ -69,7 +70,7 @@ class Keeper:
         self._starting = asyncio.ensure_future(asyncio.to_thread(self._start))
         await asyncio.shield(self._starting)
 
-    async def keep(self) -> None:
+    async def supervise(self) -> None:
         """Runs until cancelled."""
         while True:
             code = await asyncio.to_thread(self._postgres.wait)
@@ -102,21 +103,23 @@ async def serve(root: Path) -> None:
     assume(state.assume)
     listener = listen(state.port)
     postgres = Postgres(root)
-    keeper = Keeper(postgres, durable=state.durable)
+    supervisor = PostgresSupervisor(postgres, durable=state.durable)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        await keeper.start()
+        await supervisor.start()
         with (
             closing(Superuser(postgres.connect)) as mapping,
             closing(Superuser(postgres.connect)) as jobs,
         ):
             server = _server(root, state, postgres, mapping, listener)
-            worker = Worker(jobs, partial(job_delay, root))
-            await _run(root, server, stop, keeper.keep(), _work(server, worker))
+            worker = Worker(jobs, partial(load_job_delay, root))
+            await _run(
+                root, server, stop, supervisor.supervise(), _run_jobs(server, worker)
+            )
     finally:
-        await keeper.stop()
+        await supervisor.stop()
 
 
 def _server(
@@ -131,17 +134,17 @@ def _server(
         state.timing,
         clock=time.time,
         clear=postgres.clear,
-        fault=lambda action, region: api_fault(server.faults, action, region),
+        fault=lambda action, region: find_api_fault(server.hub.faults, action, region),
     )
     backend = Backend(
-        lru_cache(maxsize=1)(Authority(root / "tls").context),
-        control,
-        ControlServer(control, state.find_key),
-        state.find_key,
-        partial(may_be, mapping),
-        postgres.socket_path,
+        control, state.find_key, partial(is_mapped, mapping), postgres.socket_path
     )
-    server = Server(backend, listener)
+    server = Server(
+        backend,
+        ControlServer(control, state.find_key),
+        lru_cache(maxsize=1)(Authority(root / "tls").context),
+        listener,
+    )
     return server  # the name is bound now for what asks it about faults
 
 
@@ -149,13 +152,14 @@ async def _run(
     root: Path, server: Server, stop: asyncio.Event, *others: Coroutine[Any, Any, None]
 ) -> None:
     """Serve until told to stop. Raises what ended a part of it."""
-    parts = (server.serve(), _live(server), *others, stop.wait())
+    parts = (server.serve(), _run_life_cycle(server), *others, stop.wait())
     tasks = {asyncio.ensure_future(part) for part in parts}
-    switchboard = Switchboard(
-        server.faults, server.enforce, server.connections, server.collector
+    hub = server.hub
+    fault_server = FaultServer(
+        hub.faults, server.apply_fault, server.connections, hub.collector
     )
     try:
-        async with switchboard.listening(socket_path(root)):
+        async with fault_server.listening(socket_path(root)):
             write_private(root / READY, str(os.getpid()))
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -167,25 +171,25 @@ async def _run(
             task.cancel()
 
 
-async def _work(server: Server, worker: Worker) -> None:
+async def _run_jobs(server: Server, worker: Worker) -> None:
     """Run the jobs; while PostgreSQL is away they wait."""
     while True:
         try:
-            await server.work(worker)
+            await server.run_jobs(worker)
         except psycopg.Error as error:
             logger.info("jobs wait for PostgreSQL: %s", error)
         await asyncio.sleep(JOBS_PAUSE)
 
 
-async def _live(server: Server) -> None:
+async def _run_life_cycle(server: Server) -> None:
     """Let the clusters' life cycle go on, and end connections to those that are gone."""
     while True:
         await asyncio.sleep(TICK_SECONDS)
-        await asyncio.to_thread(server.backend.clusters.settle)
-        server.cut_refused()
+        await asyncio.to_thread(server.hub.backend.clusters.refresh)
+        server.close_refused()
 
 
-def _take(path: Path) -> bool:
+def _acquire_lock(path: Path) -> bool:
     """Take the lock for life; who only asks for the state holds it for a moment."""
     lock = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)  # closed by the process's end
     for _ in range(50):
@@ -199,7 +203,7 @@ def _take(path: Path) -> bool:
 def main() -> int:
     root = Path(sys.argv[1])
     # Before the fork, which shares it: a starter that comes when this one has ended finds it.
-    if not _take(root / LOCK):
+    if not _acquire_lock(root / LOCK):
         return 0  # another one was faster and serves this folder
     (root / READY).unlink(missing_ok=True)  # of one that was killed
     if os.fork():

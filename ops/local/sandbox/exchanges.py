@@ -11,7 +11,7 @@ NO_DATA, EMPTY, SUSPENDED, NOTICE = b"n"[0], b"I"[0], b"s"[0], b"N"[0]
 ROWS, ROW, COPY_DATA, COPY_IN = b"T"[0], b"D"[0], b"d"[0], b"G"[0]
 NOTHING: frozenset[int] = frozenset()
 EVERYTHING = frozenset(range(256)) - {READY}
-# The one message that ends PostgreSQL's answer to each message of the extended protocol.
+# The one message that ends PostgreSQL's response to each message of the extended protocol.
 ACKNOWLEDGEMENTS = frozenset(b"123") | {ROWS, NO_DATA, COMPLETE, EMPTY, SUSPENDED}
 
 
@@ -53,19 +53,19 @@ class UpstreamError(Exception):
         super().__init__(messages.error_fields(whole)["M"])
 
 
-def error_in(answer: Sequence[bytes]) -> bytes | None:
-    return next((whole for whole in answer if whole[0] == ERROR), None)
+def find_error(response: Sequence[bytes]) -> bytes | None:
+    return next((whole for whole in response if whole[0] == ERROR), None)
 
 
-def ask(sql: str, data: Sequence[bytes] | None = None) -> Steps[list[bytes]]:
+def run_sql(sql: str, data: Sequence[bytes] | None = None) -> Steps[list[bytes]]:
     """Run the text, with ``data`` for its COPY FROM. Raises UpstreamError."""
     copied = [] if data is None else [*data, messages.message(b"c")]
-    answer = yield Exchange(b"".join([messages.query(sql), *copied]))
-    if (error := error_in(answer)) is not None:
+    response = yield Exchange(b"".join([messages.query(sql), *copied]))
+    if (error := find_error(response)) is not None:
         raise UpstreamError(error)
-    return answer
+    return response
 
 
-def rows(answer: Sequence[bytes]) -> list[list[str]]:
-    """The rows of an answer in text; NULL is an empty text."""
-    return [messages.row_values(whole) for whole in answer if whole[0] == ROW]
+def parse_rows(response: Sequence[bytes]) -> list[list[str]]:
+    """The rows of an response in text; NULL is an empty text."""
+    return [messages.row_values(whole) for whole in response if whole[0] == ROW]

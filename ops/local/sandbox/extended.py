@@ -18,7 +18,7 @@ from ops.local.sandbox.exchanges import (
     Steps,
     Task,
     UpstreamError,
-    error_in,
+    find_error,
 )
 from ops.local.sandbox.messages import MalformedMessageError
 from ops.local.sandbox.names import Names, Portal, Prepared
@@ -27,14 +27,14 @@ from ops.local.sandbox.rules import Kind, Refusal, Statement, judge
 from ops.local.sandbox.transactions import (
     ABORTED,
     ANEW,
-    ANSWERS,
     ENDINGS,
     FAILURE,
+    FINAL_RESPONSES,
     LARGE,
-    AnsweredWithError,
+    ErrorRelayed,
     Refused,
     Transaction,
-    no_chain,
+    build_chain_refusal,
 )
 
 PARSE, BIND, DESCRIBE, EXECUTE, SYNC, CLOSE = b"PBDESC"
@@ -66,13 +66,13 @@ class Extended(Copying):
     _seen: int = 0  # with those of the session's own messages
     _failed: bool = False
 
-    def _extended(self, batch: list[bytes], *, synced: bool) -> Task:
+    def _run_batch(self, batch: list[bytes], *, synced: bool) -> Task:
         """The messages up to a Sync (or Flush); after an error they are skipped to Sync."""
-        self._takes_rows = False
+        self._received_rows = False
         try:
-            self._check_struck()
-            if synced and self._all_plain(batch):
-                yield from self._pass_on(batch)
+            self._check_fault()
+            if synced and self._are_all_plain(batch):
+                yield from self._relay_batch(batch)
                 return
             yield from self._in_groups(batch)
         except Refused as error:
@@ -83,22 +83,22 @@ class Extended(Copying):
             yield from self._refuse(MALFORMED)
         except UpstreamError as error:
             self._skipping = True
-            yield from self._refuse(self._verdict_on(error))
-        except AnsweredWithError:
+            yield from self._refuse(self._classify_error(error))
+        except ErrorRelayed:
             self._skipping = True
             yield from self._abort()
-        if synced and not self._takes_rows:
+        if synced and not self._received_rows:
             yield from self._sync()
 
     def _sync(self) -> Task:
         if self._txn.opened and not self._txn.explicit:
             try:
                 yield from self._end("ROLLBACK" if self._skipping else "COMMIT")
-            except AnsweredWithError:  # a conflict is the answer to Sync
+            except ErrorRelayed:  # a conflict is the response to Sync
                 yield from self._abort()
-        answer = yield RESYNC
-        if (error := error_in(answer)) is not None:
-            self._show_error(error)
+        response = yield RESYNC
+        if (error := find_error(response)) is not None:
+            self._relay_error(error)
         self._synced()
 
     def _synced(self) -> None:
@@ -108,7 +108,7 @@ class Extended(Copying):
             if self._txn.since is not None or self._txn.constraints:
                 self._txn = Transaction()
             self._names.portals.clear()
-        self._to_client.append(messages.ready(self._shown_status()))
+        self._to_client.append(messages.ready(self._client_status()))
 
     def _fail(self) -> Task:
         """As below; what has no name is prepared again, which an aborted block refuses."""
@@ -117,65 +117,65 @@ class Extended(Copying):
         yield Exchange(ANEW + again + FAILURE, count=2)
         parsed = self._acknowledged_count > len(("ROLLBACK", "BEGIN"))
         self._names.unnamed = kept if parsed else None
-        self._names.lose_portals()
+        self._names.invalidate_portals()
 
     # Batches that no rule touches
 
-    def _all_plain(self, batch: list[bytes]) -> bool:
+    def _are_all_plain(self, batch: list[bytes]) -> bool:
         """Whether no rule touches the batch, so that it may go through as it came."""
-        if self._txn.opened or self._aside or not self._unhindered():
+        if self._txn.opened or self._in_shadows or not self._is_unhindered():
             return False
         self._unnamed = self._names.unnamed
-        plain = all(self._plain(whole) for whole in batch)
+        plain = all(self._is_plain(whole) for whole in batch)
         if not plain:
-            self._names.take_back()
+            self._names.revert()
         return plain
 
-    def _plain(self, whole: bytes) -> bool:
+    def _is_plain(self, whole: bytes) -> bool:
         kind, names = whole[0], self._names
         kept: Prepared | Portal | None
         if kind == PARSE:
-            name, sql, rest = self._parts(whole)
-            statement = self._judged(sql)
+            name, sql, rest = self._parse_names(whole)
+            statement = self._judge_parse(sql)
             if not statement.plain or statement.sql != sql:
                 return False
             prepared = Prepared(statement, whole[rest:])
             names.parse(name, prepared)
             self._unnamed = self._unnamed if name else prepared
         elif kind == BIND:
-            portal, name, rest = self._parts(whole)
+            portal, name, rest = self._parse_names(whole)
             names.bind(portal, name, whole[rest:])
             return bool(name) or names.statements.get("") is self._unnamed
         elif kind == EXECUTE:
-            names.other()
+            names.enter_nothing()
             found = names.portals.get(messages.cstring(whole, 5)[0])
             if found is not None:
                 statement = found.prepared.statement
-                known = self.peers.knows(statement.calls)
+                known = self.peers.are_readers(statement.calls)
                 return found.alive and statement.plain and known
         else:
-            kept = self._named(whole)
+            kept = self._find_named(whole)
             if isinstance(kept, Portal):
                 return kept.alive
-            return kept is None or self._has(kept, whole)
+            return kept is None or self._is_current(kept, whole)
         return True
 
-    def _named(self, whole: bytes) -> Prepared | Portal | None:
+    def _find_named(self, whole: bytes) -> Prepared | Portal | None:
         """What a Describe shows or a Close ends, which is entered."""
         name, names = messages.cstring(whole, 6)[0], self._names
         if whole[0] == CLOSE:
             names.close(whole[5], name)
             return None
-        names.other()
+        names.enter_nothing()
         if whole[5] == STATEMENT_KIND:
             return names.statements.get(name)
         return names.portals.get(name)
 
-    def _has(self, prepared: Prepared, describe: bytes) -> bool:
+    def _is_current(self, prepared: Prepared, describe: bytes) -> bool:
         """Whether PostgreSQL still has what is to be described under its name."""
         return describe[6] != 0 or prepared is self._unnamed
 
-    def _pass_on(self, batch: list[bytes]) -> Task:
+    def _relay_batch(self, batch: list[bytes]) -> Task:
         txn, names = self._txn, self._names
         self._catalog = self.peers.catalog
         if txn.explicit and txn.since is None:
@@ -183,12 +183,12 @@ class Extended(Copying):
         batch.append(RESYNC.send)
         yield Exchange(b"".join(batch), EVERYTHING)
         if self._failed:
-            names.settle(self._acknowledged_count)
+            names.acknowledge(self._acknowledged_count)
             if self._unnamed is not names.unnamed:
                 names.unnamed = None
             yield from self._abort()
         else:
-            names.keep()
+            names.acknowledge_all()
             names.unnamed = self._unnamed
         self._synced()
 
@@ -200,71 +200,71 @@ class Extended(Copying):
         for whole in batch:
             try:
                 if whole[0] == EXECUTE:
-                    yield from self._learn(whole)
+                    yield from self._classify_portal(whole)
                 unit = self._unit(whole)
             except (Refused, MalformedMessageError):
-                yield from self._acknowledged(group)
+                yield from self._send_pending(group)
                 raise
             group.append(unit)
             if whole[0] == EXECUTE:
                 yield from self._execute(group)
                 group = []
-        yield from self._acknowledged(group)
+        yield from self._send_pending(group)
 
-    def _learn(self, execute: bytes) -> Task:
+    def _classify_portal(self, execute: bytes) -> Task:
         """Find out whether what is to be executed may write."""
         found = self._names.portals.get(messages.cstring(execute, 5)[0])
-        if found is not None and self._txn.lost is None:
+        if found is not None and self._txn.abort_reason is None:
             prepared = found.prepared
-            prepared.statement = yield from self._known(prepared.statement)
+            prepared.statement = yield from self._classify(prepared.statement)
 
     def _unit(self, whole: bytes) -> Unit:
         kind, names = whole[0], self._names
         if kind == PARSE:
             return self._parse(whole)
         if kind == BIND:
-            portal, name, rest = self._parts(whole)
+            portal, name, rest = self._parse_names(whole)
             source = names.statements.get(name)
-            self._raise_lost(source.statement if source else BARE_READ)
+            self._raise_abort_reason(source.statement if source else BARE_READ)
             return Unit(whole, portal=names.bind(portal, name, whole[rest:]))
         if kind == EXECUTE:
             found = names.portals.get(messages.cstring(whole, 5)[0])
             if found is not None:
-                self._admit(found)
-            names.other()
+                self._check_portal(found)
+            names.enter_nothing()
             return Unit(whole, portal=found)
-        kept = self._named(whole)
+        kept = self._find_named(whole)
         if isinstance(kept, Portal):
             return Unit(whole, portal=kept)
         return Unit(whole, kept)
 
     @staticmethod
-    def _parts(whole: bytes) -> tuple[str, str, int]:
+    def _parse_names(whole: bytes) -> tuple[str, str, int]:
         """The two texts that a Parse or a Bind begins with, and where its rest begins."""
         first, at = messages.cstring(whole, 5)
         second, rest = messages.cstring(whole, at)
         return first, second, rest
 
-    def _text(self, prepared: Prepared) -> str:
-        return self._led(prepared.statement)
+    def _sql_for(self, prepared: Prepared) -> str:
+        return self._redirected_sql(prepared.statement)
 
-    def _judged(self, sql: str) -> Statement:
+    def _judge_parse(self, sql: str) -> Statement:
         self.observe(sql)
         found = judge(sql)
         # PostgreSQL itself words its refusal of several statements in one Parse.
         return found[0] if len(found) == 1 else Statement(sql, Kind.READ)
 
     def _parse(self, whole: bytes) -> Unit:
-        name, sql, rest = self._parts(whole)
-        statement = self._judged(sql)
-        self._raise_lost(statement)
+        name, sql, rest = self._parse_names(whole)
+        statement = self._judge_parse(sql)
+        self._raise_abort_reason(statement)
         self._raise_refusal(statement)
         prepared = Prepared(statement, whole[rest:])
         self._names.parse(name, prepared)
         text = messages.cstrings(name, statement.sql) + prepared.types
         return Unit(messages.message(b"P", text), prepared=prepared)
 
-    def _admit(self, portal: Portal) -> None:
+    def _check_portal(self, portal: Portal) -> None:
         statement = portal.prepared.statement
         if statement.kind not in ENDINGS:
             if self._aborted:
@@ -272,16 +272,16 @@ class Extended(Copying):
             if not portal.started:
                 self._check(statement)
 
-    def _acknowledged(self, group: list[Unit]) -> Task:
+    def _send_pending(self, group: list[Unit]) -> Task:
         if not group:
             return
         described = next((u for u in group if u.whole[0] == DESCRIBE), None)
-        answer = yield from self._send_group(
+        response = yield from self._send_group(
             group, EVERYTHING - {ERROR}, self._replacements(described)
         )
-        if (error := error_in(answer)) is not None:
-            self._show_error(error)
-            raise AnsweredWithError
+        if (error := find_error(response)) is not None:
+            self._relay_error(error)
+            raise ErrorRelayed
 
     @staticmethod
     def _replacements(unit: Unit | None) -> Mapping[int, bytes]:
@@ -300,61 +300,63 @@ class Extended(Copying):
     def _execute(self, group: list[Unit]) -> Task:
         portal = group[-1].portal
         if portal is None:
-            yield from self._acknowledged(group)
+            yield from self._send_pending(group)
             return
         statement, fresh = portal.prepared.statement, not portal.started
         ends = statement.kind in ENDINGS
         if ends:  # what precedes it may fail, and then nothing ends
-            yield from self._acknowledged(group[:-1])
+            yield from self._send_pending(group[:-1])
             group = group[-1:]
         if fresh and not self._aborted:
             yield from self._prepare(statement)
         contends = fresh and not ends and not self._aborted
         if contends and statement.copies:
-            yield from self._acknowledged(group[:-1])
-            answer = yield from self._copy(statement)
+            yield from self._send_pending(group[:-1])
+            response = yield from self._copy(statement)
             portal.started = True
-            yield from self._answered(statement, answer, describe=False)
+            yield from self._handle_response(statement, response, describe=False)
             return
         self._partial = group[-1].whole[-4:] != ALL_ROWS
         self._is_large = len(portal.values) + len(statement.sql) > LARGE
         if contends and self._contends(statement):
-            answer = yield from self._contend(
+            response = yield from self._contend(
                 statement, lambda again: self._send_group(group, again=again)
             )
-            self._relay(group[-1], answer)
+            self._relay(group[-1], response)
         else:
             kept = frozenset({ROW} if statement.estimates else ())
-            answer = yield from self._send_group(
-                group, EVERYTHING - ANSWERS - kept, self._replacements(group[-1])
+            response = yield from self._send_group(
+                group,
+                EVERYTHING - FINAL_RESPONSES - kept,
+                self._replacements(group[-1]),
             )
-            self._to_client += [whole for whole in answer if whole[0] in kept]
+            self._to_client += [whole for whole in response if whole[0] in kept]
         portal.started = True
         if not fresh:
             self._measured = 0  # its rows are counted already
         if ends:
             self._names.portals.clear()
-            self._ended(statement, answer)
-        yield from self._answered(statement, answer, describe=False)
+            self._handle_end(statement, response)
+        yield from self._handle_response(statement, response, describe=False)
         if statement.deallocates is not None:
             self._names.deallocate(statement.deallocates)
         if ends or statement.kind is Kind.BEGIN:
             yield RESYNC  # to know in what state the next one begins
-            self._begun()
+            self._note_begin()
 
     def _prepare(self, statement: Statement) -> Task:
         """What precedes the statement, and may refuse it."""
         if statement.chains and not self._txn.explicit:
-            raise Refused(no_chain(statement))
+            raise Refused(build_chain_refusal(statement))
         if statement.kind is Kind.COMMIT:
-            yield from self._settle()
+            yield from self._prepare_commit()
         yield from self._await_job(statement)
-        yield from self._guard(statement)
+        yield from self._check_guard(statement)
 
-    def _relay(self, unit: Unit, answer: Sequence[bytes]) -> None:
+    def _relay(self, unit: Unit, response: Sequence[bytes]) -> None:
         replace = self._replacements(unit)
-        for whole in answer:
-            if whole[0] not in ANSWERS:
+        for whole in response:
+            if whole[0] not in FINAL_RESPONSES:
                 self._to_client.append(replace.get(whole[0], whole))
 
     def _send_group(
@@ -366,9 +368,9 @@ class Extended(Copying):
         again: bool = False,
     ) -> Steps[list[bytes]]:
         """The client's messages, with what makes their names right."""
-        repairs = Repairs(self._names.unnamed, self._text, again)
+        repairs = Repairs(self._names.unnamed, self._sql_for, again)
         repairs.add(group)
-        answer = yield Exchange(
+        response = yield Exchange(
             b"".join(repairs.parts) + FLUSH,
             relay,
             ACKNOWLEDGEMENTS,
@@ -377,13 +379,13 @@ class Extended(Copying):
             frozenset(repairs.hidden),
         )
         if self._failed:
-            self._names.settle(self._acknowledged_count)
+            self._names.acknowledge(self._acknowledged_count)
             if repairs.replaced_at is not None and self._seen >= repairs.replaced_at:
                 self._names.unnamed = None
         else:
-            self._names.keep()
+            self._names.acknowledge_all()
             self._names.unnamed = repairs.known
             for unit in group:
                 if unit.portal is not None:
                     unit.portal.alive = True
-        return answer
+        return response

@@ -48,14 +48,14 @@ KINDS: Mapping[str, str] = {
     "session-end": "connections end --seconds after their login, open ones too",
     "conflict": "COMMIT of a change fails with 40001 OC000; autocommit counts",
     "cut-before-statement": "cut at a statement (the --statement-th), not executed",
-    "cut-after-statement": "cut when it was executed, before its answer",
-    "cut-after-commit": "cut when a change was committed, before the answer",
+    "cut-after-statement": "cut when it was executed, before its response",
+    "cut-after-commit": "cut when a change was committed, before the response",
     "cut-after-login": "cut when a login was answered, before the first statement",
     "unavailable-at-statement": "XX000 for a statement (the --statement-th), undone",
     "unavailable-at-commit": "XX000 for COMMIT of a change, which is undone",
     "unavailable-after-commit": "XX000 for COMMIT of a change, which was made",
-    "silent": "answer nothing, neither logins nor statements, which are not executed",
-    "silent-after-commit": "answer nothing any more when a change was committed",
+    "silent": "response nothing, neither logins nor statements, which are not executed",
+    "silent-after-commit": "response nothing any more when a change was committed",
     **{name: f"refuse logins: {fatal.message}" for name, fatal in FATALS.items()},
     "api-denied": "the dsql API answers AccessDenied; --client names the action",
     "api-throttled": "the dsql API answers Throttling; --client names the action",
@@ -241,7 +241,7 @@ class ClientFaults:
         return self._strike("silent-after-commit") is not None
 
     def cuts_after(self, *, committed: bool) -> bool:
-        """Whether the connection ends before the answer to what was executed."""
+        """Whether the connection ends before the response to what was executed."""
         if committed and self._strike("cut-after-commit") is not None:
             return True
         return self._strike("cut-after-statement") is not None

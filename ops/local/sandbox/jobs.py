@@ -16,7 +16,7 @@ UNFINISHED = "status IN ('submitted', 'processing')"
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueJob:
     """The next job, and in how many seconds it begins."""
 
     job: str
@@ -35,14 +35,14 @@ class Worker:
         query = f"SELECT job_id FROM sandbox.jobs WHERE {UNFINISHED}"  # noqa: S608 - constant
         return [job for (job,) in self._superuser.rows(query)]
 
-    def next(self) -> Due | None:
+    def next(self) -> DueJob | None:
         query = (
             "SELECT job_id, extract(epoch FROM start_time - clock_timestamp())::float8, "  # noqa: S608 - constant
             "job_type <> 'DROP' FROM sandbox.jobs "
             f"WHERE {UNFINISHED} ORDER BY start_time LIMIT 1"
         )
         for job, seconds, changes_catalog in self._superuser.rows(query):
-            return Due(job, seconds + self._delay(), changes_catalog)
+            return DueJob(job, seconds + self._delay(), changes_catalog)
         return None
 
     def run(self, job: str) -> bool:

@@ -1,4 +1,4 @@
--- Background jobs. Run once, as superuser, after conflicts.sql.
+-- Background jobs. Run once, as superuser, after isolation.sql.
 CREATE TABLE sandbox.jobs (
   job_id text PRIMARY KEY, status text NOT NULL, details text, job_type text NOT NULL,
   class_id oid, object_id oid, object_name text,
@@ -27,7 +27,7 @@ CREATE FUNCTION sandbox.submit_index(
   rel regclass, is_unique boolean, nulls_equal boolean, enforced boolean)
 RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE built oid := (SELECT max(indexrelid) FROM pg_index
-  WHERE indrelid = rel AND sandbox.own(xmin));
+  WHERE indrelid = rel AND sandbox.is_own(xmin));
 BEGIN
   PERFORM sandbox.check_keys(built);
   UPDATE pg_index SET indisvalid = false, indisready = enforced OR NOT is_unique,

@@ -80,7 +80,7 @@ def up(
 
     Raises SandboxError with the last lines of its log when it does not start.
     """
-    names = _known(assume)
+    names = _classify(assume)
     root = root.resolve()
     # Passable, not readable: as root, PostgreSQL runs as another user inside it.
     root.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def up(
     return _await(root)
 
 
-def _known(assume: Collection[str] | None) -> frozenset[str] | None:
+def _classify(assume: Collection[str] | None) -> frozenset[str] | None:
     try:
         return None if assume is None else assumptions.check(assume)
     except assumptions.UnknownAssumptionError as error:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 MAX_MESSAGE = 10 * 1024 * 1024
 MAX_STARTUP = 64 * 1024  # a token of temporary credentials has a few KiB
 TEXT_OID = 25
+CONNECTION_FAILURE = "08006"  # the SQLSTATE of a cluster that refuses a login
 KEEP = "surrogateescape"  # bytes that are no UTF-8 come out as they went in
 
 
@@ -84,6 +85,11 @@ def error(
     fields += [(code, value) for code, value in (("D", detail), ("H", hint)) if value]
     payload = b"".join(code.encode() + cstrings(value) for code, value in fields)
     return message(b"E", payload + b"\0")
+
+
+def fatal(text: str, *, sqlstate: str = CONNECTION_FAILURE, hint: str = "") -> bytes:
+    """How a login is refused."""
+    return error(sqlstate, text, severity="FATAL", hint=hint)
 
 
 def error_fields(whole: bytes) -> dict[str, str]:

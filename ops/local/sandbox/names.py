@@ -45,7 +45,7 @@ class Names:
         """None for an unknown statement: PostgreSQL words the error."""
         prepared = self.statements.get(name)
         if prepared is None:
-            self.other()
+            self.enter_nothing()
             return None
         found = Portal(prepared, name, values)
         self._enter(self.portals, portal, found)
@@ -54,11 +54,11 @@ class Names:
     def close(self, kind: int, name: str) -> None:
         self._enter(self.statements if kind == b"S"[0] else self.portals, name, None)
 
-    def other(self) -> None:
+    def enter_nothing(self) -> None:
         """A message that names nothing new."""
         self._pending.append(None)
 
-    def settle(self, acknowledged: int) -> None:
+    def acknowledge(self, acknowledged: int) -> None:
         """Take back what was not acknowledged; the first such message has failed."""
         failed = self._pending[acknowledged:]
         for entry in reversed(failed):
@@ -70,28 +70,28 @@ class Names:
                 self.statements.pop("", None)
         self._pending.clear()
 
-    def keep(self) -> None:
+    def acknowledge_all(self) -> None:
         """Everything was acknowledged."""
         self._pending.clear()
 
-    def take_back(self) -> None:
+    def revert(self) -> None:
         """Nothing was sent."""
         for entry in reversed(self._pending):
             self._restore(entry)
         self._pending.clear()
 
-    def lose_portals(self) -> None:
+    def invalidate_portals(self) -> None:
         """What they were bound in is undone."""
         for portal in self.portals.values():
             portal.alive = False
 
-    def queried(self) -> None:
+    def end_unnamed(self) -> None:
         """The session sends a Query of its own."""
         self.unnamed = None
         if (portal := self.portals.get("")) is not None:
             portal.alive = False
 
-    def query(self) -> None:
+    def end_unnamed_of_client(self) -> None:
         """The client sends a Query: it ends the unnamed ones for the client too."""
         self.unnamed = None
         self.statements.pop("", None)

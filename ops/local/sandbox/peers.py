@@ -12,7 +12,7 @@ Key = list[str]  # table, key as JSON, who wrote the row, strength of the lock
 class Peer(Protocol):
     """A session as the others see it."""
 
-    def give_way(self, *, tables: bool) -> None:
+    def release_locks(self, *, tables: bool) -> None:
         """Free all locks on rows as soon as no statement is under way.
 
         Who has to free ``tables`` loses its open transaction.
@@ -21,7 +21,7 @@ class Peer(Protocol):
     def resume(self) -> None:
         """A job that was waited for has ended."""
 
-    def catch_up(self) -> None:
+    def adopt_change(self) -> None:
         """Take the newest change of the catalog for its own."""
 
 
@@ -54,7 +54,7 @@ class Peers:
     _jobs: dict[str, Peer | None] = field(default_factory=dict)
     _waiting: dict[str, set[Peer]] = field(default_factory=dict)
 
-    def knows(self, calls: frozenset[str]) -> bool:
+    def are_readers(self, calls: frozenset[str]) -> bool:
         """Whether none of these functions writes, as far as is known."""
         return not calls or (
             self.readers[0] == self.catalog and calls <= self.readers[1]
@@ -65,42 +65,45 @@ class Peers:
         for waiting in self._waiting.values():
             waiting.discard(session)
 
-    def free_locks(self, asker: Peer | None, *, tables: bool = False) -> None:
+    def request_locks(self, asker: Peer | None, *, tables: bool = False) -> None:
         for session in [s for s in self.sessions if s is not asker]:
-            session.give_way(tables=tables)
+            session.release_locks(tables=tables)
 
     def announce(self, keys: list[Key]) -> Announcement:
         """A COMMIT is about to be sent: whoever waits for its locks must know its keys."""
         self.commits += 1
-        made = Announcement(self.commits, keys)
+        announcement = Announcement(self.commits, keys)
         if keys:
-            self._announced.append(made)
+            self._announced.append(announcement)
             self._keys += len(keys)
         while self._keys > KEPT_KEYS and len(self._announced) > 1:
             self._keys -= len(self._announced.popleft().keys)
-        return made
+        return announcement
 
-    def confirm(self, made: Announcement) -> None:
+    def confirm(self, announcement: Announcement) -> None:
         """It has committed: to all that began before now."""
         self.commits += 1
-        made.number = self.commits
+        announcement.number = self.commits
 
-    def withdraw(self, made: Announcement) -> None:
+    def withdraw(self, announcement: Announcement) -> None:
         """It has not."""
-        if made in self._announced:
-            self._announced.remove(made)
-            self._keys -= len(made.keys)
+        if announcement in self._announced:
+            self._announced.remove(announcement)
+            self._keys -= len(announcement.keys)
 
     def locked_since(self, commit: int) -> list[Key]:
         return [
-            key for made in self._announced if made.number > commit for key in made.keys
+            key
+            for announcement in self._announced
+            if announcement.number > commit
+            for key in announcement.keys
         ]
 
     def submit(self, jobs: Iterable[str], owner: Peer | None) -> None:
         self._jobs |= dict.fromkeys(jobs, owner)
         self.submitted()
 
-    def runs(self, job: str | None, waiting: Peer) -> bool:
+    def is_running(self, job: str | None, waiting: Peer) -> bool:
         """Whether the job is under way; then ``waiting`` is resumed when it ends."""
         if job not in self._jobs:
             return False
@@ -113,6 +116,6 @@ class Peers:
         if changes_catalog:
             self.catalog += 1
             if owner is not None:
-                owner.catch_up()
+                owner.adopt_change()
         for session in self._waiting.pop(job, set()):
             session.resume()

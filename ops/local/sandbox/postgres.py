@@ -27,7 +27,7 @@ SUPERUSER = "cluster_owner"
 PORT = 5432  # names the socket only; PostgreSQL listens on no address
 CATALOG = [
     Path(__file__).with_name(name)
-    for name in ("catalog.sql", "checks.sql", "conflicts.sql", "jobs.sql")
+    for name in ("catalog.sql", "checks.sql", "isolation.sql", "jobs.sql")
 ]
 CLEAR = Path(__file__).with_name("clear.sql")
 START_SECONDS = 60
@@ -36,7 +36,7 @@ OPTIONS = {
     "port": str(PORT),
     "max_connections": "400",
     "default_transaction_isolation": "repeatable read",
-    # How long a statement may stand before another transaction's lock; see conflicts.py.
+    # How long a statement may stand before another transaction's lock; see isolation.py.
     "lock_timeout": "20ms",
     "timezone": "UTC",
     "datestyle": "ISO, MDY",

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ops.local.sandbox import conflicts, messages
+from ops.local.sandbox import isolation, messages
 from ops.local.sandbox.exchanges import (
     ACKNOWLEDGEMENTS,
     COPY_ROWS,
@@ -85,8 +85,11 @@ class Session(Simple):
         self._to_server.clear()
         return data
 
-    def give_way(self, *, tables: bool) -> None:
-        self._asked, self._asked_tables = True, tables or self._asked_tables
+    def release_locks(self, *, tables: bool) -> None:
+        self._locks_requested, self._tables_requested = (
+            True,
+            tables or self._tables_requested,
+        )
         if tables:
             self.resume()
         self._pump()
@@ -99,32 +102,32 @@ class Session(Simple):
             self._pump()
             self.wake()
 
-    def catch_up(self) -> None:
+    def adopt_change(self) -> None:
         """The catalog change was this session's own doing."""
         if self._catalog == self.peers.catalog - 1:
             self._catalog = self.peers.catalog
 
     def _pump(self) -> None:
-        if self._task is None and self._asked:
+        if self._task is None and self._locks_requested:
             if (self._txn.explicit or self._txn.opened) and self._status == "T":
-                self._start(self._yield_locks())
+                self._start(self._release_locks())
             else:
-                self._asked = self._asked_tables = False
+                self._locks_requested = self._tables_requested = False
         while self._inbox and not self.closed:
             if self._task is None:
-                self._take(*self._inbox.popleft())
+                self._handle_message(*self._inbox.popleft())
             elif self._exchange is COPY_ROWS:
-                self._take_in_copy(*self._inbox.popleft())
+                self._handle_copy_message(*self._inbox.popleft())
             else:
                 break
 
-    def _take_in_copy(self, kind: int, whole: bytes) -> None:
+    def _handle_copy_message(self, kind: int, whole: bytes) -> None:
         if kind == b"X"[0]:
             self.closed = True
-        elif self._take_row(kind, whole):
+        elif self._receive_row(kind, whole):
             self._step([])
 
-    def _take(self, kind: int, whole: bytes) -> None:
+    def _handle_message(self, kind: int, whole: bytes) -> None:
         if kind == b"S"[0]:
             self._send_batch(synced=True)
         elif kind == b"X"[0]:
@@ -140,10 +143,10 @@ class Session(Simple):
             self._inbox.appendleft((kind, whole))
             self._send_batch(synced=False)
         elif kind == b"Q"[0]:
-            self._execute_unless_cut(self._simple(whole))
+            self._execute_unless_cut(self._run_query(whole))
         elif kind == b"F"[0]:
-            self._to_client.append(conflicts.refused(FUNCTION_CALL))
-            self._to_client.append(messages.ready(self._shown_status()))
+            self._to_client.append(isolation.encode_refusal(FUNCTION_CALL))
+            self._to_client.append(messages.ready(self._client_status()))
         else:
             text = f"invalid frontend message type {kind}"
             self._to_client.append(messages.error("08P01", text, severity="FATAL"))
@@ -151,14 +154,14 @@ class Session(Simple):
 
     def _send_batch(self, *, synced: bool) -> None:
         batch, self._batch = self._batch, []
-        task = self._extended([] if self._skipping else batch, synced=synced)
-        if self._executes(batch):
+        task = self._run_batch([] if self._skipping else batch, synced=synced)
+        if self._has_execute(batch):
             self._execute_unless_cut(task)
         else:
             self._start(task)
 
     @staticmethod
-    def _executes(batch: list[bytes]) -> bool:
+    def _has_execute(batch: list[bytes]) -> bool:
         # A driver's batch ends with its Execute.
         return bool(batch) and (
             batch[-1][0] == EXECUTE or any(whole[0] == EXECUTE for whole in batch)
@@ -170,10 +173,10 @@ class Session(Simple):
             self.closed = True
             return
         self._executing, self._committed = True, False
-        self._struck = UNAVAILABLE if self.faults.unavailable() else None
+        self._fault_refusal = UNAVAILABLE if self.faults.unavailable() else None
         self._start(task)
 
-    def _executed(self) -> None:
+    def _after_execution(self) -> None:
         if not self._executing:
             return
         self._executing = False
@@ -184,8 +187,8 @@ class Session(Simple):
             self.silent = True
         elif self._committed and self.faults.unavailable_after_commit():
             self._to_client.clear()
-            self._to_client.append(conflicts.refused(UNAVAILABLE))
-            self._to_client.append(messages.ready(self._shown_status()))
+            self._to_client.append(isolation.encode_refusal(UNAVAILABLE))
+            self._to_client.append(messages.ready(self._client_status()))
 
     def _start(self, task: Task) -> None:
         self._task = task
@@ -202,7 +205,7 @@ class Session(Simple):
                 exchange = next(task) if collected is None else task.send(collected)
             except StopIteration:
                 self._task = self._exchange = None
-                self._executed()
+                self._after_execution()
                 return
         if self._out_of_sync and exchange.count:
             self._out_of_sync = False
@@ -217,7 +220,7 @@ class Session(Simple):
             self._seen = self._acknowledged_count = 0
             self._failed = False
         if exchange.send[:1] == b"Q":
-            self._names.queried()
+            self._names.end_unnamed()
         self._to_server.append(exchange.send)
 
     def _from_server(self, kind: int, whole: bytes) -> None:
@@ -228,13 +231,13 @@ class Session(Simple):
             self._to_client.append(whole)  # a notice, or FATAL when PostgreSQL stops
             return
         if kind not in ACKNOWLEDGEMENTS:
-            self._pass(exchange, kind, whole)
+            self._forward(exchange, kind, whole)
         elif self._seen in exchange.hidden:  # of a message that the client did not send
             self._seen += 1
         else:
             self._seen += 1
             self._acknowledged_count += 1
-            self._pass(exchange, kind, whole)
+            self._forward(exchange, kind, whole)
         if kind in exchange.until:
             self._awaited -= 1
             if self._awaited == 0 and exchange.count:
@@ -244,13 +247,15 @@ class Session(Simple):
             self._out_of_sync = True
             self._step(self._collected)
 
-    def _pass(self, exchange: Exchange, kind: int, whole: bytes) -> None:
+    def _forward(self, exchange: Exchange, kind: int, whole: bytes) -> None:
         if kind == ERROR:
             self._failed = True
         if exchange.replace and kind in exchange.replace:
             self._to_client.append(exchange.replace[kind])
         elif kind in exchange.relay:
-            self._to_client.append(self._translated(whole) if kind == ERROR else whole)
+            self._to_client.append(
+                self._translate_error(whole) if kind == ERROR else whole
+            )
         else:
             self._collected.append(whole)
 

@@ -17,19 +17,19 @@ from ops.local.sandbox.exchanges import (
     Steps,
     Task,
     UpstreamError,
-    error_in,
+    find_error,
 )
 from ops.local.sandbox.extended import MALFORMED, Extended
 from ops.local.sandbox.messages import MalformedMessageError
 from ops.local.sandbox.rules import Kind, Statement, judge
 from ops.local.sandbox.transactions import (
-    ANSWERS,
     ENDINGS,
+    FINAL_RESPONSES,
     LARGE,
     SYNTAX_ERROR,
-    AnsweredWithError,
+    ErrorRelayed,
     Refused,
-    no_chain,
+    build_chain_refusal,
 )
 
 UNTIL_COMPLETE = EVERYTHING - {COMPLETE, ERROR}
@@ -37,7 +37,7 @@ UNTIL_COMPLETE = EVERYTHING - {COMPLETE, ERROR}
 
 @dataclass(slots=True, eq=False)
 class Simple(Extended):
-    def _simple(self, whole: bytes) -> Task:
+    def _run_query(self, whole: bytes) -> Task:
         try:
             sql = messages.cstring(whole, 5)[0]
         except MalformedMessageError:
@@ -45,17 +45,17 @@ class Simple(Extended):
         else:
             self.observe(sql)
             statements = judge(sql)
-            self._names.query()
+            self._names.end_unnamed_of_client()
             if self._passes(statements, sql):
                 self._catalog = self.peers.catalog
                 yield Exchange(whole, EVERYTHING)
-            elif statements or self._struck is not None:
+            elif statements or self._fault_refusal is not None:
                 yield from self._run_all(statements)
             else:
                 yield Exchange(messages.query(""), EVERYTHING)
         if self._status == "I":
             self._names.portals.clear()
-        self._to_client.append(messages.ready(self._shown_status()))
+        self._to_client.append(messages.ready(self._client_status()))
 
     def _passes(self, statements: Sequence[Statement], sql: str) -> bool:
         """A read that needs no rule of the transaction goes through as it came."""
@@ -64,15 +64,15 @@ class Simple(Extended):
             len(statements) == 1
             and statements[0].plain
             and statements[0].sql == sql
-            and self.peers.knows(statements[0].calls)
+            and self.peers.are_readers(statements[0].calls)
             and not (txn.explicit or txn.opened)
-            and self._struck is None
+            and self._fault_refusal is None
             and self._catalog in (None, self.peers.catalog)
         )
 
     def _run_all(self, statements: Sequence[Statement]) -> Task:
         try:
-            self._check_struck()
+            self._check_fault()
             for statement in statements:
                 self._holds = statement is statements[-1]
                 yield from self._run(statement)
@@ -83,8 +83,8 @@ class Simple(Extended):
         except Refused as error:
             yield from self._refuse(error.refusal)
         except UpstreamError as error:
-            yield from self._refuse(self._verdict_on(error))
-        except AnsweredWithError:
+            yield from self._refuse(self._classify_error(error))
+        except ErrorRelayed:
             if self._txn.explicit or self._status != "I":
                 yield from self._abort()
         finally:
@@ -99,31 +99,31 @@ class Simple(Extended):
         if self._aborted:
             self._raise_refusal(statement)
             yield Exchange(messages.query(statement.sql), EVERYTHING)
-            raise AnsweredWithError
-        statement = yield from self._known(statement)
+            raise ErrorRelayed
+        statement = yield from self._classify(statement)
         self._check(statement)
         if statement.kind is Kind.BEGIN:
             yield from self._begin(statement)
             return
         yield from self._await_job(statement)
-        yield from self._guard(statement)
+        yield from self._check_guard(statement)
         hidden = frozenset({ROWS, ROW} if statement.discard_rows else ())
         self._partial, self._is_large = False, len(statement.sql) > LARGE
         if statement.copies:
-            answer = yield from self._copy(statement)
+            response = yield from self._copy(statement)
         elif self._contends(statement):
-            answer = yield from self._contend(
+            response = yield from self._contend(
                 statement, lambda _: self._send_text(statement)
             )
-            known = ANSWERS | hidden | {READY}
-            self._to_client += [whole for whole in answer if whole[0] not in known]
+            known = FINAL_RESPONSES | hidden | {READY}
+            self._to_client += [whole for whole in response if whole[0] not in known]
         else:
-            yield from self._open()
+            yield from self._begin_upstream()
             kept = frozenset({ROW} if statement.estimates else ())
             relay = UNTIL_COMPLETE - hidden - kept
-            answer = yield Exchange(messages.query(statement.sql), relay)
-            self._to_client += [whole for whole in answer if whole[0] in kept]
-        yield from self._answered(statement, answer, describe=True)
+            response = yield Exchange(messages.query(statement.sql), relay)
+            self._to_client += [whole for whole in response if whole[0] in kept]
+        yield from self._handle_response(statement, response, describe=True)
         if statement.deallocates is not None:
             self._names.deallocate(statement.deallocates)
 
@@ -133,12 +133,12 @@ class Simple(Extended):
         send = messages.message(b"P", parse) + RESYNC.send
         yield Exchange(send, frozenset({ERROR}))
         if self._failed:
-            raise AnsweredWithError
+            raise ErrorRelayed
         raise Refused(SYNTAX_ERROR)
 
     def _send_text(self, statement: Statement) -> Steps[list[bytes]]:
-        answer = yield Exchange(messages.query(self._led(statement)))
-        return answer
+        response = yield Exchange(messages.query(self._redirected_sql(statement)))
+        return response
 
     def _begin(self, statement: Statement) -> Task:
         relay = EVERYTHING - {ERROR}
@@ -146,19 +146,19 @@ class Simple(Extended):
             relay -= {
                 NOTICE
             }  # that there is a transaction, which the client did not begin
-        answer = yield Exchange(messages.query(statement.sql), relay)
-        if (error := error_in(answer)) is not None:
-            self._show_error(error)
-            raise AnsweredWithError
-        self._begun()
+        response = yield Exchange(messages.query(statement.sql), relay)
+        if (error := find_error(response)) is not None:
+            self._relay_error(error)
+            raise ErrorRelayed
+        self._note_begin()
 
     def _finish(self, statement: Statement) -> Task:
         if statement.chains and not self._txn.explicit:
-            raise Refused(no_chain(statement))
+            raise Refused(build_chain_refusal(statement))
         if statement.kind is Kind.COMMIT and not self._aborted:
-            yield from self._settle()
-        answer = yield Exchange(messages.query(statement.sql))
-        self._to_client += [m for m in answer if m[0] not in (ERROR, READY)]
+            yield from self._prepare_commit()
+        response = yield Exchange(messages.query(statement.sql))
+        self._to_client += [m for m in response if m[0] not in (ERROR, READY)]
         self._names.portals.clear()
-        self._ended(statement, answer)
-        self._begun()
+        self._handle_end(statement, response)
+        self._note_begin()

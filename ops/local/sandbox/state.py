@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ops.files import write_private
 from ops.local.sandbox.clusters import ACCOUNT, Timing
-from ops.local.sandbox.tokens import Key
+from ops.local.sandbox.signatures import Key
 from ops.sandbox_status import STATE, unreadable
 from ops.topology import ROLES
 
@@ -82,7 +82,7 @@ class State:
         return next((k for k in self.keys if k.access_key == access_key), None)
 
 
-def job_delay(root: Path) -> float:
+def load_job_delay(root: Path) -> float:
     """The delay of jobs as it is now kept. Raises StateError."""
     state = State.load(root)
     return state.job_delay if state is not None else 0.0

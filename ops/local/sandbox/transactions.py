@@ -6,8 +6,7 @@ Whatever the protocol, a statement is checked here before it runs, and counted a
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ops.local.sandbox import conflicts, messages
-from ops.local.sandbox.conflicts import BLOCKED, OC000, OC001, RIVALRY, Footprint
+from ops.local.sandbox import isolation, messages
 from ops.local.sandbox.dpu import estimate
 from ops.local.sandbox.exchanges import (
     COMPLETE,
@@ -18,10 +17,17 @@ from ops.local.sandbox.exchanges import (
     Exchange,
     Task,
     UpstreamError,
-    ask,
-    rows,
+    parse_rows,
+    run_sql,
 )
 from ops.local.sandbox.faults import ClientFaults, Faults
+from ops.local.sandbox.isolation import (
+    BLOCKED,
+    CONFLICT_SQLSTATES,
+    OC000,
+    OC001,
+    Footprint,
+)
 from ops.local.sandbox.peers import Peer, Peers
 from ops.local.sandbox.rules import Kind, Refusal, Statement
 
@@ -47,10 +53,10 @@ TOUCHING = (Kind.READ, Kind.LOCK, Kind.WRITE, Kind.DDL)
 # A table that cannot be copied aside: no right to read it, or two of one name.
 # Classes of what the sandbox's own functions refuse a statement with.
 # What is made from the catalog does not fit it: others changed it in between.
-STALE = "42"  # class "syntax error or access rule violation"
+CATALOG_MISMATCH = "42"  # class "syntax error or access rule violation"
 CHECKED = {"0A", "54"}
 CONFLICTS_AT_ONCE = {"42501", "42P07"}
-ANSWERS = frozenset({COMPLETE, ERROR, EMPTY, SUSPENDED})
+FINAL_RESPONSES = frozenset({COMPLETE, ERROR, EMPTY, SUSPENDED})
 ANEW = messages.query("ROLLBACK; BEGIN")
 # A Bind to a statement that nobody has: an error that changes no name.
 FAILURE = messages.message(
@@ -69,14 +75,14 @@ class Transaction:
     explicit: bool = False
     opened: bool = False  # begun by the session for an autocommit statement
     started: float = 0.0
-    lost: Refusal | None = None  # rolled back while the client was silent
+    abort_reason: Refusal | None = None  # rolled back while the client was silent
     since: int | None = None  # Peers.commits at its first statement
     footprint: Footprint | None = None  # of what it changed and locked
     jobs: list[str] = field(default_factory=list)  # that begin when it commits
     constraints: list[str] = field(default_factory=list)  # its SET CONSTRAINTS
 
 
-def no_chain(statement: Statement) -> Refusal:
+def build_chain_refusal(statement: Statement) -> Refusal:
     text = f"{statement.kind.name} AND CHAIN can only be used in transaction blocks"
     return Refusal("25P01", text)
 
@@ -87,7 +93,7 @@ class Refused(Exception):
         self.refusal = refusal
 
 
-class AnsweredWithError(Exception):
+class ErrorRelayed(Exception):
     """PostgreSQL's own error went to the client; the rest of the batch is skipped."""
 
 
@@ -106,25 +112,25 @@ class Transactions(Peer):
     _committed: bool = False  # by the statement under way
     # Rows that it wrote; None when its tag says so.
     _measured: int | None = None
-    _struck: Refusal | None = None  # how a fault refuses the statement under way
+    _fault_refusal: Refusal | None = None  # how a fault refuses the statement under way
     _to_client: list[bytes] = field(default_factory=list)
     _catalog: int | None = None  # Peers.catalog as this session's cache has it
-    _asked: bool = False  # to give way,
-    _asked_tables: bool = False  # for DDL
+    _locks_requested: bool = False  # to give way,
+    _tables_requested: bool = False  # for DDL
 
     # Before a statement
 
-    def _check_struck(self) -> None:
-        refusal, self._struck = self._struck, None
+    def _check_fault(self) -> None:
+        refusal, self._fault_refusal = self._fault_refusal, None
         if refusal is not None:
             raise Refused(refusal)
 
     @property
     def _aborted(self) -> bool:
         """Whether an error has ended the block; PostgreSQL refuses all but its end."""
-        return self._status == "E" and self._txn.lost is None
+        return self._status == "E" and self._txn.abort_reason is None
 
-    def _unhindered(self) -> bool:
+    def _is_unhindered(self) -> bool:
         """Whether a statement that only reads would pass its check."""
         fresh = self._catalog is None or self._catalog == self.peers.catalog
         return fresh and self._status != "E" and self._age() <= MAX_AGE
@@ -132,10 +138,10 @@ class Transactions(Peer):
     def _age(self) -> float:
         return self.clock() - self._txn.started if self._txn.explicit else 0.0
 
-    def _raise_lost(self, statement: Statement) -> None:
-        if self._txn.lost is not None and statement.kind not in ENDINGS:
+    def _raise_abort_reason(self, statement: Statement) -> None:
+        if self._txn.abort_reason is not None and statement.kind not in ENDINGS:
             self._catalog = self.peers.catalog
-            raise Refused(self._txn.lost)
+            raise Refused(self._txn.abort_reason)
 
     def _raise_refusal(self, statement: Statement) -> None:
         refusal = statement.refusal
@@ -146,7 +152,7 @@ class Transactions(Peer):
 
     def _check(self, statement: Statement) -> None:
         txn = self._txn
-        self._raise_lost(statement)
+        self._raise_abort_reason(statement)
         self._check_age()
         self._raise_refusal(statement)
         if statement.unparsed:
@@ -175,49 +181,49 @@ class Transactions(Peer):
         if seen is not None and seen != self._catalog:
             raise Refused(OC001)
 
-    def _guard(self, statement: Statement) -> Task:
+    def _check_guard(self, statement: Statement) -> Task:
         """Ask the catalog what the text alone cannot tell; a row is the refusal's text."""
         if statement.guard:
-            yield from self._open()
-            for (found,) in rows((yield from ask(statement.guard))):
+            yield from self._begin_upstream()
+            for (found,) in parse_rows((yield from run_sql(statement.guard))):
                 sqlstate, _, text = found.partition(" ")
                 raise Refused(Refusal(sqlstate, text))
 
     def _await_job(self, statement: Statement) -> Task:
         """Let CALL sys.wait_for_job go on when the job has ended."""
-        while self.peers.runs(statement.waits_for_job, self):
+        while self.peers.is_running(statement.waits_for_job, self):
             yield PAUSE
             if (
-                self._asked_tables and self._txn.explicit
+                self._tables_requested and self._txn.explicit
             ):  # the job itself needs what this transaction holds
                 raise Refused(OC001)
 
-    def _open(self) -> Task:
+    def _begin_upstream(self) -> Task:
         """Begin upstream what the client has not begun; _end() ends it."""
         if self._status == "I":
-            yield from ask("BEGIN")
+            yield from run_sql("BEGIN")
             self._txn.opened = True
 
     # After it
 
-    def _answered(
-        self, statement: Statement, answer: list[bytes], *, describe: bool
+    def _handle_response(
+        self, statement: Statement, response: list[bytes], *, describe: bool
     ) -> Task:
-        last = next(whole for whole in answer if whole[0] in ANSWERS)
+        last = next(whole for whole in response if whole[0] in FINAL_RESPONSES)
         if last[0] == ERROR:
-            self._show_error(last)
-            raise AnsweredWithError
+            self._relay_error(last)
+            raise ErrorRelayed
         if last[0] == SUSPENDED:
             self._count("")
         if last[0] == COMPLETE:
             tag = messages.cstring(last, 5)[0]
             self._count(tag)
             if statement.verify:
-                yield from ask(statement.verify)
+                yield from run_sql(statement.verify)
             if statement.submits:
                 yield from self._submit(statement, describe=describe)
             if statement.estimates:
-                self._show_estimate(answer)
+                self._show_estimate(response)
             if statement.sets_constraints:
                 self._txn.constraints.append(statement.sql)
             last = messages.complete(statement.tag or tag)
@@ -226,8 +232,8 @@ class Transactions(Peer):
         else:
             self._to_client.append(last)
 
-    def _show_estimate(self, answer: list[bytes]) -> None:
-        plan = [text for (text,) in rows(answer)]
+    def _show_estimate(self, response: list[bytes]) -> None:
+        plan = [text for (text,) in parse_rows(response)]
         self._to_client += [messages.text_row(line) for line in estimate(plan)]
 
     def _count(self, tag: str) -> None:
@@ -240,7 +246,7 @@ class Transactions(Peer):
             raise Refused(TOO_MANY_ROWS)
 
     def _submit(self, statement: Statement, *, describe: bool) -> Task:
-        ((job,),) = rows((yield from ask(f"SELECT {statement.submits}")))
+        ((job,),) = parse_rows((yield from run_sql(f"SELECT {statement.submits}")))
         self._txn.jobs.append(job)
         if describe:
             self._to_client.append(messages.text_column("job_id"))
@@ -248,7 +254,7 @@ class Transactions(Peer):
 
     def _refuse(self, refusal: Refusal) -> Task:
         """Nothing remains upstream; an explicit block stays aborted."""
-        self._to_client.append(conflicts.refused(refusal))
+        self._to_client.append(isolation.encode_refusal(refusal))
         yield from self._abort()
 
     def _abort(self) -> Task:
@@ -265,28 +271,28 @@ class Transactions(Peer):
         yield Exchange(ANEW + FAILURE, count=2)
 
     @staticmethod
-    def _verdict_on(error: UpstreamError) -> Refusal:
+    def _classify_error(error: UpstreamError) -> Refusal:
         """What the client hears when the session's own request failed."""
-        if error.sqlstate in RIVALRY | CONFLICTS_AT_ONCE:
+        if error.sqlstate in CONFLICT_SQLSTATES | CONFLICTS_AT_ONCE:
             return OC000
         if error.sqlstate[:2] in CHECKED:
             return Refusal(error.sqlstate, str(error))
-        if error.sqlstate.startswith(STALE):
+        if error.sqlstate.startswith(CATALOG_MISMATCH):
             return OC001
         return Refusal("XX000", f"sandbox: {error}")
 
-    def _show_error(self, whole: bytes) -> None:
-        self._to_client.append(self._translated(whole))
+    def _relay_error(self, whole: bytes) -> None:
+        self._to_client.append(self._translate_error(whole))
 
     @staticmethod
-    def _translated(whole: bytes) -> bytes:
+    def _translate_error(whole: bytes) -> bytes:
         fields = messages.error_fields(whole)
         refusal = TRANSLATED.get(fields["C"])
         if fields["M"].startswith("index row "):
             refusal = KEY_TOO_LARGE
         elif fields["M"].startswith("tuple concurrently "):
             refusal = OC001  # two changes of one catalog row
-        return conflicts.refused(refusal) if refusal else whole
+        return isolation.encode_refusal(refusal) if refusal else whole
 
-    def _shown_status(self) -> str:
-        return "T" if self._txn.explicit and self._txn.lost else self._status
+    def _client_status(self) -> str:
+        return "T" if self._txn.explicit and self._txn.abort_reason else self._status

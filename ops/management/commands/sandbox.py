@@ -12,7 +12,7 @@ from ops.local.ports import port_number
 from ops.local.run_lock import AlreadyRunning
 from ops.local.sandbox import faults, lifecycle
 from ops.local.sandbox.clusters import REGIONS
-from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.fault_control import FaultClient
 from ops.local.sandbox.faults import Fault, FaultError
 from ops.local.sandbox.lifecycle import SandboxError, Status
 from ops.local.sandbox.postgres import PostgresError
@@ -161,7 +161,7 @@ class Command(BaseCommand):
         self.stdout.write(target_file.render(envfile.variables(found, role)), ending="")
 
     def fault(self, *, order: str, format: str, **options: Any) -> None:
-        switch = Switch(SANDBOX)
+        switch = FaultClient(SANDBOX)
         if order == "add":
             wish = {field.name: options[field.name] for field in fields(Fault)}
             wish["region"] = self._region(options["region"])

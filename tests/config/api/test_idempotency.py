@@ -17,7 +17,7 @@ from config.api.models import StoredResponse
 from config.dsql import retry
 from config.dsql.conflicts import OutcomeUnknown
 from ops.local.sandbox import lifecycle
-from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.fault_control import FaultClient
 from tests.failing import fail_statements
 from tests.regions import both_regions
 from tests.users.test_api import ADA, create, send
@@ -140,7 +140,7 @@ def test_replays_during_a_deletion_are_before_or_after_it(
 
 
 def test_a_user_and_the_answer_about_it_go_together_whatever_is_cut(
-    faults: Switch, monkeypatch: pytest.MonkeyPatch
+    faults: FaultClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retry, "DEFAULT_POLICY", retry.Policy(base_delay=0.001))
     with both_regions() as regions:
@@ -290,7 +290,7 @@ def test_a_key_costs_no_round_trip_and_a_replay_one(sandbox: lifecycle.Status) -
 
 
 def test_an_answer_lost_after_commit_is_replayed_in_the_other_region(
-    faults: Switch,
+    faults: FaultClient,
 ) -> None:
     with both_regions() as regions:
         regions.serve(0, lambda: post(ADA | {"email": "before@example.com"}, "k0"))
@@ -355,7 +355,7 @@ def test_a_second_attempt_is_judged_without_what_the_first_one_met(
 
 @pytest.mark.slow
 def test_every_round_makes_one_user_whatever_is_cut(
-    faults: Switch, monkeypatch: pytest.MonkeyPatch
+    faults: FaultClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request lost, its answer after COMMIT, a conflict; then the same elsewhere."""
     monkeypatch.setattr(retry, "DEFAULT_POLICY", retry.Policy(base_delay=0.001))

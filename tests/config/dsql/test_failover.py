@@ -41,7 +41,7 @@ from config.dsql.retry import (
 from config.dsql.split import split_transactions
 from config.dsql.statements import Cursor
 from ops.local.sandbox import lifecycle
-from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.fault_control import FaultClient
 from tests.golden import replay
 from users.models import User
 
@@ -80,7 +80,7 @@ def create(client: Client, key: str = "") -> Any:
 
 
 def test_the_peer_serves_while_the_own_endpoint_is_lost(
-    client: Client, faults: Switch
+    client: Client, faults: FaultClient
 ) -> None:
     assert not create(client).has_header("X-Database-Region")
     faults.add("down", region=PRIMARY)
@@ -102,7 +102,7 @@ def test_the_peer_serves_while_the_own_endpoint_is_lost(
     assert faults.connections()[SECONDARY] == 0
 
 
-def test_a_transaction_starts_again_and_does_not_move(faults: Switch) -> None:
+def test_a_transaction_starts_again_and_does_not_move(faults: FaultClient) -> None:
     regions: list[str | None] = []
 
     def work() -> None:
@@ -119,7 +119,7 @@ def test_a_transaction_starts_again_and_does_not_move(faults: Switch) -> None:
 
 @pytest.mark.parametrize("statement", [1, 2, 3])
 def test_outside_the_runner_a_lost_transaction_is_an_error(
-    faults: Switch, statement: int
+    faults: FaultClient, statement: int
 ) -> None:
     connection.close()
     faults.add("cut-before-statement", statement=statement, times=1)
@@ -146,7 +146,9 @@ def test_the_first_statement_after_ddl_is_repeated_without_a_runner(
     assert count() == 2
 
 
-def test_a_connection_closed_while_idle_is_replaced_unnoticed(faults: Switch) -> None:
+def test_a_connection_closed_while_idle_is_replaced_unnoticed(
+    faults: FaultClient,
+) -> None:
     for work in (
         new_user().save,
         lambda: transaction.atomic(new_user().save)(),
@@ -160,7 +162,9 @@ def test_a_connection_closed_while_idle_is_replaced_unnoticed(faults: Switch) ->
 
 
 @pytest.mark.parametrize("kind", ["cut-before-statement", "cut-after-statement"])
-def test_a_read_is_repeated_once_on_a_new_connection(faults: Switch, kind: str) -> None:
+def test_a_read_is_repeated_once_on_a_new_connection(
+    faults: FaultClient, kind: str
+) -> None:
     faults.add(kind, times=1)
     assert count() == 0
     faults.add(kind, times=2)
@@ -171,7 +175,7 @@ def test_a_read_is_repeated_once_on_a_new_connection(faults: Switch, kind: str) 
 
 @pytest.mark.parametrize("kind", ["cut-after-login", "cut-before-statement"])
 def test_an_endpoint_that_cuts_each_new_connection_is_left(
-    client: Client, faults: Switch, kind: str
+    client: Client, faults: FaultClient, kind: str
 ) -> None:
     connection.close()
     faults.add(kind, region=PRIMARY)
@@ -184,7 +188,7 @@ def test_an_endpoint_that_cuts_each_new_connection_is_left(
     ("kind", "rows"), [("cut-before-statement", 0), ("cut-after-commit", 1)]
 )
 def test_a_write_of_unknown_outcome_is_never_repeated(
-    client: Client, faults: Switch, kind: str, rows: int
+    client: Client, faults: FaultClient, kind: str, rows: int
 ) -> None:
     faults.add(kind, times=1)
     answer = create(client)
@@ -198,7 +202,7 @@ def test_a_write_of_unknown_outcome_is_never_repeated(
     [({"kind": "cut-before-statement", "statement": 3}, 0), ({"kind": "cut-after-commit"}, 1)],
 )  # fmt: skip
 def test_a_commit_of_unknown_outcome_is_never_repeated(
-    faults: Switch, fault: dict[str, Any], rows: int
+    faults: FaultClient, fault: dict[str, Any], rows: int
 ) -> None:
     connection.close()
     faults.add(times=1, **fault)
@@ -214,7 +218,7 @@ def test_a_commit_of_unknown_outcome_is_never_repeated(
 
 
 def test_an_unavailable_server_is_asked_again_where_nothing_can_have_happened(
-    client: Client, faults: Switch
+    client: Client, faults: FaultClient
 ) -> None:
     faults.add("unavailable-at-statement", times=3)
     answer = client.get("/users")
@@ -236,7 +240,7 @@ def test_an_unavailable_server_is_asked_again_where_nothing_can_have_happened(
 
 @pytest.mark.parametrize("statement", [1, 2, 3])
 def test_a_transaction_is_repeated_whichever_statement_was_refused(
-    faults: Switch, statement: int
+    faults: FaultClient, statement: int
 ) -> None:
     connection.close()
     faults.add("unavailable-at-statement", statement=statement, times=1)
@@ -250,7 +254,7 @@ def test_a_transaction_is_repeated_whichever_statement_was_refused(
 
 
 def test_a_server_that_stays_unavailable_is_503_and_nothing_was_done(
-    client: Client, faults: Switch, monkeypatch: pytest.MonkeyPatch
+    client: Client, faults: FaultClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("config.dsql.retry.DEFAULT_POLICY", Policy(budget=0.2))
     faults.add("unavailable-at-statement")
@@ -271,7 +275,7 @@ def test_a_server_that_stays_unavailable_is_503_and_nothing_was_done(
      ("unavailable-after-commit", 1)],
 )  # fmt: skip
 def test_an_unavailable_server_leaves_the_outcome_of_a_single_write_unknown(
-    client: Client, faults: Switch, kind: str, rows: int
+    client: Client, faults: FaultClient, kind: str, rows: int
 ) -> None:
     """Nothing tells a refused statement from its COMMIT."""
     faults.add(kind, times=1)
@@ -285,7 +289,7 @@ def test_an_unavailable_server_leaves_the_outcome_of_a_single_write_unknown(
     ["unavailable-at-statement", "unavailable-at-commit", "unavailable-after-commit"],
 )
 def test_with_an_idempotency_key_an_unavailable_server_is_not_noticed(
-    client: Client, faults: Switch, kind: str
+    client: Client, faults: FaultClient, kind: str
 ) -> None:
     faults.add(kind, times=1)
     assert create(client, key=str(uuid.uuid4())).status_code == 201
@@ -297,7 +301,7 @@ def test_with_an_idempotency_key_an_unavailable_server_is_not_noticed(
 )
 @pytest.mark.parametrize("split", [False, True], ids=["whole", "split"])
 def test_an_unavailable_server_leaves_the_outcome_of_a_commit_unknown(
-    faults: Switch, kind: str, rows: int, split: bool
+    faults: FaultClient, kind: str, rows: int, split: bool
 ) -> None:
     faults.add(kind, times=1)
     calls = []
@@ -359,7 +363,7 @@ def test_commit_leaves_a_doubt_where_the_server_cannot_tell(state: str) -> None:
     assert leaves_doubt(error)
 
 
-def test_statements_that_begin_with_a_select_are_no_read(faults: Switch) -> None:
+def test_statements_that_begin_with_a_select_are_no_read(faults: FaultClient) -> None:
     count()
     faults.add("cut-after-statement", times=1)
     insert = "INSERT INTO users_user VALUES (gen_random_uuid(), 'A', 'a', now(), now())"
@@ -399,14 +403,16 @@ def test_an_error_is_judged_by_its_own_cause_and_not_by_an_earlier_one() -> None
     assert not is_conflict(second)
 
 
-def test_single_statements_survive_conflicts_without_a_runner(faults: Switch) -> None:
+def test_single_statements_survive_conflicts_without_a_runner(
+    faults: FaultClient,
+) -> None:
     faults.add("conflict", times=3)
     MigrationRecorder(connection).record_applied("somewhere", "0001_initial")
     assert faults.list()[0]["struck"] == 3
     MigrationRecorder(connection).record_unapplied("somewhere", "0001_initial")
 
 
-def test_the_runner_and_the_cursor_do_not_multiply(faults: Switch) -> None:
+def test_the_runner_and_the_cursor_do_not_multiply(faults: FaultClient) -> None:
     faults.add("conflict")
     delays: list[float] = []
     times = iter(range(100))
@@ -417,7 +423,7 @@ def test_the_runner_and_the_cursor_do_not_multiply(faults: Switch) -> None:
     assert 1 < len(delays) < 5
 
 
-def test_in_a_transaction_only_its_owner_repeats(faults: Switch) -> None:
+def test_in_a_transaction_only_its_owner_repeats(faults: FaultClient) -> None:
     attempts = []
 
     def work() -> None:
@@ -430,7 +436,9 @@ def test_in_a_transaction_only_its_owner_repeats(faults: Switch) -> None:
     assert count() == 1
 
 
-def test_inside_an_open_block_a_later_statement_is_sent_once(faults: Switch) -> None:
+def test_inside_an_open_block_a_later_statement_is_sent_once(
+    faults: FaultClient,
+) -> None:
     @transaction.atomic
     def work() -> None:
         count()
@@ -445,7 +453,7 @@ def test_inside_an_open_block_a_later_statement_is_sent_once(faults: Switch) -> 
 
 
 def test_a_silent_endpoint_is_left_after_its_connect_timeout(
-    client: Client, faults: Switch, monkeypatch: pytest.MonkeyPatch
+    client: Client, faults: FaultClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "connect_timeout", 2)
     connection.close()
@@ -455,7 +463,7 @@ def test_a_silent_endpoint_is_left_after_its_connect_timeout(
 
 @pytest.mark.parametrize("kind", ["waking-up", "too-many-connections", "unavailable"])
 def test_a_busy_cluster_costs_waiting_only(
-    client: Client, faults: Switch, kind: str
+    client: Client, faults: FaultClient, kind: str
 ) -> None:
     connection.close()
     faults.add(kind, times=2)
@@ -464,7 +472,9 @@ def test_a_busy_cluster_costs_waiting_only(
     assert not answer.has_header("X-Database-Region")
 
 
-def test_denied_credentials_are_503_at_once(client: Client, faults: Switch) -> None:
+def test_denied_credentials_are_503_at_once(
+    client: Client, faults: FaultClient
+) -> None:
     faults.add("revoked-credentials")
     faults.add("cut")
     answer = create(client)
@@ -472,7 +482,7 @@ def test_denied_credentials_are_503_at_once(client: Client, faults: Switch) -> N
     assert faults.list()[0]["struck"] == 1
 
 
-def test_migrate_survives_conflicts(faults: Switch) -> None:
+def test_migrate_survives_conflicts(faults: FaultClient) -> None:
     call_command("migrate", "users", "zero", verbosity=0)
     faults.add("conflict", times=2)  # the recorder's INSERT is the only change of rows
     call_command("migrate", verbosity=0)

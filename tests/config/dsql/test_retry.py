@@ -11,7 +11,7 @@ from config.dsql.retry import (
     repeat,
     run_transaction,
 )
-from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.fault_control import FaultClient
 from tests.config.dsql.conftest import run
 
 
@@ -157,7 +157,7 @@ def test_a_transaction_inside_another_is_refused(scratch: DatabaseWrapper) -> No
 
 
 def test_a_procedures_outcome_is_judged_as_a_statements_is(
-    other: DatabaseWrapper, faults: Switch
+    other: DatabaseWrapper, faults: FaultClient
 ) -> None:
     with other.cursor() as cursor:
         faults.add("unavailable-at-statement", times=1)

@@ -17,7 +17,7 @@ from django.test import Client
 from config.dsql.base import DatabaseWrapper
 from config.dsql.conflicts import ConnectionLost
 from config.dsql.signals import connected
-from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.fault_control import FaultClient
 from tests.config.dsql.conftest import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,7 +38,7 @@ def fail(**_: Any) -> None:
 
 
 def test_a_listener_of_new_connections_that_fails_leaves_no_half_open_one(
-    faults: Switch,
+    faults: FaultClient,
 ) -> None:
     connection.close()
     open_ones = faults.connections()
@@ -94,7 +94,7 @@ def test_a_server_of_a_version_that_is_refused_leaves_no_half_open_connection(
 
 
 def test_a_connection_that_is_cut_while_it_is_set_up_is_opened_again(
-    client: Client, faults: Switch, monkeypatch: pytest.MonkeyPatch
+    client: Client, faults: FaultClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     default = connections["default"]  # in another zone: the set-up sends a statement
     monkeypatch.setattr(default, "timezone_name", "Europe/Berlin")

@@ -19,7 +19,7 @@ from config.dsql.deadlines import (
 from config.dsql.endpoints import endpoints
 from config.dsql.retry import Policy, repeat, run_transaction
 from ops.local.sandbox import lifecycle
-from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.fault_control import FaultClient
 from tests.config.dsql.conftest import run
 from tests.config.dsql.test_failover import count, create, new_user
 from tests.conftest import JOB_DELAY
@@ -48,7 +48,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.mark.usefixtures("impatient")
 def test_a_read_that_a_silent_endpoint_swallowed_is_repeated_at_the_peer(
-    client: Client, faults: Switch
+    client: Client, faults: FaultClient
 ) -> None:
     faults.add("silent", region=PRIMARY)
     answer = client.get("/users")
@@ -60,7 +60,7 @@ def test_a_read_that_a_silent_endpoint_swallowed_is_repeated_at_the_peer(
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("kind", "rows"), [("silent", 0), ("silent-after-commit", 1)])
 def test_a_write_that_a_silent_endpoint_swallowed_has_an_unknown_outcome(
-    client: Client, faults: Switch, kind: str, rows: int
+    client: Client, faults: FaultClient, kind: str, rows: int
 ) -> None:
     faults.add(kind, region=PRIMARY)
     answer = create(client)
@@ -71,7 +71,7 @@ def test_a_write_that_a_silent_endpoint_swallowed_has_an_unknown_outcome(
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("kind", ["silent", "silent-after-commit"])
 def test_with_an_idempotency_key_a_silent_endpoint_is_not_noticed(
-    client: Client, faults: Switch, kind: str
+    client: Client, faults: FaultClient, kind: str
 ) -> None:
     faults.add(kind, region=PRIMARY)
     assert create(client, key="once").status_code == 201
@@ -80,7 +80,7 @@ def test_with_an_idempotency_key_a_silent_endpoint_is_not_noticed(
 
 @pytest.mark.usefixtures("impatient")
 def test_a_commit_that_a_silent_endpoint_swallowed_has_an_unknown_outcome(
-    faults: Switch,
+    faults: FaultClient,
 ) -> None:
     def work() -> None:
         new_user().save()
@@ -93,7 +93,7 @@ def test_a_commit_that_a_silent_endpoint_swallowed_has_an_unknown_outcome(
 
 @pytest.mark.usefixtures("impatient")
 def test_a_transaction_that_a_silent_endpoint_swallowed_starts_again_at_the_peer(
-    faults: Switch,
+    faults: FaultClient,
 ) -> None:
     regions: list[str | None] = []
 
@@ -111,7 +111,7 @@ def test_a_transaction_that_a_silent_endpoint_swallowed_starts_again_at_the_peer
 
 @pytest.mark.usefixtures("impatient")
 def test_an_open_connection_to_an_endpoint_known_as_lost_is_not_waited_for(
-    client: Client, faults: Switch
+    client: Client, faults: FaultClient
 ) -> None:
     own, waited = connection.connection, []
     own.on_silence = lambda: waited.append(own)
@@ -124,7 +124,7 @@ def test_an_open_connection_to_an_endpoint_known_as_lost_is_not_waited_for(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_silence_of_both_endpoints_is_503(client: Client, faults: Switch) -> None:
+def test_silence_of_both_endpoints_is_503(client: Client, faults: FaultClient) -> None:
     faults.add("silent")
     answer = client.get("/users")
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
@@ -133,7 +133,7 @@ def test_silence_of_both_endpoints_is_503(client: Client, faults: Switch) -> Non
 
 
 def test_health_asks_the_peer_when_the_own_endpoint_is_silent(
-    client: Client, faults: Switch, sandbox: lifecycle.Status, monkeypatch: Any
+    client: Client, faults: FaultClient, sandbox: lifecycle.Status, monkeypatch: Any
 ) -> None:
     """With the times that are served: health has its own."""
     endpoints.cache_clear()
@@ -158,7 +158,7 @@ def test_a_request_whose_time_is_over_sends_nothing(
     assert count() == 0
 
 
-def test_a_request_that_is_nearly_over_repeats_no_conflict(faults: Switch) -> None:
+def test_a_request_that_is_nearly_over_repeats_no_conflict(faults: FaultClient) -> None:
     faults.add("conflict")
     patient = Policy(base_delay=9.0, budget=99.0, random=lambda: 1.0)
     with within(8), pytest.raises(OperationalError, match="after 1 attempts"):

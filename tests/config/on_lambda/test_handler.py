@@ -16,7 +16,7 @@ from config.dsql import deadlines
 from config.dsql.endpoints import endpoints
 from config.on_lambda import handler
 from ops.local.sandbox import lifecycle
-from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.fault_control import FaultClient
 
 PRIMARY, SECONDARY = "us-east-1", "us-east-2"
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,7 +49,7 @@ def test_the_first_request_uses_the_connection_of_the_start(client: Client) -> N
 
 
 def test_a_silent_endpoint_leaves_time_for_the_peer_and_is_remembered(
-    client: Client, faults: Switch
+    client: Client, faults: FaultClient
 ) -> None:
     faults.add("silent", region=PRIMARY)
     handler.prepare()
@@ -63,7 +63,7 @@ def test_a_silent_endpoint_leaves_time_for_the_peer_and_is_remembered(
 
 
 def test_an_endpoint_that_goes_silent_after_the_login_is_remembered(
-    client: Client, faults: Switch, monkeypatch: pytest.MonkeyPatch
+    client: Client, faults: FaultClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Setting the connection up may take a statement, which has no response."""
     monkeypatch.setattr(handler, "START_SECONDS", 0.8)
@@ -86,7 +86,7 @@ def test_an_endpoint_that_goes_silent_after_the_login_is_remembered(
     "kind", ["silent", "waking-up", "refuse", "revoked-credentials"]
 )
 def test_with_both_endpoints_away_the_start_ends_and_the_first_request_tries_again(
-    client: Client, faults: Switch, caplog: pytest.LogCaptureFixture, kind: str
+    client: Client, faults: FaultClient, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     faults.add(kind)
     with caplog.at_level(logging.WARNING, handler.__name__):

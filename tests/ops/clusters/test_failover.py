@@ -6,7 +6,7 @@ from pytest_django import DjangoDbBlocker
 
 from ops.clusters.failover import serving_without
 from ops.local.sandbox import lifecycle
-from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.fault_control import FaultClient
 
 PRIMARY, SECONDARY = "us-east-1", "us-east-2"
 
@@ -29,7 +29,7 @@ def test_each_region_is_served_by_the_other(sandbox: lifecycle.Status) -> None:
 
 
 def test_a_peer_that_cannot_be_reached_does_not_serve(
-    sandbox: lifecycle.Status, faults: Switch
+    sandbox: lifecycle.Status, faults: FaultClient
 ) -> None:
     own, peer = (region.endpoint for region in sandbox.regions)
     faults.add("refuse", region=SECONDARY)

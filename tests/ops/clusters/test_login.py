@@ -10,7 +10,7 @@ from django.db import OperationalError, connections
 from config.dsql.tokens import CredentialsUnavailable
 from ops.clusters import login
 from ops.local.sandbox import lifecycle
-from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.fault_control import FaultClient
 from tests.control import EAST, OHIO, World
 from tests.ops.clusters.test_provision import failure, provision
 
@@ -139,7 +139,7 @@ def test_the_second_run_is_ready_too(meet: Meet) -> None:
 
 
 def test_a_login_is_a_connection_that_is_closed_again(
-    sandbox: lifecycle.Status, faults: Switch, django_db_blocker: Any
+    sandbox: lifecycle.Status, faults: FaultClient, django_db_blocker: Any
 ) -> None:
     with django_db_blocker.unblock():
         for region in sandbox.regions:

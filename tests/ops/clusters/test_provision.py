@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from ops import aws
 from ops.clusters import inventory
 from ops.local.sandbox.clusters import Timing
-from ops.local.sandbox.tokens import Key
+from ops.local.sandbox.signatures import Key
 from ops.topology import Topology
 from tests.control import ALL, EAST, OHIO, OREGON, World
 from tests.ops.clusters.conftest import Hook

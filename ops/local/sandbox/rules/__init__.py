@@ -8,12 +8,12 @@ from postgast import PgQueryError, parse
 
 from ops.local.sandbox.rules import assumptions
 from ops.local.sandbox.rules.model import Kind, Refusal, Statement
-from ops.local.sandbox.rules.relations import relations, with_shadows
-from ops.local.sandbox.rules.scan import AWS_IAM, literal_free, split, take_out_async
-from ops.local.sandbox.rules.statements import verdict
+from ops.local.sandbox.rules.relations import find_relations, redirect_to_shadows
+from ops.local.sandbox.rules.scan import AWS_IAM, literal_free, split, strip_async
+from ops.local.sandbox.rules.verdicts import verdict
 
 __all__ = [
-    "Kind", "Refusal", "Statement", "assume", "judge", "relations", "with_shadows",
+    "Kind", "Refusal", "Statement", "assume", "find_relations", "judge", "redirect_to_shadows",
 ]  # fmt: skip
 
 VALUES_ONLY = ("select", "insert", "update", "delete", "with")
@@ -61,7 +61,7 @@ def _judge(sql: str) -> tuple[Statement, ...]:
         found = tuple(_one(part) for part in parts)
         wrong = next((one for one in found if one.unparsed), None)
         return found if wrong is None else (wrong,)
-    return _parsed(sql, *take_out_async(sql))
+    return _parsed(sql, *strip_async(sql))
 
 
 def _parsed(sql: str, plain: str, asyncs: Sequence[int]) -> tuple[Statement, ...]:
@@ -95,7 +95,7 @@ def _guess(sql: str) -> Statement:
 def _one(sql: str) -> Statement:
     if iam := AWS_IAM.match(sql):
         return _aws_iam(iam[1].lower(), iam[2], iam[4])
-    (found,) = _parsed(sql, *take_out_async(sql))
+    (found,) = _parsed(sql, *strip_async(sql))
     return found
 
 

@@ -40,5 +40,5 @@ def assume(names: Iterable[str]) -> None:
     _assumed = check(names)
 
 
-def assumed(name: str) -> bool:
+def is_assumed(name: str) -> bool:
     return name in _assumed

@@ -4,18 +4,23 @@ from typing import Any
 
 from postgast import pg_query_pb2 as pg
 
-from ops.local.sandbox.rules.assumptions import assumed
-from ops.local.sandbox.rules.indexes import create_index, index_guards
+from ops.local.sandbox.rules.assumptions import is_assumed
+from ops.local.sandbox.rules.indexes import check_create_index, index_guards
 from ops.local.sandbox.rules.model import Kind, Refusal, Statement
-from ops.local.sandbox.rules.relations import literal, name_of, quoted, regclass
-from ops.local.sandbox.rules.scan import take_out_unique
+from ops.local.sandbox.rules.relations import (
+    format_name,
+    literal,
+    quoted,
+    regclass,
+)
+from ops.local.sandbox.rules.scan import strip_unique
 from ops.local.sandbox.rules.tables import (
-    alter_table,
+    check_alter_table,
     column_count_guards,
     identity_guards,
     primary_key_guards,
 )
-from ops.local.sandbox.rules.types import with_digits
+from ops.local.sandbox.rules.types import add_default_precision
 
 DROPPED_BY_JOB = {pg.OBJECT_TABLE, pg.OBJECT_INDEX}
 
@@ -25,11 +30,11 @@ def index_statement(sql: str, node: Any, is_async: bool) -> Statement:
 
     Its job makes it unique: rows that forbid that must not fail the statement.
     """
-    refusal = create_index(sql, node, is_async)
-    enforced = assumed("unique-enforced")
+    refusal = check_create_index(sql, node, is_async)
+    enforced = is_assumed("unique-enforced")
     flags = f"{node.unique}, {node.nulls_not_distinct}, {enforced}"
     return Statement(
-        take_out_unique(sql) if node.unique else sql,
+        strip_unique(sql) if node.unique else sql,
         Kind.DDL,
         refusal,
         submits=f"sandbox.submit_index({regclass(node.relation)}, {flags})",
@@ -38,16 +43,14 @@ def index_statement(sql: str, node: Any, is_async: bool) -> Statement:
 
 
 def alter_table_statement(sql: str, node: Any, is_async: bool) -> Statement:
-    refusal = alter_table(node, is_async)
+    refusal = check_alter_table(node, is_async)
     if not is_async or refusal:
         guards = (primary_key_guards, column_count_guards, identity_guards)
         guard = " UNION ALL ".join(query for found in guards for query in found(node))
         subtypes = {command.alter_table_cmd.subtype for command in node.cmds}
-        check = (
-            f"SELECT sandbox.check_table({literal(name_of(node.relation))}::regclass)"
-        )
+        check = f"SELECT sandbox.check_table({literal(format_name(node.relation))}::regclass)"
         verify = check if pg.AT_AddColumn in subtypes else ""
-        text = with_digits(sql, node)
+        text = add_default_precision(sql, node)
         return Statement(text, Kind.DDL, refusal, guard=guard, verify=verify)
     command = node.cmds[0].alter_table_cmd
     if len(node.cmds) != 1 or command.subtype != pg.AT_ValidateConstraint:

@@ -5,15 +5,20 @@ from typing import Any
 from postgast import pg_query_pb2 as pg
 
 from ops.local.sandbox.rules.model import Refusal
-from ops.local.sandbox.rules.relations import literal, name_of
+from ops.local.sandbox.rules.relations import format_name, literal
 from ops.local.sandbox.rules.scan import tokens
-from ops.local.sandbox.rules.tables import MAX_INDEXES, MAX_KEYS, TOO_MANY_KEYS, first
+from ops.local.sandbox.rules.tables import (
+    MAX_INDEXES,
+    MAX_KEYS,
+    TOO_MANY_KEYS,
+    find_first,
+)
 from ops.local.sandbox.rules.types import KEY_TOO_LARGE, MAX_KEY, NO_KEYS, unsupported
 
 TOO_MANY_INDEXES = f"54000 more than {MAX_INDEXES} indexes per table are not allowed"
 
 
-def create_index(sql: str, node: Any, is_async: bool) -> Refusal | None:
+def check_create_index(sql: str, node: Any, is_async: bool) -> Refusal | None:
     if node.concurrent:
         return unsupported("CONCURRENTLY not supported for CREATE INDEX")
     if not is_async:
@@ -28,7 +33,7 @@ def create_index(sql: str, node: Any, is_async: bool) -> Refusal | None:
         return unsupported("ONLY not supported for CREATE INDEX")
     if len(node.index_params) > MAX_KEYS:
         return TOO_MANY_KEYS
-    return first(index_key(param.index_elem) for param in node.index_params)
+    return find_first(check_index_key(param.index_elem) for param in node.index_params)
 
 
 def _says_using(sql: str) -> bool:
@@ -41,7 +46,7 @@ def _says_using(sql: str) -> bool:
     return False
 
 
-def index_key(key: Any) -> Refusal | None:
+def check_index_key(key: Any) -> Refusal | None:
     if key.ordering != pg.SORTBY_DEFAULT:
         return unsupported("specifying sort order not supported for index keys")
     if key.opclass or key.opclassopts:
@@ -53,7 +58,7 @@ def index_key(key: Any) -> Refusal | None:
 
 def index_guards(node: Any) -> list[str]:
     """Queries for one index too many, and for columns that cannot be keys."""
-    table = f"to_regclass({literal(name_of(node.relation))})"
+    table = f"to_regclass({literal(format_name(node.relation))})"
     names = [param.index_elem.name for param in node.index_params]
     keys = ", ".join(literal(name) for name in names if name) or "NULL"
     refused = ", ".join(f"'{name}'" for name in NO_KEYS)

@@ -34,7 +34,7 @@ class Statement:
     refusal: Refusal | None = None
     submits: str = ""  # the expression that makes its job; it answers a ``job_id`` row
     waits_for_job: str | None = None  # the literal of CALL sys.wait_for_job('…')
-    tag: str | None = None  # command tag to answer when PostgreSQL's would differ
+    tag: str | None = None  # command tag to response when PostgreSQL's would differ
     discard_rows: bool = False  # the replacement answers rows the client must not see
     sets_constraints: bool = False  # SET CONSTRAINTS
     deallocates: str | None = None  # the name of DEALLOCATE; "" for all

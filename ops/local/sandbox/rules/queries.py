@@ -5,10 +5,10 @@ from typing import Any
 from postgast import pg_query_pb2 as pg
 from postgast import walk
 
-from ops.local.sandbox.rules.assumptions import assumed
+from ops.local.sandbox.rules.assumptions import is_assumed
 from ops.local.sandbox.rules.model import Kind, Refusal, Statement
-from ops.local.sandbox.rules.scan import take_out_waiting
-from ops.local.sandbox.rules.types import GEOMETRY, RANGES, name_of_type, unsupported
+from ops.local.sandbox.rules.scan import strip_wait_policy
+from ops.local.sandbox.rules.types import GEOMETRY, RANGES, parse_type_name, unsupported
 
 REFUSED_FUNCTIONS = {
     "pg_backend_pid", "pg_cancel_backend", "pg_terminate_backend", "pg_sleep_until",
@@ -28,7 +28,7 @@ def query(sql: str, node: Any) -> Statement:
     waits, calls = False, set()
     writes = 0
     for _, part in walk(node):
-        refusal = refusal or refusal_of(part)
+        refusal = refusal or find_node_refusal(part)
         if isinstance(part, pg.InsertStmt | pg.UpdateStmt | pg.DeleteStmt):
             writes += 1
         elif isinstance(part, pg.LockingClause):
@@ -39,7 +39,7 @@ def query(sql: str, node: Any) -> Statement:
     kind = Kind.WRITE if writes else Kind.LOCK if locks else Kind.READ
     # A tag counts the rows of the outermost statement.
     nested = writes > (0 if isinstance(node, pg.SelectStmt) else 1)
-    text = take_out_waiting(sql) if waits and refusal is None else sql
+    text = strip_wait_policy(sql) if waits and refusal is None else sql
     return Statement(
         text,
         kind,
@@ -51,13 +51,13 @@ def query(sql: str, node: Any) -> Statement:
     )
 
 
-def refusal_in(node: Any) -> Refusal | None:
+def find_refusal(node: Any) -> Refusal | None:
     """For any part of a statement."""
-    found = (refusal_of(part) for _, part in walk(node))
+    found = (find_node_refusal(part) for _, part in walk(node))
     return next((refusal for refusal in found if refusal), None)
 
 
-def refusal_of(part: Any) -> Refusal | None:
+def find_node_refusal(part: Any) -> Refusal | None:
     if isinstance(part, pg.LockingClause):
         return _locking_refusal(part)
     if isinstance(part, pg.RangeTableSample):
@@ -80,7 +80,7 @@ def _locking_refusal(part: Any) -> Refusal | None:
         return unsupported(
             "locking clauses other than FOR UPDATE/FOR KEY SHARE are not supported"
         )
-    if part.wait_policy != pg.LockWaitBlock and not assumed("skip-locked"):
+    if part.wait_policy != pg.LockWaitBlock and not is_assumed("skip-locked"):
         return unsupported("NOWAIT and SKIP LOCKED are not supported")
     return None
 
@@ -94,7 +94,7 @@ def _function_refusal(name: str) -> Refusal | None:
 
 
 def _cast_refusal(type_name: Any) -> Refusal | None:
-    name = name_of_type(type_name)
+    name = parse_type_name(type_name)
     if name in GEOMETRY | RANGES:
         return unsupported(f"datatype {name} not supported")
     return None

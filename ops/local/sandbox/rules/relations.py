@@ -1,4 +1,4 @@
-"""The relations that a statement names."""
+"""The find_relations that a statement names."""
 
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -9,12 +9,12 @@ from postgast import pg_query_pb2 as pg
 from ops.local.sandbox.rules.scan import tokens
 
 
-def relations(sql: str) -> frozenset[str]:
+def find_relations(sql: str) -> frozenset[str]:
     """Every name that may be a table, each part in quotes; a CTE's name too."""
-    return frozenset(name_of(part) for part in _range_vars(sql))
+    return frozenset(format_name(part) for part in _range_vars(sql))
 
 
-def with_shadows(sql: str, shadows: Collection[str]) -> str:
+def redirect_to_shadows(sql: str, shadows: Collection[str]) -> str:
     """The statement with its schema-qualified names of shadowed tables led to pg_temp.
 
     Names without a schema find the temporary table by themselves.
@@ -22,7 +22,7 @@ def with_shadows(sql: str, shadows: Collection[str]) -> str:
     text = sql.encode()
     found = [part for part in _range_vars(sql) if part.schemaname]
     for part in sorted(found, key=lambda part: part.location, reverse=True):
-        if name_of(part) in shadows:
+        if format_name(part) in shadows:
             head, tail = text[: part.location], text[part.location :].decode()
             schema = tokens(tail)[0]
             text = head + b"pg_temp" + tail[schema.end :].encode()
@@ -40,7 +40,7 @@ def _range_vars(sql: str) -> Iterator[Any]:
                 yield part
 
 
-def name_of(part: Any) -> str:
+def format_name(part: Any) -> str:
     """A RangeVar's name, each part in quotes."""
     names = (part.schemaname, part.relname)
     return ".".join(quoted(name) for name in names if name)
@@ -48,7 +48,7 @@ def name_of(part: Any) -> str:
 
 def regclass(part: Any) -> str:
     """An expression for the relation; PostgreSQL words its error when there is none."""
-    return f"{literal(name_of(part))}::regclass"
+    return f"{literal(format_name(part))}::regclass"
 
 
 def literal(text: str) -> str:

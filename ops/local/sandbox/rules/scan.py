@@ -46,7 +46,7 @@ def split(sql: str) -> list[str]:
     return [sql[part[0].start : part[-1].end] for part in _parts(sql) if part]
 
 
-def take_out_async(sql: str) -> tuple[str, list[int]]:
+def strip_async(sql: str) -> tuple[str, list[int]]:
     """Blank ASYNC after CREATE [UNIQUE] INDEX and ALTER TABLE; say where, in bytes.
 
     An index or table may be called async: then the word is followed by what follows a
@@ -83,7 +83,7 @@ def _parts(sql: str) -> Iterator[list[Token]]:
     yield part
 
 
-def take_out_unique(sql: str) -> str:
+def strip_unique(sql: str) -> str:
     """A CREATE INDEX without UNIQUE and NULLS [NOT] DISTINCT, which need no other index."""
     found = tokens(sql)
     words = [t.text.upper() if t.kind == "word" else t.text for t in found]
@@ -96,7 +96,7 @@ def take_out_unique(sql: str) -> str:
     return sql
 
 
-def take_out_waiting(sql: str) -> str:
+def strip_wait_policy(sql: str) -> str:
     """A query whose locking clauses have no NOWAIT or SKIP LOCKED."""
     found = tokens(sql)
     words = [t.text.upper() if t.kind == "word" else "" for t in found]

@@ -6,7 +6,7 @@ from typing import Any
 
 from postgast import pg_query_pb2 as pg
 
-from ops.local.sandbox.rules.assumptions import assumed
+from ops.local.sandbox.rules.assumptions import is_assumed
 from ops.local.sandbox.rules.model import Kind, Refusal, Statement
 
 # Only these may be changed; the rest are the cluster's business. ``sandbox.settable``
@@ -26,7 +26,7 @@ CONNECTION = {"user", "database", "options", "replication"}
 UTF8 = {"utf8", "utf-8", "unicode"}
 
 
-def refused_setting(name: str) -> Refusal:
+def build_setting_refusal(name: str) -> Refusal:
     message = f'setting configuration parameter "{name}" not supported'
     return Refusal("0A000", message)
 
@@ -34,12 +34,12 @@ def refused_setting(name: str) -> Refusal:
 def set_statement(sql: str, node: Any, is_async: bool) -> Statement:
     if node.kind == pg.VAR_RESET_ALL:
         return Statement(sql, Kind.SETTING)
-    if node.name == "SESSION CHARACTERISTICS" and assumed("session-characteristics"):
+    if node.name == "SESSION CHARACTERISTICS" and is_assumed("session-characteristics"):
         return Statement(sql, Kind.SETTING)
     allowed = node.name.lower() in SETTINGS
     if node.name.lower() == "client_encoding" and node.args:
         allowed = node.args[0].a_const.sval.sval.lower() in UTF8
-    refusal = None if allowed else refused_setting(node.name)
+    refusal = None if allowed else build_setting_refusal(node.name)
     return Statement(sql, Kind.SETTING, refusal)
 
 
@@ -50,15 +50,15 @@ def show_statement(sql: str, node: Any, is_async: bool) -> Statement:
     return Statement(sql, Kind.READ)
 
 
-def refused_at_startup(parameters: Mapping[str, str]) -> Refusal | None:
+def find_startup_refusal(parameters: Mapping[str, str]) -> Refusal | None:
     """What a login is refused for: a parameter, or one in its ``options``."""
     names = [*parameters, *_options(parameters.get("options", ""))]
     for name in names:
         own = name.lower()
         if own not in SETTINGS | CONNECTION and not own.startswith("_pq_."):
-            return refused_setting(name)
+            return build_setting_refusal(name)
     if parameters.get("client_encoding", "utf8").strip("'\"").lower() not in UTF8:
-        return refused_setting("client_encoding")
+        return build_setting_refusal("client_encoding")
     return None
 
 

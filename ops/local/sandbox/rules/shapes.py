@@ -10,7 +10,7 @@ from typing import Any
 
 from postgast import parse, walk
 
-from ops.local.sandbox.rules.scan import AWS_IAM, split, take_out_async, tokens
+from ops.local.sandbox.rules.scan import AWS_IAM, split, strip_async, tokens
 
 BLANKS = {"string": "'?'", "dollar": "'?'", "quoted": '"n"'}
 NUMBER = re.compile(r"(?<![\w$\"'.])\d+(?:\.\d+)?")
@@ -91,7 +91,7 @@ def parts(sql: str) -> frozenset[str]:
     """
     if iam := AWS_IAM.match(sql):
         return frozenset({f"AWS IAM {iam[1].upper()}"})
-    plain, is_async = take_out_async(sql)
+    plain, is_async = strip_async(sql)
     found = {"ASYNC"} if is_async else set()
     for statement in parse(plain).stmts:
         for _, node in walk(statement.stmt):

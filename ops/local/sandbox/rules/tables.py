@@ -6,15 +6,15 @@ from typing import Any
 
 from postgast import pg_query_pb2 as pg
 
-from ops.local.sandbox.rules.assumptions import assumed
+from ops.local.sandbox.rules.assumptions import is_assumed
 from ops.local.sandbox.rules.model import Refusal
-from ops.local.sandbox.rules.relations import literal, name_of
+from ops.local.sandbox.rules.relations import format_name, literal
 from ops.local.sandbox.rules.types import (
-    changed_options,
-    column_type,
-    identity,
-    identity_options,
-    key_types,
+    check_changed_options,
+    check_column_type,
+    check_identity,
+    check_identity_options,
+    check_key_types,
     unsupported,
 )
 
@@ -52,7 +52,7 @@ TOO_MANY_KEYS = Refusal(
 
 
 def max_columns() -> int:
-    return 255 if assumed("columns-255") else 256
+    return 255 if is_assumed("columns-255") else 256
 
 
 def too_many_columns() -> str:
@@ -60,14 +60,14 @@ def too_many_columns() -> str:
     return "54011 tables can have at most 255 columns"
 
 
-def first(refusals: Iterable[Refusal | None]) -> Refusal | None:
+def find_first(refusals: Iterable[Refusal | None]) -> Refusal | None:
     return next((refusal for refusal in refusals if refusal), None)
 
 
 # CREATE TABLE
 
 
-def create_table(node: Any, is_async: bool) -> Refusal | None:
+def check_create_table(node: Any, is_async: bool) -> Refusal | None:
     persistence = {"t": "TEMPORARY or TEMP", "u": "UNLOGGED"}.get(
         node.relation.relpersistence
     )
@@ -80,9 +80,9 @@ def create_table(node: Any, is_async: bool) -> Refusal | None:
         return Refusal(*too_many_columns().split(" ", 1))
     constraints = [e.constraint for e in node.table_elts if e.HasField("constraint")]
     return (
-        first(column(definition) for definition in columns)
-        or first(constraint(c) for c in constraints)
-        or first(key_types(key) for key in _keys(columns, constraints))
+        find_first(check_column(definition) for definition in columns)
+        or find_first(check_constraint(c) for c in constraints)
+        or find_first(check_key_types(key) for key in _keys(columns, constraints))
     )
 
 
@@ -117,7 +117,7 @@ def _keys(columns: list[Any], constraints: list[Any]) -> Iterator[list[Any]]:
             yield [definition.type_name]
 
 
-def column(definition: Any) -> Refusal | None:
+def check_column(definition: Any) -> Refusal | None:
     if definition.HasField("coll_clause"):
         return unsupported("COLLATE clause not supported")
     if definition.compression:
@@ -126,13 +126,13 @@ def column(definition: Any) -> Refusal | None:
         return unsupported("OPTIONS clause not supported")
     constraints = [c.constraint for c in definition.constraints]
     return (
-        column_type(definition.type_name)
-        or first(
-            identity(definition, c)
+        check_column_type(definition.type_name)
+        or find_first(
+            check_identity(definition, c)
             for c in constraints
             if c.contype == pg.CONSTR_IDENTITY
         )
-        or first(constraint(c) for c in constraints)
+        or find_first(check_constraint(c) for c in constraints)
         or _deferrable(constraints)
     )
 
@@ -141,7 +141,7 @@ def _deferrable(constraints: list[Any]) -> Refusal | None:
     """A UNIQUE of one column, whose attributes stand beside it."""
     attributes = {c.contype for c in constraints}
     late = {pg.CONSTR_ATTR_DEFERRABLE, pg.CONSTR_ATTR_DEFERRED}
-    refused = assumed("no-deferrable-unique") and attributes & {*KEYS}
+    refused = is_assumed("no-deferrable-unique") and attributes & {*KEYS}
     return _no_deferrable() if refused and attributes & late else None
 
 
@@ -149,7 +149,7 @@ def _no_deferrable() -> Refusal:
     return unsupported("DEFERRABLE clause not supported for UNIQUE constraint")
 
 
-def constraint(made: Any) -> Refusal | None:
+def check_constraint(made: Any) -> Refusal | None:
     if made.contype not in CONSTRAINTS:
         word = CONSTRAINT_WORDS.get(
             made.contype, pg.ConstrType.Name(made.contype).removeprefix("CONSTR_")
@@ -166,23 +166,25 @@ def constraint(made: Any) -> Refusal | None:
     if made.is_no_inherit:
         return unsupported("NO INHERIT clause not supported for constraint")
     if made.contype in KEYS and (made.deferrable or made.initdeferred):
-        return _no_deferrable() if assumed("no-deferrable-unique") else None
+        return _no_deferrable() if is_assumed("no-deferrable-unique") else None
     return None
 
 
 # ALTER TABLE
 
 
-def alter_table(node: Any, is_async: bool) -> Refusal | None:
+def check_alter_table(node: Any, is_async: bool) -> Refusal | None:
     if node.objtype == pg.OBJECT_TYPE:
         return unsupported("ALTER TYPE not supported")
     if node.objtype not in ALTERABLE:
         words = pg.ObjectType.Name(node.objtype).removeprefix("OBJECT_")
         return unsupported(f"unsupported statement: Alter{words.capitalize()}")
-    return first(alteration(cmd.alter_table_cmd, is_async) for cmd in node.cmds)
+    return find_first(
+        check_alteration(cmd.alter_table_cmd, is_async) for cmd in node.cmds
+    )
 
 
-def alteration(cmd: Any, is_async: bool) -> Refusal | None:
+def check_alteration(cmd: Any, is_async: bool) -> Refusal | None:
     name = pg.AlterTableType.Name(cmd.subtype)
     if name in COLUMN_ALTERATIONS:
         action = COLUMN_ALTERATIONS[name]
@@ -196,34 +198,34 @@ def alteration(cmd: Any, is_async: bool) -> Refusal | None:
         return unsupported("unsupported ALTER TABLE VALIDATE CONSTRAINT statement")
     definition = getattr(cmd, "def")
     if name == "AT_AddColumn":
-        return added_column(definition.column_def)
+        return check_added_column(definition.column_def)
     if name == "AT_AddConstraint":
-        return added_constraint(definition.constraint)
+        return check_added_constraint(definition.constraint)
     if name == "AT_AddIdentity":
-        return identity_options(definition.constraint.options)
+        return check_identity_options(definition.constraint.options)
     if name == "AT_SetIdentity":
-        return changed_options(
+        return check_changed_options(
             o for o in definition.list.items if o.def_elem.defname != "generated"
         )
     return None
 
 
-def added_column(definition: Any) -> Refusal | None:
+def check_added_column(definition: Any) -> Refusal | None:
     if any(c.constraint.contype != pg.CONSTR_NULL for c in definition.constraints):
-        refusal = column_type(definition.type_name)
+        refusal = check_column_type(definition.type_name)
         return refusal or unsupported(
             "ALTER TABLE ADD COLUMN with constraint not supported"
         )
-    return column(definition)
+    return check_column(definition)
 
 
-def added_constraint(made: Any) -> Refusal | None:
+def check_added_constraint(made: Any) -> Refusal | None:
     allowed = made.contype == pg.CONSTR_UNIQUE and made.indexname
     if made.contype in (pg.CONSTR_CHECK, pg.CONSTR_FOREIGN):
         allowed = made.skip_validation
     if not allowed:
         return unsupported("unsupported ALTER TABLE ADD CONSTRAINT statement")
-    return constraint(made)
+    return check_constraint(made)
 
 
 # What only the catalog can tell
@@ -231,7 +233,7 @@ def added_constraint(made: Any) -> Refusal | None:
 
 def primary_key_guards(node: Any) -> list[str]:
     """Queries for what the statement would take from the primary key."""
-    table, queries = f"to_regclass({literal(name_of(node.relation))})", []
+    table, queries = f"to_regclass({literal(format_name(node.relation))})", []
     if columns := _dropped(node, pg.AT_DropColumn):
         queries.append(
             "SELECT '0A000 cannot drop primary key column ' || attname FROM pg_index "  # noqa: S608 - quoted
@@ -256,7 +258,7 @@ def identity_guards(node: Any) -> list[str]:
     return [
         "SELECT '0A000 datatype ' || format_type(atttypid, NULL) || "  # noqa: S608 - quoted
         "' not supported, identity column type must be bigint' FROM pg_attribute "
-        f"WHERE attrelid = to_regclass({literal(name_of(node.relation))}) "
+        f"WHERE attrelid = to_regclass({literal(format_name(node.relation))}) "
         f"AND attname IN ({', '.join(names)}) AND atttypid <> 'bigint'::regtype"
     ]
 
@@ -274,6 +276,6 @@ def column_count_guards(node: Any) -> list[str]:
         return []
     return [
         f"SELECT {literal(too_many_columns())} FROM pg_attribute WHERE attnum > 0 "  # noqa: S608 - quoted
-        f"AND NOT attisdropped AND attrelid = to_regclass({literal(name_of(node.relation))}) "
+        f"AND NOT attisdropped AND attrelid = to_regclass({literal(format_name(node.relation))}) "
         f"HAVING count(*) > {max_columns() - added}"
     ]

@@ -50,13 +50,13 @@ def unsupported(message: str) -> Refusal:
     return Refusal("0A000", message)
 
 
-def name_of_type(type_name: Any) -> str:
+def parse_type_name(type_name: Any) -> str:
     """The last part of its name, as the catalog has it."""
     return str(type_name.names[-1].string.sval) if type_name.names else ""
 
 
-def column_type(type_name: Any) -> Refusal | None:
-    name = name_of_type(type_name)
+def check_column_type(type_name: Any) -> Refusal | None:
+    name = parse_type_name(type_name)
     if name in SERIALS:
         return Refusal("42704", f'type "{name}" does not exist')
     spelled = SPELLED.get(name, name)
@@ -77,15 +77,15 @@ def column_type(type_name: Any) -> Refusal | None:
 
 def declared_size(type_name: Any) -> int | None:
     """The n of char(n) and varchar(n)."""
-    if name_of_type(type_name) not in MAX_DECLARED or len(type_name.typmods) != 1:
+    if parse_type_name(type_name) not in MAX_DECLARED or len(type_name.typmods) != 1:
         return None
     return int(type_name.typmods[0].a_const.ival.ival)
 
 
-def key_types(type_names: list[Any]) -> Refusal | None:
+def check_key_types(type_names: list[Any]) -> Refusal | None:
     """Of the columns of one key."""
     for type_name in type_names:
-        name = name_of_type(type_name)
+        name = parse_type_name(type_name)
         if name in NO_KEYS:
             return unsupported(f"datatype {name} is not supported in a key")
     if sum(declared_size(type_name) or 0 for type_name in type_names) > MAX_KEY:
@@ -93,7 +93,7 @@ def key_types(type_names: list[Any]) -> Refusal | None:
     return None
 
 
-def with_digits(sql: str, node: Any) -> str:
+def add_default_precision(sql: str, node: Any) -> str:
     """The statement with numeric(18,6) for each column's or domain's numeric."""
     text = sql.encode()
     for place in sorted(_bare_numerics(node), reverse=True):
@@ -107,7 +107,7 @@ def _bare_numerics(node: Any) -> Iterator[int]:
     for _, part in walk(node):
         if isinstance(part, pg.ColumnDef | pg.CreateDomainStmt):
             found = part.type_name
-            if name_of_type(found) == "numeric" and not found.typmods:
+            if parse_type_name(found) == "numeric" and not found.typmods:
                 yield found.location
 
 
@@ -119,31 +119,31 @@ def _end_of_name(tail: str) -> int:
     return found[at].end
 
 
-def identity(definition: Any, constraint: Any) -> Refusal | None:
-    name = name_of_type(definition.type_name)
+def check_identity(definition: Any, constraint: Any) -> Refusal | None:
+    name = parse_type_name(definition.type_name)
     if name != "int8":
         message = "not supported, identity column type must be bigint"
         return unsupported(f"datatype {SPELLED.get(name, name)} {message}")
-    return identity_options(constraint.options)
+    return check_identity_options(constraint.options)
 
 
-def identity_options(options: Any) -> Refusal | None:
-    if not cache_allowed(options):
+def check_identity_options(options: Any) -> Refusal | None:
+    if not is_cache_allowed(options):
         return unsupported(f"identity column {CACHE}")
-    return sequence_options(options)
+    return check_sequence_options(options)
 
 
-def changed_options(options: Any) -> Refusal | None:
+def check_changed_options(options: Any) -> Refusal | None:
     """Of a sequence that has its cache: only another one is looked at."""
     named = [option.def_elem for option in options]
-    if any(option.defname == "cache" for option in named) and not cache_allowed(
+    if any(option.defname == "cache" for option in named) and not is_cache_allowed(
         options
     ):
         return unsupported(f"ALTER SEQUENCE {CACHE}")
-    return sequence_options(options)
+    return check_sequence_options(options)
 
 
-def sequence_options(options: Any) -> Refusal | None:
+def check_sequence_options(options: Any) -> Refusal | None:
     for option in options:
         name = option.def_elem.defname
         if name not in SEQUENCE_OPTIONS:
@@ -151,7 +151,7 @@ def sequence_options(options: Any) -> Refusal | None:
     return None
 
 
-def cache_allowed(options: Any) -> bool:
+def is_cache_allowed(options: Any) -> bool:
     for option in options:
         if option.def_elem.defname == "cache":
             arg = option.def_elem.arg  # beyond 32 bits it is a float
@@ -160,14 +160,14 @@ def cache_allowed(options: Any) -> bool:
     return False
 
 
-def sequence(node: Any, is_async: bool) -> Refusal | None:
+def check_sequence(node: Any, is_async: bool) -> Refusal | None:
     persistence = {"t": "TEMPORARY or TEMP", "u": "UNLOGGED"}
     if kind := persistence.get(node.sequence.relpersistence):
         return unsupported(f"{kind} sequence not supported for CREATE SEQUENCE")
-    if not cache_allowed(node.options):
+    if not is_cache_allowed(node.options):
         return unsupported(f"CREATE SEQUENCE {CACHE}")
-    return sequence_options(node.options)
+    return check_sequence_options(node.options)
 
 
-def altered_sequence(node: Any, is_async: bool) -> Refusal | None:
-    return changed_options(node.options)
+def check_altered_sequence(node: Any, is_async: bool) -> Refusal | None:
+    return check_changed_options(node.options)

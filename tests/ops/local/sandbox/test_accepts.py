@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from ops.local.sandbox.rules import Kind, assume, assumptions, judge
-from ops.local.sandbox.rules.settings import refused_at_startup
+from ops.local.sandbox.rules.settings import find_startup_refusal
 
 ACCEPTED = """
 CREATE TABLE t (a int PRIMARY KEY, b text NOT NULL DEFAULT '', CHECK (a > 0), UNIQUE (b))
@@ -282,7 +282,7 @@ def test_asyncs_are_found_in_any_statement_of_a_query() -> None:
     ],
 )
 def test_a_login_may_set_what_set_may(parameters: dict[str, str]) -> None:
-    assert refused_at_startup(parameters) is None
+    assert find_startup_refusal(parameters) is None
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_a_login_may_set_what_set_may(parameters: dict[str, str]) -> None:
 def test_what_set_refuses_is_refused_at_a_login(
     parameters: dict[str, str], name: str
 ) -> None:
-    refusal = refused_at_startup(parameters)
+    refusal = find_startup_refusal(parameters)
     assert refusal is not None
     expected = f'setting configuration parameter "{name}" not supported'
     assert (refusal.sqlstate, refusal.message) == ("0A000", expected)

@@ -20,7 +20,7 @@ from config.dsql.tokens import Endpoint, sign
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.clusters import Timing
 from ops.local.sandbox.control import ACTIONS
-from ops.local.sandbox.tokens import Key
+from ops.local.sandbox.signatures import Key
 from tests import control
 from tests.control import ALL, EAST, OHIO, OREGON, TIMING, World
 
@@ -128,17 +128,17 @@ def test_members_are_deleted_together_and_their_data_with_them(world: World) -> 
     assert world.status(first) == world.status(second) == "DELETING"
     world.now += TIMING.delete
     world.clear_fails = True
-    world.control.settle()
+    world.control.refresh()
     assert world.status(first) == "DELETING"  # not gone before its data are
     world.clear_fails = False
-    world.control.settle()
+    world.control.refresh()
     assert world.cleared == 1
     for client, made in ((east, first), (ohio, second)):
         error = refused(client.get_cluster, identifier=made["identifier"])
         assert error["Error"]["Code"] == "ResourceNotFoundException"
         assert error["resourceId"] == made["identifier"]
     third, _ = world.peered()
-    world.control.settle()
+    world.control.refresh()
     assert world.control.refusal(third["endpoint"]) == ""
 
 

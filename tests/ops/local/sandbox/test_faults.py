@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 
 from config.dsql.tokens import Endpoint, sign
 from ops.local.sandbox import lifecycle
-from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.fault_control import FaultClient
 from ops.local.sandbox.faults import Fault, FaultError, Faults
 from ops.management.commands import sandbox as command
 
@@ -60,7 +60,7 @@ def ask_forever(connection: psycopg.Connection[Any]) -> None:
         connection.execute("SELECT pg_sleep(0.01)")
 
 
-def test_a_region_goes_down_and_returns(connect: Connect, faults: Switch) -> None:
+def test_a_region_goes_down_and_returns(connect: Connect, faults: FaultClient) -> None:
     here, there = connect(), connect(SECONDARY)
     faults.add("down", region=PRIMARY)
     assert faults.connections()[PRIMARY] == 0
@@ -74,7 +74,7 @@ def test_a_region_goes_down_and_returns(connect: Connect, faults: Switch) -> Non
 
 
 def test_refuse_spares_what_is_open_and_cut_what_is_new(
-    connect: Connect, faults: Switch
+    connect: Connect, faults: FaultClient
 ) -> None:
     open_one = connect()
     faults.add("refuse", region=PRIMARY, times=1)
@@ -99,7 +99,7 @@ def test_refuse_spares_what_is_open_and_cut_what_is_new(
     ],
 )
 def test_refuses_a_login_in_dsqls_words(
-    connect: Connect, faults: Switch, kind: str, text: str
+    connect: Connect, faults: FaultClient, kind: str, text: str
 ) -> None:
     faults.add(kind, region=PRIMARY, times=2)
     for _ in range(2):
@@ -108,7 +108,9 @@ def test_refuses_a_login_in_dsqls_words(
     assert connect().execute("SELECT 1").fetchone() == (1,)
 
 
-def test_latency_of_logins_and_statements(connect: Connect, faults: Switch) -> None:
+def test_latency_of_logins_and_statements(
+    connect: Connect, faults: FaultClient
+) -> None:
     faults.add("connect-delay", seconds=0.2, times=1)
     started = time.monotonic()
     connection = connect()
@@ -121,7 +123,7 @@ def test_latency_of_logins_and_statements(connect: Connect, faults: Switch) -> N
         assert time.monotonic() - started >= least
 
 
-def test_sessions_end_after_their_time(connect: Connect, faults: Switch) -> None:
+def test_sessions_end_after_their_time(connect: Connect, faults: FaultClient) -> None:
     before = connect()
     faults.add("session-end", seconds=0.3)
     after = connect()
@@ -132,7 +134,7 @@ def test_sessions_end_after_their_time(connect: Connect, faults: Switch) -> None
 
 @pytest.mark.parametrize("bound", [True, False], ids=["extended", "simple"])
 def test_the_next_commits_conflict(
-    connect: Connect, faults: Switch, table: psycopg.Connection[Any], bound: bool
+    connect: Connect, faults: FaultClient, table: psycopg.Connection[Any], bound: bool
 ) -> None:
     connection = connect()
     text, params = ("VALUES (%s)", [1]) if bound else ("VALUES (1)", None)
@@ -152,7 +154,7 @@ def test_the_next_commits_conflict(
 
 
 def test_a_rate_repeats_itself_with_its_seed(
-    connect: Connect, faults: Switch, table: psycopg.Connection[Any]
+    connect: Connect, faults: FaultClient, table: psycopg.Connection[Any]
 ) -> None:
     def outcomes() -> list[bool]:
         faults.add("conflict", rate=0.5, seed=7)
@@ -178,7 +180,7 @@ def test_a_rate_repeats_itself_with_its_seed(
 )
 def test_a_cut_at_commit_hides_its_outcome(
     connect: Connect,
-    faults: Switch,
+    faults: FaultClient,
     table: psycopg.Connection[Any],
     kind: str,
     expected: list[int],
@@ -207,7 +209,7 @@ def test_a_cut_at_commit_hides_its_outcome(
 )
 def test_kills_a_client_at_its_second_statement(
     connect: Connect,
-    faults: Switch,
+    faults: FaultClient,
     table: psycopg.Connection[Any],
     kind: str,
     expected: list[int],
@@ -222,7 +224,7 @@ def test_kills_a_client_at_its_second_statement(
 
 @pytest.mark.parametrize("bound", [True, False], ids=["extended", "simple"])
 def test_an_unavailable_server_refuses_a_statement_and_keeps_the_connection(
-    connect: Connect, faults: Switch, table: psycopg.Connection[Any], bound: bool
+    connect: Connect, faults: FaultClient, table: psycopg.Connection[Any], bound: bool
 ) -> None:
     connection = connect(application_name="unlucky")
     text, params = ("VALUES (%s)", [1]) if bound else ("VALUES (1)", None)
@@ -237,7 +239,7 @@ def test_an_unavailable_server_refuses_a_statement_and_keeps_the_connection(
 
 
 def test_an_unavailable_server_aborts_the_transaction_it_struck(
-    connect: Connect, faults: Switch, table: psycopg.Connection[Any]
+    connect: Connect, faults: FaultClient, table: psycopg.Connection[Any]
 ) -> None:
     connection = connect(application_name="unlucky")
     connection.autocommit = False
@@ -259,7 +261,7 @@ def test_an_unavailable_server_aborts_the_transaction_it_struck(
 )
 def test_an_unavailable_server_at_commit_hides_its_outcome(
     connect: Connect,
-    faults: Switch,
+    faults: FaultClient,
     table: psycopg.Connection[Any],
     kind: str,
     expected: list[int],
@@ -284,7 +286,7 @@ def test_an_unavailable_server_at_commit_hides_its_outcome(
 
 
 def test_a_silent_server_answers_neither_logins_nor_statements(
-    connect: Connect, faults: Switch, table: psycopg.Connection[Any]
+    connect: Connect, faults: FaultClient, table: psycopg.Connection[Any]
 ) -> None:
     open_one = connect()
     faults.add("silent", region=PRIMARY)
@@ -297,7 +299,7 @@ def test_a_silent_server_answers_neither_logins_nor_statements(
 
 
 def test_a_server_goes_silent_when_a_change_was_committed(
-    connect: Connect, faults: Switch, table: psycopg.Connection[Any]
+    connect: Connect, faults: FaultClient, table: psycopg.Connection[Any]
 ) -> None:
     faults.add("silent-after-commit", region=PRIMARY, times=1)
     connection = connect()
@@ -307,7 +309,7 @@ def test_a_server_goes_silent_when_a_change_was_committed(
 
 
 def hears_nothing(
-    connection: psycopg.Connection[Any], sql: str, cut: Switch | None = None
+    connection: psycopg.Connection[Any], sql: str, cut: FaultClient | None = None
 ) -> bool:
     """Whether the answer does not end in a short while; the connection is closed.
 
@@ -332,7 +334,7 @@ def hears_nothing(
 
 
 def test_a_connection_can_end_between_its_login_and_its_first_statement(
-    connect: Connect, faults: Switch
+    connect: Connect, faults: FaultClient
 ) -> None:
     faults.add("cut-after-login", region=PRIMARY, times=1)
     with pytest.raises(LOST):
@@ -353,7 +355,7 @@ def test_a_connection_can_end_between_its_login_and_its_first_statement(
     ],
 )
 def test_a_fault_that_cannot_be_is_refused(
-    faults: Switch, fields: dict[str, Any], message: str
+    faults: FaultClient, fields: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(FaultError, match=message):
         faults.add(**fields)
@@ -369,7 +371,7 @@ def test_only_what_is_named_is_cleared() -> None:
 
 
 def test_the_command_adds_lists_and_clears(
-    sandbox: lifecycle.Status, faults: Switch, monkeypatch: pytest.MonkeyPatch
+    sandbox: lifecycle.Status, faults: FaultClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "SANDBOX", sandbox.root)
 
@@ -389,4 +391,4 @@ def test_the_command_adds_lists_and_clears(
 
 def test_without_a_sandbox_the_remedy_is_named(tmp_path: Any) -> None:
     with pytest.raises(FaultError, match=r"manage\.py sandbox up"):
-        Switch(tmp_path).list()
+        FaultClient(tmp_path).list()

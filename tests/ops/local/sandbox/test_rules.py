@@ -1,6 +1,6 @@
 import pytest
 
-from ops.local.sandbox.rules import Kind, judge, relations, with_shadows
+from ops.local.sandbox.rules import Kind, find_relations, judge, redirect_to_shadows
 
 REFUSED = [
     ("TRUNCATE t", "0A000", "unsupported statement: Truncate"),
@@ -135,11 +135,11 @@ def test_knows_the_strongest_lock(sql: str, locks: str) -> None:
 
 def test_names_the_relations_of_a_statement() -> None:
     sql = 'WITH c AS (SELECT 1) UPDATE s."T" SET a = 1 FROM u, c WHERE EXISTS (TABLE v)'
-    assert relations(sql) == {'"s"."T"', '"u"', '"c"', '"v"'}
+    assert find_relations(sql) == {'"s"."T"', '"u"', '"c"', '"v"'}
 
 
 def test_leads_qualified_names_to_the_shadows() -> None:
     sql = "SELECT 'ä', a FROM public.t AS x, \"public\" . u, other.t, t"
-    assert with_shadows(sql, {'"public"."t"', '"public"."u"'}) == (
+    assert redirect_to_shadows(sql, {'"public"."t"', '"public"."u"'}) == (
         "SELECT 'ä', a FROM pg_temp.t AS x, pg_temp . u, other.t, t"
     )

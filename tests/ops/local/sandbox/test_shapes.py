@@ -4,7 +4,7 @@ import pytest
 from postgast import parse
 
 from ops.local.sandbox.collector import MAX_SHAPES, Collector
-from ops.local.sandbox.faultline import Switch
+from ops.local.sandbox.fault_control import FaultClient
 from ops.local.sandbox.lifecycle import Status
 from ops.local.sandbox.rules.shapes import parts, shape, shapes
 from tests.golden.replay import connect
@@ -118,7 +118,7 @@ def test_a_collector_has_a_bound() -> None:
 
 
 def test_the_running_sandbox_tells_what_its_clients_sent(sandbox: Status) -> None:
-    switch = Switch(sandbox.root)
+    switch = FaultClient(sandbox.root)
     with connect(sandbox) as connection:
         switch.collect()
         connection.pgconn.exec_(b"SELECT 'a' AS collected")

@@ -17,8 +17,8 @@ OWN_ROWS = {
     "SELECT pg_current_wal_insert_lsn": "0/0",
     "SELECT sandbox.submit_index": "a" * 26,
     "SELECT sandbox.cascades": "f",
-    "SELECT sandbox.written_rows": "0",
-    "SELECT * FROM sandbox.twice": "f",
+    "SELECT sandbox.count_written_rows": "0",
+    "SELECT * FROM sandbox.has_duplicate_key": "f",
 }
 
 

@@ -11,30 +11,30 @@ from google.protobuf.message import DecodeError
 from postgast import PgQueryError, parse
 from postgast import pg_query_pb2 as pg
 
-from ops.local.sandbox.rules.assumptions import assumed
+from ops.local.sandbox.rules.assumptions import is_assumed
 from ops.local.sandbox.rules.background import (
     alter_table_statement,
     drop_guard,
     index_statement,
 )
 from ops.local.sandbox.rules.model import Kind, Refusal, Statement
-from ops.local.sandbox.rules.queries import query, refusal_in
-from ops.local.sandbox.rules.relations import literal, name_of, quoted
+from ops.local.sandbox.rules.queries import find_refusal, query
+from ops.local.sandbox.rules.relations import format_name, literal, quoted
 from ops.local.sandbox.rules.settings import set_statement, show_statement
-from ops.local.sandbox.rules.tables import create_table
+from ops.local.sandbox.rules.tables import check_create_table
 from ops.local.sandbox.rules.types import (
     RANGES,
-    altered_sequence,
-    column_type,
-    name_of_type,
-    sequence,
+    add_default_precision,
+    check_altered_sequence,
+    check_column_type,
+    check_sequence,
+    parse_type_name,
     unsupported,
-    with_digits,
 )
 
 Handler = Callable[[str, Any, bool], Statement]
 # Refused by words of their own; others: "unsupported statement: <Node>".
-REFUSED_TEXTS = {
+REFUSAL_TEXTS = {
     "create_trig_stmt": "CREATE TRIGGER not supported",
     "create_enum_stmt": "CREATE TYPE not supported",
     "alter_enum_stmt": "ALTER TYPE not supported",
@@ -94,14 +94,14 @@ def verdict(sql: str, wrapped: Any, *, is_async: bool) -> Statement:
     node = getattr(wrapped, name)
     if name in QUERIES:
         return query(sql, node)
-    if name in REFUSED_TEXTS:
-        return Statement(sql, Kind.DDL, unsupported(REFUSED_TEXTS[name]))
+    if name in REFUSAL_TEXTS:
+        return Statement(sql, Kind.DDL, unsupported(REFUSAL_TEXTS[name]))
     handler = HANDLERS.get(name)
-    if handler is None or (name == "do_stmt" and not assumed("plpgsql")):
+    if handler is None or (name == "do_stmt" and not is_assumed("plpgsql")):
         return Statement(sql, Kind.DDL, unsupported_kind(node))
     found = handler(sql, node, is_async)
     if found.kind is Kind.DDL and found.refusal is None:
-        refusal = refusal_in(node)
+        refusal = find_refusal(node)
         return Statement(sql, Kind.DDL, refusal) if refusal else found
     return found
 
@@ -151,9 +151,9 @@ def _call(sql: str, node: Any, is_async: bool) -> Statement:
 def _copy(sql: str, node: Any, is_async: bool) -> Statement:
     """COPY table FROM STDIN is how data are loaded; no other form is named."""
     from_client = node.is_from and not node.filename and not node.is_program
-    if not from_client or node.HasField("query") or assumed("no-copy"):
+    if not from_client or node.HasField("query") or is_assumed("no-copy"):
         return Statement(sql, Kind.WRITE, unsupported_kind(node))
-    return Statement(sql, Kind.WRITE, refusal_in(node), copies=True)
+    return Statement(sql, Kind.WRITE, find_refusal(node), copies=True)
 
 
 def _do(sql: str, node: Any, is_async: bool) -> Statement:
@@ -170,7 +170,7 @@ def _explain(sql: str, node: Any, is_async: bool) -> Statement:
 
 
 def _deallocate(sql: str, node: Any, is_async: bool) -> Statement:
-    refused = node.name and not assumed("deallocate-name")
+    refused = node.name and not is_assumed("deallocate-name")
     refusal = unsupported_kind(node) if refused else None
     return Statement(sql, Kind.SETTING, refusal, deallocates=node.name)
 
@@ -230,12 +230,12 @@ def _ddl(sql: str, node: Any, is_async: bool) -> Statement:
 
 
 def _function(sql: str, node: Any, is_async: bool) -> Statement:
-    if node.is_procedure and not assumed("plpgsql"):
+    if node.is_procedure and not is_assumed("plpgsql"):
         return Statement(sql, Kind.DDL, unsupported("PROCEDURE is not supported"))
-    if name_of_type(node.return_type) in RANGES:
-        message = f"datatype {name_of_type(node.return_type)} not supported"
+    if parse_type_name(node.return_type) in RANGES:
+        message = f"datatype {parse_type_name(node.return_type)} not supported"
         return Statement(sql, Kind.DDL, unsupported(message))
-    languages = {"sql", "plpgsql"} if assumed("plpgsql") else {"sql"}
+    languages = {"sql", "plpgsql"} if is_assumed("plpgsql") else {"sql"}
     for option in node.options:
         language = option.def_elem.arg.string.sval
         if option.def_elem.defname == "language" and language.lower() not in languages:
@@ -263,7 +263,9 @@ def _body_refusal(node: Any) -> Refusal | None:
 def _schema(sql: str, node: Any, is_async: bool) -> Statement:
     inner = (verdict(sql, part, is_async=False).refusal for part in node.schema_elts)
     refusal = next((found for found in inner if found), None)
-    return Statement(with_digits(sql, node), Kind.DDL, refusal, guard=SCHEMA_GUARD)
+    return Statement(
+        add_default_precision(sql, node), Kind.DDL, refusal, guard=SCHEMA_GUARD
+    )
 
 
 def _view(sql: str, node: Any, is_async: bool) -> Statement:
@@ -274,18 +276,20 @@ def _view(sql: str, node: Any, is_async: bool) -> Statement:
 
 
 def _domain(sql: str, node: Any, is_async: bool) -> Statement:
-    refusal = column_type(node.type_name)
+    refusal = check_column_type(node.type_name)
     if refusal is None and node.HasField("coll_clause"):
         refusal = unsupported("COLLATE clause not supported")
     name = ".".join(quoted(part.string.sval) for part in node.domainname)
     check = f"SELECT sandbox.check_domain({literal(name)}::regtype)"
-    return Statement(with_digits(sql, node), Kind.DDL, refusal, verify=check)
+    return Statement(add_default_precision(sql, node), Kind.DDL, refusal, verify=check)
 
 
 def _table(sql: str, node: Any, is_async: bool) -> Statement:
-    check = f"SELECT sandbox.check_table({literal(name_of(node.relation))}::regclass)"
-    text = with_digits(sql, node)
-    return Statement(text, Kind.DDL, create_table(node, is_async), verify=check)
+    check = (
+        f"SELECT sandbox.check_table({literal(format_name(node.relation))}::regclass)"
+    )
+    text = add_default_precision(sql, node)
+    return Statement(text, Kind.DDL, check_create_table(node, is_async), verify=check)
 
 
 def _sequence(rule: Callable[[Any, bool], Refusal | None]) -> Handler:
@@ -313,8 +317,8 @@ HANDLERS: dict[str, Handler] = {
     "alter_owner_stmt": _owner,
     "grant_stmt": _grant,
     "create_stmt": _table,
-    "create_seq_stmt": _sequence(sequence),
-    "alter_seq_stmt": _sequence(altered_sequence),
+    "create_seq_stmt": _sequence(check_sequence),
+    "alter_seq_stmt": _sequence(check_altered_sequence),
     "create_schema_stmt": _schema,
     "create_domain_stmt": _domain,
     "create_function_stmt": _function,

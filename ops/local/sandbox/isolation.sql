@@ -5,7 +5,7 @@
 -- shadow is found before pg_catalog.
 
 -- Whether a visible row's xmin is this transaction's: no other's is newer than the snapshot.
-CREATE FUNCTION sandbox.own(id xid) RETURNS boolean LANGUAGE sql STABLE AS $$
+CREATE FUNCTION sandbox.is_own(id xid) RETURNS boolean LANGUAGE sql STABLE AS $$
   SELECT NOT pg_visible_in_snapshot(id::pg_catalog.text::pg_catalog.xid8, pg_current_snapshot()) $$;
 -- The newest id of this transaction: that of the statement under the last savepoint.
 CREATE FUNCTION sandbox.newest() RETURNS text LANGUAGE sql STABLE
@@ -79,7 +79,7 @@ SET search_path = pg_catalog, pg_temp AS $$
         AND d.refclassid = 'pg_class'::regclass)
   SELECT rel FROM below UNION SELECT sandbox.written() $$;
 -- Whether a statement would pass by the shadows: through a view, or in a function.
-CREATE FUNCTION sandbox.passes_by(rels oid[], names text[]) RETURNS boolean LANGUAGE sql STABLE
+CREATE FUNCTION sandbox.bypasses_shadows(rels oid[], names text[]) RETURNS boolean LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp AS $$
   SELECT EXISTS (SELECT FROM pg_class WHERE oid = ANY (rels) AND relkind = 'v'
       AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace,
@@ -88,7 +88,7 @@ SET search_path = pg_catalog, pg_temp AS $$
       AND pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace,
         'sandbox'::regnamespace, 'sys'::regnamespace)) $$;
 -- The functions of these names that may write: what users made and did not declare stable.
-CREATE FUNCTION sandbox.writers(names text[]) RETURNS SETOF text LANGUAGE sql STABLE
+CREATE FUNCTION sandbox.find_writing_functions(names text[]) RETURNS SETOF text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp AS $$
   SELECT DISTINCT proname::text FROM pg_proc WHERE proname = ANY (names) AND provolatile = 'v'
     AND pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace,
@@ -143,7 +143,7 @@ BEGIN
 END $$;
 
 -- Remember by which id the rows of new shadows were filled in: all others were written.
-CREATE FUNCTION sandbox.filled() RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION sandbox.note_fill() RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   part record;
@@ -206,7 +206,7 @@ BEGIN
       (SELECT relname FROM pg_class WHERE oid = part.name::regclass), part.columns, part.name);
     RETURN NEXT part.name;
   END LOOP;
-  PERFORM sandbox.filled();
+  PERFORM sandbox.note_fill();
   PERFORM sandbox.link_shadows();
 END $$;
 
@@ -277,7 +277,7 @@ LANGUAGE sql STABLE AS $$
       'WHERE s.xmin::pg_catalog.text <> $1', base, array_to_string(columns, ', '), shadow) END $$;
 
 -- The keys of the rows which the last statement locked, and by whom they were written.
-CREATE FUNCTION sandbox.locked(rels oid[]) RETURNS TABLE (name text, key text, writer text)
+CREATE FUNCTION sandbox.find_locked(rels oid[]) RETURNS TABLE (name text, key text, writer text)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE part record;
@@ -325,7 +325,7 @@ END $$;
 
 -- Fail when this transaction changed a row that another one, which it could see, has locked
 -- FOR UPDATE, or took its key away from one that is shared.
-CREATE FUNCTION sandbox.miss_keys(keys jsonb, rels oid[]) RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION sandbox.check_keys_unchanged(keys jsonb, rels oid[]) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   part record;
@@ -339,7 +339,7 @@ BEGIN
       AND (writer = '' OR pg_visible_in_snapshot(writer::xid8, pg_current_snapshot()))
   LOOP
     EXECUTE format('SELECT %s FROM %s WHERE %s',
-      coalesce(format('xmin::text <> %L', part.fill), 'sandbox.own(xmin)'), part.rel,
+      coalesce(format('xmin::text <> %L', part.fill), 'sandbox.is_own(xmin)'), part.rel,
       sandbox.has_key(part.rel)) INTO own USING part.key;
     IF own IS NULL OR own AND part.strength = 'FOR UPDATE' THEN
       RAISE serialization_failure USING MESSAGE = 'a row that another transaction locked';
@@ -349,7 +349,7 @@ END $$;
 
 -- Whether the last statement made a second visible row of one key: the first was deleted or
 -- changed by a transaction that has committed since the snapshot.
-CREATE FUNCTION sandbox.twice(rels oid[]) RETURNS boolean LANGUAGE plpgsql VOLATILE
+CREATE FUNCTION sandbox.has_duplicate_key(rels oid[]) RETURNS boolean LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   part record;
@@ -381,7 +381,7 @@ SET search_path = pg_catalog, pg_temp AS $$
   SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f'
     AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))) $$;
 -- How many rows this transaction has written, those that were undone too.
-CREATE FUNCTION sandbox.written_rows() RETURNS bigint LANGUAGE sql VOLATILE
+CREATE FUNCTION sandbox.count_written_rows() RETURNS bigint LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp AS $$
   SELECT coalesce(sum(pg_stat_get_xact_tuples_inserted(oid)
     + pg_stat_get_xact_tuples_updated(oid) + pg_stat_get_xact_tuples_deleted(oid)), 0)::bigint
@@ -434,9 +434,9 @@ BEGIN
   FOR rel IN SELECT DISTINCT coalesce(s.base, n.named)
     FROM sandbox.reached(rels) n (named) LEFT JOIN sandbox.shadows() s ON s.shadow = n.named LOOP
     CONTINUE WHEN (SELECT relkind FROM pg_class WHERE oid = rel) IS DISTINCT FROM 'r';
-    PERFORM sandbox.check_values(rel, 'sandbox.own(t.xmin)');
+    PERFORM sandbox.check_values(rel, 'sandbox.is_own(t.xmin)');
     EXECUTE format('SELECT sum(pg_column_size(t.*)), max(pg_column_size(t.*)) '
-      'FROM %s t WHERE sandbox.own(t.xmin)', sandbox.qualified(rel)) INTO size, widest;
+      'FROM %s t WHERE sandbox.is_own(t.xmin)', sandbox.qualified(rel)) INTO size, widest;
     IF widest > 2 << 20 THEN
       RAISE program_limit_exceeded USING MESSAGE = 'maximum row size exceeded';
     END IF;

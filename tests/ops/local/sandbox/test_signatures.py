@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from config.dsql.tokens import Endpoint, sign
-from ops.local.sandbox.tokens import Key, TokenRefused, verify
+from ops.local.sandbox.signatures import Key, TokenRefused, verify
 
 HOST = "abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws"
 KEY = Key("AKIA", "secret", "arn:aws:iam::1:user/x", ("DbConnect", "DbConnectAdmin"))

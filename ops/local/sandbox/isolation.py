@@ -44,15 +44,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ops.local.sandbox import messages
-from ops.local.sandbox.exchanges import COPY_DATA, Steps, Task, UpstreamError, ask, rows
+from ops.local.sandbox.exchanges import (
+    COPY_DATA,
+    Steps,
+    Task,
+    UpstreamError,
+    parse_rows,
+    run_sql,
+)
 from ops.local.sandbox.peers import Announcement, Key, Peers
-from ops.local.sandbox.rules import Refusal, relations
+from ops.local.sandbox.rules import Refusal, find_relations
 
 OC000 = Refusal("40001", "change conflicts with another transaction (OC000)")
 OC001 = Refusal("40001", "schema has been updated by another transaction (OC001)")
 BLOCKED = "55P03"  # lock_timeout: another transaction holds a lock
 # What a concurrent transaction can cause; 40P01 is a deadlock.
-RIVALRY = {BLOCKED, "40001", "40P01", "23503", "23505"}
+CONFLICT_SQLSTATES = {BLOCKED, "40001", "40P01", "23503", "23505"}
 START, STATEMENT = "sandbox_start", "sandbox_statement"
 RENEW = f"RELEASE SAVEPOINT {STATEMENT}; SAVEPOINT {STATEMENT}"
 # What is written lies between two positions, with what others wrote meanwhile.
@@ -76,63 +83,63 @@ class Footprint:
     announced: Announcement | None = None  # when its COMMIT is under way
     saved: bool = False  # both savepoints stand
     position: str = ""  # in the write-ahead log at its first write
-    aside: bool = False  # it goes on in shadows
+    in_shadows: bool = False  # it goes on in shadows
     shadows: set[str] = field(default_factory=set)  # the tables that have one
 
     def names(self) -> set[str]:
-        return {name for text in self.texts for name in relations(text)}
+        return {name for text in self.texts for name in find_relations(text)}
 
 
-def save(footprint: Footprint, *, begin: bool) -> Task:
+def renew_savepoints(footprint: Footprint, *, begin: bool) -> Task:
     """Renew the savepoint that the next statement is rolled back to."""
     if footprint.saved:
-        yield from ask(RENEW)
+        yield from run_sql(RENEW)
         return
     # The snapshot is the statement's own all the same: there is none before.
-    answer = yield from ask(
+    response = yield from run_sql(
         ("BEGIN; " if begin else "")
         + f"SAVEPOINT {START}; SAVEPOINT {STATEMENT}; SELECT {WAL_POSITION}"
     )
-    ((footprint.position,),) = rows(answer)
+    ((footprint.position,),) = parse_rows(response)
     footprint.saved = True
 
 
-def take_back() -> Task:
+def undo_statement() -> Task:
     """Undo the statement."""
-    yield from ask(f"ROLLBACK TO SAVEPOINT {STATEMENT}")
+    yield from run_sql(f"ROLLBACK TO SAVEPOINT {STATEMENT}")
 
 
-def step_aside(footprint: Footprint) -> Task:
+def move_to_shadows(footprint: Footprint) -> Task:
     """Free all locks and go on in shadows. Raises UpstreamError."""
-    found = rows((yield from _call("related", _names(footprint))))
+    found = parse_rows((yield from _call("related", _names(footprint))))
     unchanged, written = {}, {}
     for name, columns in found:
         unchanged[name] = yield from _copy(name, columns, "NOT")
         written[name] = yield from _copy(name, columns, "")
-    yield from ask(f"ROLLBACK TO SAVEPOINT {START}")
+    yield from run_sql(f"ROLLBACK TO SAVEPOINT {START}")
     for name, columns in found:
         yield from _call("make_shadow", f"'{_text(name)}'::pg_catalog.regclass")
-        yield from ask(_fill(name, columns), unchanged[name])
-    yield from ask(f"SELECT sandbox.filled(); SAVEPOINT {STATEMENT}")
+        yield from run_sql(_fill(name, columns), unchanged[name])
+    yield from run_sql(f"SELECT sandbox.note_fill(); SAVEPOINT {STATEMENT}")
     for name, columns in found:
         if written[name]:
-            yield from ask(_fill(name, columns), written[name])
+            yield from run_sql(_fill(name, columns), written[name])
     yield from _call("link_shadows")
     yield from _set_constraints(footprint)
-    footprint.aside = True
+    footprint.in_shadows = True
     footprint.shadows = {name for name, _ in found}
 
 
-def passes_by(names: frozenset[str], calls: frozenset[str]) -> Steps[bool]:
+def bypasses_shadows(names: frozenset[str], calls: frozenset[str]) -> Steps[bool]:
     """Whether a statement would read or write the tables instead of their shadows."""
-    found = yield from _call("passes_by", _array(names), _texts(calls))
-    return rows(found) == [["t"]]
+    found = yield from _call("bypasses_shadows", _array(names), _texts(calls))
+    return parse_rows(found) == [["t"]]
 
 
 def shadow_more(footprint: Footprint) -> Task:
     """Shadow also what the next statement may write."""
-    answer = yield from _call("shadow", _names(footprint))
-    if new := {name for (name,) in rows(answer)}:
+    response = yield from _call("shadow", _names(footprint))
+    if new := {name for (name,) in parse_rows(response)}:
         footprint.shadows |= new
         yield from _set_constraints(footprint)
 
@@ -140,20 +147,20 @@ def shadow_more(footprint: Footprint) -> Task:
 def _set_constraints(footprint: Footprint) -> Task:
     """Say again when constraints are checked: a shadow's are found before its table's."""
     for text in footprint.constraints:
-        yield from ask(text)
+        yield from run_sql(text)
 
 
 def note_locks(footprint: Footprint, locks: str, names: frozenset[str]) -> Task:
     """Remember the rows that the last statement locked."""
-    answer = yield from _call("locked", _array(names))
-    footprint.keys += [[*key, locks] for key in rows(answer)]
+    response = yield from _call("find_locked", _array(names))
+    footprint.keys += [[*key, locks] for key in parse_rows(response)]
     if locks == FOR_UPDATE:
         yield from _call("touch", _array(names))
 
 
-def second_of_a_key(names: frozenset[str]) -> Steps[bool]:
+def has_duplicate_key(names: frozenset[str]) -> Steps[bool]:
     """Whether the last statement overlooked a key that was taken under the snapshot."""
-    ((found,),) = rows((yield from _call("twice", _array(names))))
+    ((found,),) = parse_rows((yield from _call("has_duplicate_key", _array(names))))
     return found == "t"
 
 
@@ -162,65 +169,67 @@ def find_cascades(peers: Peers) -> Steps[bool]:
     catalog, found = peers.cascades
     if catalog != peers.catalog:
         catalog = peers.catalog
-        ((answer,),) = rows((yield from ask("SELECT sandbox.cascades()")))
-        found = answer == "t"
+        ((response,),) = parse_rows((yield from run_sql("SELECT sandbox.cascades()")))
+        found = response == "t"
         peers.cascades = catalog, found
     return found
 
 
-def find_writers(peers: Peers, calls: frozenset[str]) -> Steps[bool]:
+def find_writing_functions(peers: Peers, calls: frozenset[str]) -> Steps[bool]:
     """Whether one of these functions may write, by what the catalog says of it."""
-    if peers.knows(calls):
+    if peers.are_readers(calls):
         return False
     if peers.readers[0] != peers.catalog:
         peers.readers = peers.catalog, set()
-    answer = yield from _call("writers", _texts(calls))
-    found = {name for (name,) in rows(answer)}
+    response = yield from _call("find_writing_functions", _texts(calls))
+    found = {name for (name,) in parse_rows(response)}
     peers.readers[1].update(calls - found)
     return bool(found)
 
 
-def written_rows() -> Steps[int]:
+def count_written_rows() -> Steps[int]:
     """How many rows this transaction wrote, by whatever statement or constraint."""
-    ((count,),) = rows((yield from ask("SELECT sandbox.written_rows()")))
+    ((count,),) = parse_rows(
+        (yield from run_sql("SELECT sandbox.count_written_rows()"))
+    )
     return int(count)
 
 
-def check_last(names: frozenset[str]) -> Task:
+def check_last_statement(names: frozenset[str]) -> Task:
     """Raise it when the last statement wrote a value that is too large."""
     yield from _call("check_last", _array(names))
 
 
-def check_own(footprint: Footprint) -> Task:
+def check_own_constraints(footprint: Footprint) -> Task:
     """Raise what COMMIT would find wrong without any other transaction."""
-    yield from ask("SET CONSTRAINTS ALL IMMEDIATE; SELECT sandbox.check_shadows()")
+    yield from run_sql("SET CONSTRAINTS ALL IMMEDIATE; SELECT sandbox.check_shadows()")
 
 
-def before_commit(footprint: Footprint, peers: Peers, *, commit: bool) -> Task:
+def check_commit(footprint: Footprint, peers: Peers, *, commit: bool) -> Task:
     """All that COMMIT would find, after a savepoint that can be rolled back to.
 
     With ``commit`` it is sent in the same breath if nothing has to be looked at first.
     Raises UpstreamError.
     """
-    if not footprint.aside and not peers.locked_since(footprint.since):
+    if not footprint.in_shadows and not peers.locked_since(footprint.since):
         size = f"SELECT sandbox.check_written('{footprint.position}')"
         end = "; COMMIT" if commit else ""
         announce(footprint, peers)
         try:
-            yield from ask(f"{RENEW}; SET CONSTRAINTS ALL IMMEDIATE; {size}{end}")
+            yield from run_sql(f"{RENEW}; SET CONSTRAINTS ALL IMMEDIATE; {size}{end}")
         except UpstreamError as error:
             withdraw(footprint, peers)
             if error.sqlstate != MEASURE:
                 raise
-            yield from take_back()
+            yield from undo_statement()
         else:
             return
-    yield from ask(RENEW)
-    if footprint.aside:
-        yield from ask("SET CONSTRAINTS ALL DEFERRED")
+    yield from run_sql(RENEW)
+    if footprint.in_shadows:
+        yield from run_sql("SET CONSTRAINTS ALL DEFERRED")
         yield from _call("apply_shadows")
         yield from _call("lock_keys", _json(footprint.keys))
-    yield from ask("SET CONSTRAINTS ALL IMMEDIATE")
+    yield from run_sql("SET CONSTRAINTS ALL IMMEDIATE")
     yield from _call("check_size", _names(footprint))
     # Last: whoever was waited for has announced itself by now.
     if theirs := peers.locked_since(footprint.since):
@@ -233,7 +242,7 @@ def _look_for(theirs: list[Key], footprint: Footprint) -> Task:
     mine = {(key[0], key[1]) for key in footprint.keys if key[-1] == FOR_UPDATE}
     if any((k[0], k[1]) in mine and k[-1] == FOR_UPDATE for k in theirs):
         raise LockedByBothError
-    yield from _call("miss_keys", _json(theirs), _names(footprint))
+    yield from _call("check_keys_unchanged", _json(theirs), _names(footprint))
 
 
 def announce(footprint: Footprint, peers: Peers) -> None:
@@ -248,14 +257,14 @@ def withdraw(footprint: Footprint, peers: Peers) -> None:
 
 def _call(function: str, *arguments: str) -> Steps[list[bytes]]:
     call = f"SELECT * FROM sandbox.{function}({', '.join(arguments)})"  # noqa: S608 - quoted
-    return (yield from ask(call))
+    return (yield from run_sql(call))
 
 
 def _copy(name: str, columns: str, own: str) -> Steps[list[bytes]]:
     """The rows of a table that this transaction wrote, or the others."""
-    query = f"SELECT {columns} FROM {name} WHERE {own} sandbox.own(xmin)"  # noqa: S608 - quoted by PostgreSQL
-    answer = yield from ask(f"COPY ({query}) TO STDOUT")
-    return [whole for whole in answer if whole[0] == COPY_DATA]
+    query = f"SELECT {columns} FROM {name} WHERE {own} sandbox.is_own(xmin)"  # noqa: S608 - quoted by PostgreSQL
+    response = yield from run_sql(f"COPY ({query}) TO STDOUT")
+    return [whole for whole in response if whole[0] == COPY_DATA]
 
 
 def _fill(name: str, columns: str) -> str:
@@ -287,7 +296,7 @@ def _text(value: str) -> str:
     return value.replace("'", "''")
 
 
-def refused(refusal: Refusal) -> bytes:
+def encode_refusal(refusal: Refusal) -> bytes:
     return messages.error(
         refusal.sqlstate, refusal.message, detail=refusal.detail, hint=refusal.hint
     )

@@ -18,7 +18,7 @@ from typing import Any
 from ops.local.sandbox.collector import Collector
 from ops.local.sandbox.faults import Fault, FaultError, Faults
 
-ANSWER_SECONDS = 10.0
+RESPONSE_SECONDS = 10.0
 MAX_PATH = 100  # bytes a socket's path may have everywhere
 Json = dict[str, Any]
 
@@ -31,26 +31,26 @@ def socket_path(root: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"dsql-faults-{digest}.sock"
 
 
-class Switchboard:
+class FaultServer:
     """The running side: changes the faults, tells the listener what to cut."""
 
     def __init__(
         self,
         faults: Faults,
-        enforce: Callable[[Fault], None],
+        apply_fault: Callable[[Fault], None],
         connections: Callable[[], Mapping[str, int]],
         collector: Collector,
     ) -> None:
         self._faults = faults
         self._collector = collector
-        self._enforce = enforce
+        self._enforce = apply_fault
         self._connections = connections
 
     @asynccontextmanager
     async def listening(self, path: Path) -> AsyncIterator[None]:
         before = os.umask(0o177)  # its owner alone may order faults
         try:
-            server = await asyncio.start_unix_server(self._answer, path)
+            server = await asyncio.start_unix_server(self._respond, path)
         finally:
             os.umask(before)
         try:
@@ -58,16 +58,16 @@ class Switchboard:
         finally:
             server.close()
 
-    async def _answer(
+    async def _respond(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         try:
-            answer = self._do(json.loads(await reader.readline()))
+            response = self._do(json.loads(await reader.readline()))
         except FaultError as error:
-            answer = {"error": str(error)}
+            response = {"error": str(error)}
         except (ValueError, KeyError, TypeError) as error:
-            answer = {"error": f"Not a request: {error!r}"}
-        writer.write(json.dumps(answer).encode() + b"\n")
+            response = {"error": f"Not a request: {error!r}"}
+        writer.write(json.dumps(response).encode() + b"\n")
         writer.close()
 
     def _do(self, request: Json) -> Json:
@@ -91,7 +91,7 @@ class Switchboard:
         raise FaultError(f"Unknown request {request['do']!r}.")
 
 
-class Switch:
+class FaultClient:
     """The ordering side. Every method raises FaultError, also when nothing runs."""
 
     def __init__(self, root: Path) -> None:
@@ -100,39 +100,39 @@ class Switch:
     def add(self, kind: str, **fields: Any) -> Json:
         """Put a fault in force; the fields are those of ``Fault``."""
         fault = {"kind": kind, **fields}
-        return dict(self._ask({"do": "add", "fault": fault})["added"])
+        return dict(self._request({"do": "add", "fault": fault})["added"])
 
     def clear(self, number: int | None = None) -> int:
-        return int(self._ask({"do": "clear", "number": number})["cleared"])
+        return int(self._request({"do": "clear", "number": number})["cleared"])
 
     def list(self) -> list[Json]:
-        return list(self._ask({"do": "list"})["faults"])
+        return list(self._request({"do": "list"})["faults"])
 
     def connections(self) -> dict[str, int]:
         """Open client connections by Region."""
-        return dict(self._ask({"do": "list"})["connections"])
+        return dict(self._request({"do": "list"})["connections"])
 
     def collect(self) -> None:
         """Collect the shapes of what clients send from now on."""
-        self._ask({"do": "collect"})
+        self._request({"do": "collect"})
 
     def shapes(self) -> Sequence[str]:
         """The shapes collected so far, in order."""
-        return tuple(self._ask({"do": "shapes"})["shapes"])
+        return tuple(self._request({"do": "shapes"})["shapes"])
 
-    def _ask(self, request: Json) -> Json:
+    def _request(self, request: Json) -> Json:
         try:
-            with socket.socket(socket.AF_UNIX) as asking:
-                asking.settimeout(ANSWER_SECONDS)
-                asking.connect(str(self._path))
-                asking.sendall(json.dumps(request).encode() + b"\n")
-                with asking.makefile() as answers:
-                    answer: Json = json.loads(answers.readline())
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(RESPONSE_SECONDS)
+                client.connect(str(self._path))
+                client.sendall(json.dumps(request).encode() + b"\n")
+                with client.makefile() as lines:
+                    response: Json = json.loads(lines.readline())
         except (OSError, ValueError) as error:
             raise FaultError(
-                f"The sandbox does not answer at {self._path} ({error}); "
+                f"The sandbox does not respond at {self._path} ({error}); "
                 f"start it: manage.py sandbox up"
             ) from error
-        if "error" in answer:
-            raise FaultError(answer["error"])
-        return answer
+        if "error" in response:
+            raise FaultError(response["error"])
+        return response
