@@ -12,6 +12,8 @@ SECRET_KEY_FALLBACKS = env.words("DJANGO_SECRET_KEY_FALLBACKS")
 # Besides what API Gateway routes here and loopback names on loopback: config.api.hosts.
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
 
+# What the API calls itself: in its index and pages, and as the realm of access tokens.
+API_NAME = "users"
 INSTALLED_APPS = ["corsheaders", "config.api", "users"]
 MIDDLEWARE = [
     "config.telemetry.middleware.TelemetryMiddleware",

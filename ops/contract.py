@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework import serializers
 
 from config.api.idempotency import KEY
 from config.api.pages import CONTRACT
-from config.api.problems import MEDIA_TYPE, PROBLEM_TYPES
+from config.api.problem_types import PROBLEM_TYPES
+from config.api.problems import MEDIA_TYPE
 from config.api.views import JSONView
 from ops import reference
 from users import bulk, names, parameters
@@ -274,7 +276,7 @@ def document() -> Schema:
     return {
         "openapi": "3.1.1",
         "info": {
-            "title": "Users",
+            "title": settings.API_NAME.capitalize(),
             "version": "1",
             "description": "Users, served by two AWS Regions over one database. A request "
             "that fails in one Region can be repeated in the other.",

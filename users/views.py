@@ -13,7 +13,7 @@ from django.db import Error
 from django.http import HttpResponse, StreamingHttpResponse
 from rest_framework.request import Request
 
-from config.api.access import ADMIN, READ, WRITE, get_caller, has_scope
+from config.api.access import get_caller, has_scope
 from config.api.conditions import ANY, Conditions, parse_conditions
 from config.api.idempotency import parse_attempt
 from config.api.models import StoredResponse
@@ -28,6 +28,7 @@ from config.api.views import (
     StrictJSONParser,
 )
 from users import bulk, parameters, selectors, services
+from users.scopes import ADMIN, READ, WRITE
 from users.serializers import validated
 from users.versions import etag, tag
 

@@ -1,8 +1,8 @@
-"""Who calls and what they may do: OAuth 2.0 bearer tokens, or nobody is asked.
+"""Who calls and what they may do: OAuth 2.0 bearer tokens, or no authentication.
 
 ``API_AUTH`` must be chosen: "oidc" checks an access token on every request, "none" lets
-everyone do everything. What a token must be is in ``config.api.bearer_tokens``, which is only
-imported where tokens are used.
+everyone do everything. ``config.api.bearer_tokens`` judges a token, and is imported only
+where tokens are used.
 """
 
 from typing import Any, cast
@@ -17,13 +17,10 @@ from config.api.callers import Caller
 from config.api.problems import Problem
 
 OIDC, NONE = "oidc", "none"
-READ, WRITE, ADMIN = SCOPES = ("users:read", "users:write", "users:admin")
+SCOPES: dict[str, str] = {}  # what each one allows; the apps declare them
 ACCESS_NOT_CHOSEN = (
     'API_AUTH is not set: set it to "oidc", or to "none" to let everyone in.'
 )
-
-
-ANYONE = Caller("", frozenset(SCOPES))
 
 
 class Bearer(BaseAuthentication):
@@ -32,16 +29,15 @@ class Bearer(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Caller, None]:
         """Raises Problem: 401 with a challenge, or 503 when no key can be had."""
         if settings.API_AUTH == NONE:
-            known = request.META.get("apigateway.caller")
-            return (Caller(known, ANYONE.scopes) if known else ANYONE), None
+            identity = request.META.get("apigateway.caller", "")
+            return Caller(identity, frozenset(SCOPES)), None
         if settings.API_AUTH != OIDC:
             raise ImproperlyConfigured(ACCESS_NOT_CHOSEN)
         scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer":
             raise unauthenticated("Send an access token: Authorization: Bearer …")
-        from config.api import (
-            bearer_tokens,  # 30 ms that a deployment without them saves
-        )
+        # Takes 30 ms, which a deployment without tokens saves.
+        from config.api import bearer_tokens
 
         try:
             return bearer_tokens.verify(token.strip()), None
@@ -64,7 +60,7 @@ def has_scope(request: Request, scope: str) -> bool:
 
 
 class HasScope(BasePermission):
-    """The view's ``scopes`` name what each method takes; a method without one is closed."""
+    """The view's ``scopes`` name what each method requires; a method without one is closed."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Raises Problem 403 naming the scope."""
@@ -74,7 +70,7 @@ class HasScope(BasePermission):
         if has_scope(request, needed):
             return True
         if request.method not in view.allowed_methods:
-            return True  # it will be answered 405
+            return True  # the response will be 405
         raise Problem(
             "insufficient_scope",
             f"The access token must have the scope {needed}.",
@@ -88,6 +84,6 @@ def unauthenticated(detail: str, **parameters: str) -> Problem:
 
 def challenge(**parameters: str) -> dict[str, str]:
     """RFC 6750, section 3."""
-    named = {"realm": "users", **parameters}
+    named = {"realm": settings.API_NAME, **parameters}
     text = ", ".join(f'{name}="{value}"' for name, value in named.items())
     return {"WWW-Authenticate": f"Bearer {text}"}

@@ -1,4 +1,11 @@
-from django.apps import AppConfig
+"""The core of the API; it collects what the apps with resources declare.
+
+Their AppConfig may have the attributes ``problem_types`` (by code), ``scopes`` (what each
+one allows) and ``links`` (names of the URLs that the index leads to).
+"""
+
+from django.apps import AppConfig, apps
+from django.db.models.signals import pre_migrate
 
 
 class ApiConfig(AppConfig):
@@ -6,4 +13,11 @@ class ApiConfig(AppConfig):
     label = "api"
 
     def ready(self) -> None:
-        from config.api import system_checks  # noqa: F401 - registers them
+        from config.api import access, pages, problem_types, system_checks  # noqa: F401 - the last registers them
+        from config.migrating import require_admin
+
+        pre_migrate.connect(require_admin, sender=self)
+        for app in apps.get_app_configs():
+            problem_types.register(getattr(app, "problem_types", {}))
+            access.SCOPES.update(getattr(app, "scopes", {}))
+            pages.RESOURCE_LINKS.update(dict.fromkeys(getattr(app, "links", ())))

@@ -1,11 +1,11 @@
-"""Who calls, whoever found that out."""
+"""The authenticated caller, from an access token or from API Gateway."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """``id`` is "" for a caller who was not asked, here or by API Gateway."""
+    """``id`` is "" where neither the API nor API Gateway authenticates callers."""
 
     id: str
     scopes: frozenset[str]

@@ -17,14 +17,16 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from config.api.problems import PROBLEM_TYPES, TITLES, Problem
+from config.api.problem_types import PROBLEM_TYPES
+from config.api.problems import Problem
 from config.api.region import peer_origin, serving_region
 from config.api.responses import json_response
 from config.api.views import safe
 
 FOLDER = Path(__file__).parent
 CONTRACT = FOLDER / "openapi.json"
-LINKS = ("users", "health", "live", "openapi", "problems")
+CORE_LINKS = ("health", "live", "openapi", "problems")  # names of URLs
+RESOURCE_LINKS: dict[str, None] = {}  # in the order of the apps, which declare them
 MAX_ACCEPT = 1000
 CACHED = {"Cache-Control": "public, max-age=300"}
 
@@ -36,11 +38,20 @@ def index(request: HttpRequest) -> HttpResponse:
         return _page(
             "index.html",
             {"region": serving_region(), "peer": settings.PEER_URL},
+            trusted={"resources": "\n        ".join(map(_link, RESOURCE_LINKS))},
             connect=peer_origin(),
         )
-    links = {name: reverse(name) for name in LINKS}
-    content = {"service": "users", "region": serving_region(), "links": links}
+    links = {name: reverse(name) for name in (*RESOURCE_LINKS, *CORE_LINKS)}
+    content = {
+        "service": settings.API_NAME,
+        "region": serving_region(),
+        "links": links,
+    }
     return json_response(content, headers={"Vary": "Accept"})
+
+
+def _link(name: str) -> str:
+    return f'<li><a href="{escape(reverse(name))}">{name.capitalize()}</a> (JSON)</li>'
 
 
 def _prefers_html(request: HttpRequest) -> bool:
@@ -59,7 +70,7 @@ def problems(request: HttpRequest) -> HttpResponse:
     """Where every problem's ``type`` leads."""
     sections = "".join(
         f'<section id="{code.replace("_", "-")}"><h2>{code}</h2>'
-        f"<p><b>{kind.status} {TITLES[kind.status]}.</b> {escape(kind.meaning)}</p>"
+        f"<p><b>{kind.status} {kind.title}.</b> {escape(kind.meaning)}</p>"
         f"<p>{escape(kind.remedy)}</p></section>"
         for code, kind in PROBLEM_TYPES.items()
     )
@@ -87,8 +98,9 @@ def _page(
     connect: str = "",
 ) -> HttpResponse:
     text = _text(FOLDER / name)
-    escaped = {key: escape(value) for key, value in values.items()}
-    urls = {f"{link}_url": escape(reverse(link)) for link in LINKS}
+    named = {**values, "title": settings.API_NAME.capitalize()}
+    escaped = {key: escape(value) for key, value in named.items()}
+    urls = {f"{link}_url": escape(reverse(link)) for link in CORE_LINKS}
     content = Template(text).substitute(urls | escaped | (trusted or {}))
     policy = f"{_policy(text)}; connect-src 'self' {connect}".strip()
     return HttpResponse(

@@ -1,7 +1,6 @@
 """Every error the API answers: RFC 9457 problem details, one shape for all."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from django.db import InterfaceError, OperationalError
@@ -10,6 +9,7 @@ from django.urls import reverse
 from rest_framework import exceptions
 
 from config.api.failures import FAILURES
+from config.api.problem_types import PROBLEM_TYPES
 from config.api.responses import json_response
 from config.dsql.conflicts import OutcomeUnknown, sqlstates
 from config.dsql.retry import ConflictRetriesExhausted
@@ -18,28 +18,6 @@ from config.dsql.tokens import CredentialsUnavailable
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
 UNDEFINED = ("42P01", "42703")  # a table, a column
-
-TITLES = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    409: "Conflict",
-    410: "Gone",
-    411: "Length Required",
-    412: "Precondition Failed",
-    413: "Content Too Large",
-    415: "Unsupported Media Type",
-    422: "Unprocessable Content",
-    428: "Precondition Required",
-    429: "Too Many Requests",
-    500: "Internal Server Error",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
-}
-
 
 # What DRF's own errors are called here, by status.
 CODES = {
@@ -50,145 +28,6 @@ CODES = {
     413: "too_large",
     415: "unsupported_media_type",
     429: "rate_limited",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ProblemType:
-    """A type of problem: its status, what it means and what to do about it."""
-
-    status: int
-    meaning: str
-    remedy: str
-
-
-PROBLEM_TYPES = {
-    "malformed": ProblemType(
-        400, "The request cannot be read.", "Correct what the detail names."
-    ),
-    "host_not_allowed": ProblemType(
-        400,
-        "The Host header is missing or is not one of the API's names.",
-        "Call the API by its own name; the operator lists others in ALLOWED_HOSTS.",
-    ),
-    "invalid": ProblemType(
-        400,
-        "Fields of the body are refused; errors points at each.",
-        "Correct the fields.",
-    ),
-    "invalid_parameter": ProblemType(
-        400, "A query parameter is refused.", "Correct or remove the parameter."
-    ),
-    "unauthenticated": ProblemType(
-        401,
-        "No access token was sent, or it is not valid.",
-        "Get a new token from the issuer and send it as Authorization: Bearer.",
-    ),
-    "insufficient_scope": ProblemType(
-        403,
-        "The access token does not allow this.",
-        "Ask the issuer for a token with the scope that WWW-Authenticate names.",
-    ),
-    "not_found": ProblemType(
-        404, "There is nothing here, or no longer.", "Check the path and the id."
-    ),
-    "method_not_allowed": ProblemType(
-        405, "The path does not know this method.", "Use one that Allow names."
-    ),
-    "email_taken": ProblemType(
-        409,
-        "Another user has this e-mail address; letter case does not count.",
-        "Use another address, or change the user that has it.",
-    ),
-    "idempotency_conflict": ProblemType(
-        409,
-        "A request with the same Idempotency-Key is under way.",
-        "Repeat the same request after Retry-After seconds.",
-    ),
-    "gone": ProblemType(
-        410,
-        "The request with this Idempotency-Key was done, and what it created has been "
-        "deleted since.",
-        "Use a new key to create it anew.",
-    ),
-    "precondition_failed": ProblemType(
-        412,
-        "The user is not in the state that If-Match or If-None-Match names.",
-        "Read the user again and decide anew.",
-    ),
-    "length_required": ProblemType(
-        411,
-        "The body came in chunks, which are not read here.",
-        "Send the body with Content-Length.",
-    ),
-    "too_large": ProblemType(413, "The body is too large.", "Send less at once."),
-    "unsupported_media_type": ProblemType(
-        415,
-        "The body is of a type, charset or coding that is not read here.",
-        "Send application/json, or for PATCH application/merge-patch+json.",
-    ),
-    "idempotency_key_reused": ProblemType(
-        422,
-        "The Idempotency-Key was used for another request.",
-        "Use a new key for every new request.",
-    ),
-    "precondition_required": ProblemType(
-        428,
-        "Changes must name the version they are made to.",
-        "Send If-Match with the ETag of the user as last read.",
-    ),
-    "rate_limited": ProblemType(
-        429, "Too many requests.", "Wait Retry-After seconds; see RateLimit."
-    ),
-    "refused": ProblemType(
-        403,
-        "API Gateway refused the request, which did not reach the API.",
-        "Check the address, and the key or signature if it wants one.",
-    ),
-    "unavailable": ProblemType(
-        502,
-        "API Gateway got no response from the API that it could pass on; whether the "
-        "request was done is unknown.",
-        "Read before you repeat a change; with its Idempotency-Key, repeat it anywhere.",
-    ),
-    "timeout": ProblemType(
-        504,
-        "The API did not respond to API Gateway in time; whether the request was done is "
-        "unknown.",
-        "Read before you repeat a change; with its Idempotency-Key, repeat it anywhere.",
-    ),
-    "internal_error": ProblemType(
-        500,
-        "The request failed, which was logged; whether it was done is unknown.",
-        "Report it with its X-Request-Id.",
-    ),
-    "database_unavailable": ProblemType(
-        503,
-        "The database cannot be reached; nothing was done.",
-        "Repeat the request after Retry-After seconds, or at once in the other Region.",
-    ),
-    "schema_behind": ProblemType(
-        503,
-        "The database lacks a table or a column that a migration of this version makes; "
-        "nothing was done.",
-        "Repeat the request when the operator has run manage.py dsql_database.",
-    ),
-    "write_conflict": ProblemType(
-        503,
-        "Other requests keep changing the same data; nothing was done.",
-        "Repeat it after Retry-After seconds.",
-    ),
-    "outcome_unknown": ProblemType(
-        503,
-        "The database was lost, or could not tell, while the change was saved: whether it "
-        "was done is unknown.",
-        "Read before you repeat the request; with its Idempotency-Key, repeat it anywhere.",
-    ),
-    "issuer_unavailable": ProblemType(
-        503,
-        "The keys of the access tokens' issuer cannot be read; nothing was done.",
-        "Repeat it after Retry-After seconds.",
-    ),
 }
 
 
@@ -218,7 +57,7 @@ def _text(value: object) -> str:
 def body(problem: Problem) -> dict[str, Any]:
     content: dict[str, Any] = {
         "type": f"{reverse('problems')}#{problem.code.replace('_', '-')}",
-        "title": TITLES[problem.status_code],
+        "title": PROBLEM_TYPES[problem.code].title,
         "status": problem.status_code,
         "code": problem.code,
         "detail": _text(problem.detail),

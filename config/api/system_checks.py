@@ -38,7 +38,7 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     if settings.API_AUTH == access.NONE:
         found.append(
             Error(
-                'API_AUTH is "none": everyone who reaches the API may change every user.',
+                'API_AUTH is "none": everyone who reaches the API may do everything.',
                 hint='Set API_AUTH="oidc", OIDC_ISSUER and OIDC_AUDIENCE.',
                 id="api.E003",
             )

@@ -96,7 +96,8 @@ def _of_settings() -> Iterable[tuple[str, str]]:
 
 
 def _of_token(token: str) -> Iterable[tuple[str, str]]:
-    from config.api import access, bearer_tokens
+    from config.api import bearer_tokens
+    from users.scopes import READ, WRITE
 
     try:
         scopes = bearer_tokens.verify(token).scopes
@@ -109,7 +110,7 @@ def _of_token(token: str) -> Iterable[tuple[str, str]]:
             "or the way there: the functions read them too.",
         )
     else:
-        if missing := sorted({access.READ, access.WRITE} - scopes):
+        if missing := sorted({READ, WRITE} - scopes):
             yield "", f"The token lacks the scope {' and '.join(missing)}."
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from config.api.problem_types import PROBLEM_TYPES
 from ops import aws, ownership
 from ops.deploy import invocation
 from ops.deploy.invocation import Integration
@@ -32,19 +33,22 @@ ACCESS_LOG = {
     "integrationStatus": "$context.integration.status",
     "error": "$context.error.responseType",
 }
-# The answers API Gateway gives itself: developer guide, "Gateway response types".
+# The types of problems that API Gateway's own responses are: developer guide, "Gateway
+# response types".
 ERRORS = {
-    "BAD_REQUEST_BODY": (400, "malformed", "Bad Request"),
-    "BAD_REQUEST_PARAMETERS": (400, "malformed", "Bad Request"),
-    "MISSING_AUTHENTICATION_TOKEN": (404, "not_found", "Not Found"),
-    "REQUEST_TOO_LARGE": (413, "too_large", "Content Too Large"),
-    "THROTTLED": (429, "rate_limited", "Too Many Requests"),
-    "QUOTA_EXCEEDED": (429, "rate_limited", "Too Many Requests"),
-    "INTEGRATION_FAILURE": (502, "unavailable", "Bad Gateway"),
-    "INTEGRATION_TIMEOUT": (504, "timeout", "Gateway Timeout"),
-    "DEFAULT_4XX": (None, "refused", "Request Refused"),
-    "DEFAULT_5XX": (None, "unavailable", "Service Unavailable"),
+    "BAD_REQUEST_BODY": "malformed",
+    "BAD_REQUEST_PARAMETERS": "malformed",
+    "MISSING_AUTHENTICATION_TOKEN": "not_found",
+    "REQUEST_TOO_LARGE": "too_large",
+    "THROTTLED": "rate_limited",
+    "QUOTA_EXCEEDED": "rate_limited",
+    "INTEGRATION_FAILURE": "unavailable",
+    "INTEGRATION_TIMEOUT": "timeout",
+    "DEFAULT_4XX": "refused",
+    "DEFAULT_5XX": "unavailable",
 }
+# They stand for every response that is not named, each with its own status.
+DEFAULTS = {"DEFAULT_4XX", "DEFAULT_5XX"}
 DOUBTFUL = {"INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT", "DEFAULT_5XX"}
 IN_DOUBT = "The API's response did not come; whether the request was done is unknown."
 NOT_DONE = "API Gateway refused the request; it did not reach the API."
@@ -233,11 +237,13 @@ def error_response(kind: str, origins: Sequence[str]) -> dict[str, Any]:
     "Gateway responses for REST APIs"), so only one origin can be named: with several
     allowed, browsers see these rare errors without a body, never with a wrong permission.
     """
-    status, code, title = ERRORS[kind]
+    code = ERRORS[kind]
+    problem_type = PROBLEM_TYPES[code]
+    status = None if kind in DEFAULTS else problem_type.status
     body: dict[str, Any] = {
         # On the page of the stage that was called, as the application's own.
         "type": f"/$context.stage/problems#{code.replace('_', '-')}",
-        "title": title,
+        "title": problem_type.title,
         "code": code,
         "detail": IN_DOUBT if kind in DOUBTFUL else NOT_DONE,
         "request_id": "$context.requestId",

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import clear_script_prefix, set_script_prefix
 
-from config.api.problems import PROBLEM_TYPES
+from config.api.problem_types import PROBLEM_TYPES
 from tests.chromium import BROWSER, OPTIONS
 from tests.regions import region_server
 

@@ -17,6 +17,7 @@ from rest_framework import exceptions
 from config import wsgi
 from config.api import middleware, problems
 from config.api.health import STATE
+from config.api.problem_types import PROBLEM_TYPES
 from config.dsql.conflicts import OutcomeUnknown
 from config.on_lambda import wsgi as on_lambda
 
@@ -150,7 +151,7 @@ def test_each_error_of_the_framework_has_a_code_of_its_own_status(
     answer = problems.handle(error, {})
     assert answer is not None
     assert json.loads(answer.content)["code"] == code
-    assert answer.status_code == problems.PROBLEM_TYPES[code].status
+    assert answer.status_code == PROBLEM_TYPES[code].status
 
 
 def test_only_a_response_that_asked_the_peer_names_the_databases_region(

@@ -3,7 +3,8 @@
 import pytest
 from django.db import InterfaceError, OperationalError
 
-from config.api.problems import PROBLEM_TYPES, problem_from_database_error
+from config.api.problem_types import PROBLEM_TYPES
+from config.api.problems import problem_from_database_error
 from config.dsql.conflicts import ConnectionLost, OutcomeUnknown
 from config.dsql.retry import ConflictRetriesExhausted
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from config.api.problems import PROBLEM_TYPES
+from config.api.problem_types import PROBLEM_TYPES
 from ops.deploy import invocation
 from ops.deploy.gateway import ERRORS, Gateway, Wanted, error_response, stage_settings
 from ops.ownership import NotReady
@@ -69,6 +69,16 @@ def test_an_error_of_api_gateway_is_a_problem(kind: str) -> None:
     media_type = headers["gatewayresponse.header.Content-Type"]
     assert media_type == "'application/problem+json'"
     assert "gatewayresponse.header.Access-Control-Allow-Origin" not in headers
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_an_error_of_api_gateway_has_its_types_status_and_title(kind: str) -> None:
+    body = json.loads(error_response(kind, [])["responseTemplates"]["application/json"])
+    problem_type = PROBLEM_TYPES[body["code"]]
+    assert body["title"] == problem_type.title
+    assert body.get("status") in {problem_type.status, None}
+    # The default ones stand for many statuses.
+    assert ("status" in body) == (not kind.startswith("DEFAULT"))
 
 
 @pytest.mark.parametrize(

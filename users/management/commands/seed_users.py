@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
+from config.api.problem_types import PROBLEM_TYPES
 from config.api.problems import (
-    PROBLEM_TYPES,
     is_database_state,
     problem_from_database_error,
 )

@@ -1,0 +1,3 @@
+"""What an access token may allow."""
+
+READ, WRITE, ADMIN = "users:read", "users:write", "users:admin"
