@@ -42,6 +42,7 @@ class Peer:
     """A peer's process; ``spend`` has it serve and answers the CPU ms of a call."""
 
     def __init__(self, name: str, user: str, environ: Mapping[str, str]) -> None:
+        self.name = name
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.benchmarks.peers.serve", name, user],
             env={**os.environ, **OFF, **environ},
@@ -58,7 +59,7 @@ class Peer:
         self.process.stdin.flush()
         answered = self.process.stdout.readline()
         if not answered:
-            raise RuntimeError(f"{self.process.args} ended")
+            raise RuntimeError(f"{self.name} ended")
         found = json.loads(answered)
         if "error" in found:
             raise RuntimeError(found["error"])

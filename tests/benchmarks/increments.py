@@ -67,9 +67,14 @@ def race(status: Status) -> Race:
         for process in counting:
             assert process.stdin is not None
             process.stdin.close()  # all begin now
-        refused = sum(int(process.stdout.read()) for process in counting)
+        refused = sum(_refused(process) for process in counting)
     user.refresh_from_db()
     return Race(int(user.name), refused)
+
+
+def _refused(process: subprocess.Popen[str]) -> int:
+    assert process.stdout is not None
+    return int(process.stdout.read())
 
 
 def _start(status: Status, number: int, user: uuid.UUID) -> subprocess.Popen[str]:

@@ -24,8 +24,9 @@ REFUSALS = {
     "outcome_unknown": UNKNOWN,
 }
 # What each kind of fault takes. Faults of logins come with a cut: else nobody logs in.
-FEW = {"times": (1, 3)}
-MENU: tuple[tuple[str, dict[str, tuple[float, float]]], ...] = (
+Ranges = dict[str, tuple[float, float]]
+FEW: Ranges = {"times": (1, 3)}
+MENU: tuple[tuple[str, Ranges], ...] = (
     ("down", {}),
     ("cut", {}),
     ("refuse", FEW),

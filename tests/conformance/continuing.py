@@ -13,6 +13,7 @@ from django.db import connection
 from config.dsql.catalog import Catalog
 from config.dsql.journal import Journal
 from tests.contrib_project.cutting import fresh
+from tests.database import default_connection
 
 TABLE, COLUMN = "demo_book", "title"
 
@@ -26,8 +27,9 @@ def meet_what_is_not_recorded() -> None:
 
 
 def meet_the_journal_of_an_ended_migration() -> None:
-    connection.migration_plan = ()
-    journal = Journal(connection)
+    wrapper = default_connection()
+    wrapper.migration_plan = ()
+    journal = Journal(wrapper)
     journal.migration = "demo.0001_initial"
     journal.leaves(TABLE)
     call_command("migrate", "demo", "0002", verbosity=0)

@@ -20,7 +20,7 @@ Evidence = Mapping[str, tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgment:
     label: str
     sources: tuple[str, ...]  # of the least known parts
     unknown: tuple[str, ...]  # parts that evidence.json does not name
@@ -36,15 +36,15 @@ def load_statements() -> list[dict[str, Any]]:
     return list(json.loads((FOLDER / "statements.json").read_text()))
 
 
-def judge(shape: str, evidence: Evidence) -> Judgement:
+def judge(shape: str, evidence: Evidence) -> Judgment:
     needed = parts(shape)
     unknown = tuple(sorted(needed - evidence.keys()))
     known = [evidence[part] for part in needed & evidence.keys()]
     if unknown or not known:
-        return Judgement("none", (), unknown)
+        return Judgment("none", (), unknown)
     label = max((label for label, _ in known), key=LABELS.index)
     sources = {source for each, source in known if each == label}
-    return Judgement(label, tuple(sorted(sources)), ())
+    return Judgment(label, tuple(sorted(sources)), ())
 
 
 def listed(
@@ -52,14 +52,14 @@ def listed(
 ) -> list[dict[str, Any]]:
     """The content of statements.json for what each command has sent."""
     by_shape: dict[str, list[str]] = {}
-    for command, found in sent.items():
-        for shape in found:
+    for command, shapes in sent.items():
+        for shape in shapes:
             by_shape.setdefault(shape, []).append(command)
     entries = []
     for shape, commands in by_shape.items():
-        found = judge(shape, evidence)
+        judgment = judge(shape, evidence)
         entries.append({
-            "label": found.label, "sources": list(found.sources), "shape": shape,
+            "label": judgment.label, "sources": list(judgment.sources), "shape": shape,
             "sent_by": commands,
         })  # fmt: skip
     return sorted(entries, key=lambda e: (LABELS.index(e["label"]), e["shape"]))

@@ -10,7 +10,7 @@ from ops.local.sandbox.rules.shapes import parts, shapes
 from tests.checkout import Checkout
 from tests.conformance.evidence import (
     LABELS,
-    Judgement,
+    Judgment,
     judge,
     listed,
     load_evidence,
@@ -52,14 +52,14 @@ def test_a_shape_is_known_as_well_as_the_least_known_of_its_parts() -> None:
         "function lower": ("documented", "guide"),
         "function upper": ("reported", "someone"),
     }
-    assert judge("SELECT lower('?')", evidence) == Judgement(
+    assert judge("SELECT lower('?')", evidence) == Judgment(
         "documented", ("guide",), ()
     )
-    assert judge("SELECT lower('?'), upper('?')", evidence) == Judgement(
+    assert judge("SELECT lower('?'), upper('?')", evidence) == Judgment(
         "reported", ("someone",), ()
     )
     found = judge("SELECT to_regclass('?')", evidence)
-    assert found == Judgement("none", (), ("function to_regclass",))
+    assert found == Judgment("none", (), ("function to_regclass",))
 
 
 @pytest.mark.parametrize(

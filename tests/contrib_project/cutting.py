@@ -41,7 +41,7 @@ def fresh() -> None:
             f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE",
             f"CREATE SCHEMA {SCHEMA}",
         ):
-            repeat(lambda sql=sql: cursor.execute(sql))
+            repeat(partial(cursor.execute, sql))
     connection.close()
     connection.settings_dict["NAME"] = f"postgres.{SCHEMA}"
 
@@ -55,7 +55,8 @@ class Counter:
     """Counts the statements that change something; something happens at one of them."""
 
     def __init__(self, at: int = 0, strike: Strike | None = None) -> None:
-        self.at, self.strike, self.statements = at, strike, []
+        self.at, self.strike = at, strike
+        self.statements: list[str] = []
 
     def __call__(
         self, execute: Any, sql: str, params: Any, many: bool, context: Any

@@ -13,6 +13,7 @@ import tarfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import django
 
@@ -147,7 +148,7 @@ def measured(label: str, status: lifecycle.Status) -> Outcomes:
     return run("dsql", label, databases, status.environ())
 
 
-def row(label: str, expected: Outcomes, found: Outcomes) -> dict[str, object]:
+def row(label: str, expected: Outcomes, found: Outcomes) -> dict[str, Any]:
     """A line of the table; tests that DSQL lacks a feature for are those it skips."""
     wanted = {test for test, (outcome, _) in expected.items() if outcome == "ok"}
     counts = Counter(found.get(test, ("not run", ""))[0] for test in wanted)
@@ -163,7 +164,7 @@ def row(label: str, expected: Outcomes, found: Outcomes) -> dict[str, object]:
     }
 
 
-def show(line: dict[str, object]) -> None:
+def show(line: dict[str, Any]) -> None:
     print(
         "{label:22} {postgresql:>10} {ok:>6} {lacking:>8} {failed:>7} {not run:>8} {share:>7.1%}".format(
             **line
@@ -195,7 +196,7 @@ def main() -> int:
                 show(lines[-1])
     finally:
         lifecycle.reset(CACHE / "sandbox")
-    total = {
+    total: dict[str, Any] = {
         key: sum(line[key] for line in lines)
         for key in ("postgresql", "ok", "lacking", "failed", "not run")
     }

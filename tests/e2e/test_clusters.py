@@ -1,6 +1,7 @@
 """An operator's way from nothing to nothing, in Regions other than the default."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_from_nothing_to_nothing(checkout: Checkout) -> None:
     # What the function may do: read whether anything is to be migrated, not migrate.
     state = State.load(checkout.root / ".sandbox")
     assert state is not None
-    runtime = {
+    runtime: dict[str, Any] = {
         "AWS_ACCESS_KEY_ID": state.keys[1].access_key,
         "AWS_SECRET_ACCESS_KEY": state.keys[1].secret_key,
         "DSQL_USER": "app",

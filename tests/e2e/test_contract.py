@@ -16,6 +16,7 @@ from django.test import Client
 from django.urls import resolve
 
 from config.api import bearer_tokens, rate_limits
+from config.api.pages import CONTRACT
 from config.telemetry import middleware
 from ops import contract
 from ops.local.issuer import Issuer, serving
@@ -96,7 +97,7 @@ def test_what_a_change_can_meet_is_described() -> None:
 @pytest.mark.django_db
 def test_the_contract_is_served_as_committed() -> None:
     answer = Client().get("/openapi.json")
-    assert answer.content == contract.CONTRACT.read_bytes()
+    assert answer.content == CONTRACT.read_bytes()
     assert answer.json()["openapi"].startswith("3.1")
     assert answer["Cache-Control"] == "public, max-age=300"
 

@@ -202,9 +202,12 @@ def test_what_the_other_region_would_not_do_better_is_the_answer(
 ) -> None:
     answer = guide["Response"](503, http.client.HTTPMessage(), {"code": code})
     asked: list[str] = []
-    monkeypatch.setitem(
-        guide, "ask", lambda request, _: asked.append(request) or answer
-    )
+
+    def ask(request: Any, seconds: float) -> Any:
+        asked.append(request.full_url)
+        return answer
+
+    monkeypatch.setitem(guide, "ask", ask)
     api = guide["API"]("https://a.example", "https://b.example")
     assert api.send("POST", "/users", {}) is answer
     assert len(asked) == 1

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ops.local.sandbox import messages
 from tests.fuzz.talk import End
@@ -75,7 +76,7 @@ class Model:
 
     def run(self, who: int, what: str) -> list[str]:
         """What the session is told: its rows, tags and errors."""
-        txn = self.open.get(who, False)
+        txn: Transaction | Literal[False] | None = self.open.get(who, False)
         if what == "begin":
             if txn is False:
                 self.open[who] = None  # its snapshot is taken by its first statement

@@ -114,7 +114,7 @@ def change(user_id: uuid.UUID, body: Patch, opened: Opened) -> Shown:
 
 
 def found(opened: Session, user_id: uuid.UUID) -> User:
-    user = opened.get(User, user_id)
+    user: User | None = opened.get(User, user_id)
     if user is None:
         raise HTTPException(404)
     return user

@@ -2,6 +2,7 @@
 
 import json
 import os
+from typing import Any
 
 import psycopg
 from botocore.auth import SigV4QueryAuth
@@ -21,7 +22,7 @@ def token(host: str) -> str:
     SigV4QueryAuth(credentials, "dsql", host.split(".")[2], expires=900).add_auth(
         request
     )
-    return request.url.removeprefix("https://")
+    return str(request.url).removeprefix("https://")
 
 
 def connect() -> psycopg.Connection:
@@ -39,7 +40,7 @@ def connect() -> psycopg.Connection:
 CONNECTION = connect()
 
 
-def handler(event, context):
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     path = event["path"]
     if path == "/health":
         CONNECTION.execute("SELECT 1")
@@ -48,10 +49,11 @@ def handler(event, context):
     row = CONNECTION.execute(
         f"SELECT {columns} FROM users_user WHERE id = %s", [path.rpartition("/")[2]]
     ).fetchone()
+    assert row is not None
     return answer(dict(zip(FIELDS, row, strict=True)))
 
 
-def answer(body):
+def answer(body: dict[str, Any]) -> dict[str, Any]:
     return {
         "statusCode": 200,
         "headers": {"Content-Type": "application/json"},

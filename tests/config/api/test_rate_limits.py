@@ -77,7 +77,10 @@ def test_an_ipv6_customer_is_one_caller(
 def test_an_address_is_never_a_callers_bucket(client: Client, settings: Any) -> None:
     rate_limits.BUCKETS.clear()
     settings.API_RATE_LIMIT = 1
-    known = {"apigateway.caller": "192.0.2.1", "REMOTE_ADDR": "192.0.2.9"}
+    known: dict[str, Any] = {
+        "apigateway.caller": "192.0.2.1",
+        "REMOTE_ADDR": "192.0.2.9",
+    }
     assert client.get("/users", **known).status_code == 200
     assert client.get("/users", REMOTE_ADDR="192.0.2.1").status_code == 200
     assert client.get("/users", **known).status_code == 429

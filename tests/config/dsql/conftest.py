@@ -22,8 +22,10 @@ def other(
         "NAME": "postgres",
     }
     with django_db_blocker.unblock():
-        yield connections["other"]
-        connections["other"].close()
+        wrapper = connections["other"]
+        assert isinstance(wrapper, DatabaseWrapper)
+        yield wrapper
+        wrapper.close()
     del connections["other"]
     del connections.databases["other"]
 

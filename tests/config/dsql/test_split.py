@@ -92,7 +92,7 @@ def marked(tag: Any, scratch: DatabaseWrapper) -> Any:
         editor.create_model(Mark)
     rows = tag.objects.using("other")
     made = rows.bulk_create(many(tag, 3))
-    Mark.objects.using("other").bulk_create(
+    Mark._default_manager.using("other").bulk_create(
         [Mark(owner=each, number=n) for each in made for n in range(2)]
     )
     return rows.filter(marks__number__gte=0)
