@@ -14,6 +14,7 @@ from typing import Any
 
 import django
 from django.db import Error, IntegrityError, connection, models
+from django_stubs_ext.db.models import TypedModelMeta
 
 from config.dsql.conflicts import sqlstates
 from config.dsql.retry import repeat
@@ -31,7 +32,7 @@ def execute(sql: str, params: Any = None) -> Any:
 
 
 def model(**changed: Any) -> Any:
-    class Meta:
+    class Meta(TypedModelMeta):
         app_label = "altering"
         db_table = TABLE
 

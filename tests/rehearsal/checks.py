@@ -20,8 +20,9 @@ from moto.logs.models import logs_backends
 from moto.s3.models import s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
-from ops.local.sandbox.control_store import CLUSTERS, load
+from ops.local.sandbox.control_store import load
 from ops.policies import PURPOSES, Scope
+from ops.sandbox_status import CLUSTERS
 from tests.rehearsal.gateway import (
     ACCOUNT,
     MAX_BODY,

@@ -14,6 +14,7 @@ from django.db import (
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models.functions import Collate, Lower
 from django.test.utils import isolate_apps
+from django_stubs_ext.db.models import TypedModelMeta
 
 from config.dsql.base import DatabaseWrapper
 from tests.config.dsql.conftest import run
@@ -287,14 +288,14 @@ def test_foreign_keys_to_tables_that_come_later_are_added_at_the_end(
     class Child(models.Model):  # noqa: DJ008 - nobody prints it
         parent = models.ForeignKey("users.Parent", models.CASCADE)
 
-        class Meta:
+        class Meta(TypedModelMeta):
             app_label = "users"
 
     class Parent(models.Model):  # noqa: DJ008
         id = models.AutoField(primary_key=True)
         favourite = models.ForeignKey(Child, models.CASCADE, null=True)
 
-        class Meta:
+        class Meta(TypedModelMeta):
             app_label = "users"
 
     with scratch.schema_editor() as editor:

@@ -4,6 +4,7 @@ import pytest
 from django.core.management.color import no_style
 from django.db import IntegrityError, models
 from django.test.utils import isolate_apps
+from django_stubs_ext.db.models import TypedModelMeta
 
 from config.dsql.base import DatabaseWrapper
 from tests.config.dsql.conftest import run
@@ -108,7 +109,7 @@ def test_sequences_are_set_forwards_only(
     class Odd(models.Model):  # noqa: DJ008 - nobody prints it
         id = models.AutoField(primary_key=True, db_column="it's")
 
-        class Meta:
+        class Meta(TypedModelMeta):
             app_label = "users"
             db_table = "Odd 100%"
 

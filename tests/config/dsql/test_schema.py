@@ -8,6 +8,7 @@ import pytest
 from django.db import IntegrityError, models
 from django.db.models.functions import Lower
 from django.test.utils import isolate_apps
+from django_stubs_ext.db.models import TypedModelMeta
 
 from config.dsql.base import DatabaseWrapper
 from config.dsql.schema import DatabaseSchemaEditor
@@ -66,7 +67,7 @@ def test_a_model_is_made_by_one_statement_per_transaction(
         name = models.CharField(max_length=10)
         rank = models.BigIntegerField(db_index=True)
 
-        class Meta:
+        class Meta(TypedModelMeta):
             app_label = "users"
             indexes = [models.Index(fields=["name", "id"], name="item_pair")]
             constraints = [models.UniqueConstraint(Lower("name"), name="item_name")]

@@ -10,6 +10,7 @@ from django.db import DataError, OperationalError, connections, models, transact
 from django.db.models import Value
 from django.db.models.functions import Concat
 from django.test.utils import isolate_apps
+from django_stubs_ext.db.models import TypedModelMeta
 
 from config.dsql.base import DatabaseWrapper
 from config.dsql.keyset import by_key
@@ -25,7 +26,7 @@ def tag(scratch: DatabaseWrapper) -> Any:
         class Tag(models.Model):  # noqa: DJ008 - nobody prints it
             label = models.CharField(max_length=20)
 
-            class Meta:
+            class Meta(TypedModelMeta):
                 app_label = "users"
 
         with scratch.schema_editor() as editor:
@@ -84,7 +85,7 @@ def marked(tag: Any, scratch: DatabaseWrapper) -> Any:
         owner = models.ForeignKey(tag, models.CASCADE, related_name="marks")
         number = models.IntegerField()
 
-        class Meta:
+        class Meta(TypedModelMeta):
             app_label = "users"
             apps = tag._meta.apps
 

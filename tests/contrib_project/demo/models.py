@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models.functions import Lower
+from django_stubs_ext.db.models import TypedModelMeta
 
 
 class Author(models.Model):
@@ -16,7 +17,7 @@ class Author(models.Model):
         "Volume", models.SET_NULL, null=True, blank=True, related_name="admirers"
     )
 
-    class Meta:
+    class Meta(TypedModelMeta):
         indexes: ClassVar = [
             models.Index(Lower("name").desc(), name="demo_author_lower")
         ]
@@ -43,7 +44,7 @@ class Volume(models.Model):
     shelf = models.CharField(max_length=20, default="none")
     tags = models.ManyToManyField(Tag, blank=True)
 
-    class Meta:
+    class Meta(TypedModelMeta):
         unique_together: ClassVar = [("author", "name"), ("name", "pages")]
         indexes: ClassVar = [
             models.Index(

@@ -121,4 +121,4 @@ def test_a_taken_port_is_named_then_two_starters_find_one_sandbox_that_is_killed
     finally:
         lifecycle.reset(tmp_path)
     assert not tmp_path.exists()
-    assert not found[0].data.exists()
+    assert not lifecycle.data_directory(found[0]).exists()
