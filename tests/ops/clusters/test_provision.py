@@ -302,7 +302,7 @@ def test_refuses_duplicates_swapped_regions_and_members_elsewhere(
     refused_as(world, "Several clusters carry the tags")
     world.client().delete_cluster(identifier=extra["identifier"])
     world.now += world.timing.delete
-    world.control.settle()
+    world.control.refresh()
     monkeypatch.setenv("PRIMARY_REGION", OHIO)
     monkeypatch.setenv("SECONDARY_REGION", EAST)
     refused_as(world, "Exchange PRIMARY_REGION and SECONDARY_REGION")
@@ -394,7 +394,7 @@ def test_a_wait_that_takes_too_long_says_how_to_resume(world: World) -> None:
 @pytest.mark.parametrize("state", ["PENDING_SETUP", "CREATING"])
 def test_ctrl_c_says_what_was_done(world: World, hooks: list[Hook], state: str) -> None:
     def interrupt(moment: str, operation: str) -> None:
-        world.control.settle()
+        world.control.refresh()
         statuses = [world.control.fleet.status(c, world.now) for c in world.clusters]
         if state in statuses and moment == "before":
             raise KeyboardInterrupt

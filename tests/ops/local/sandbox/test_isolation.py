@@ -366,7 +366,7 @@ def test_concurrent_increments_lose_nothing(
             with connection.transaction():
                 cursor = connection.cursor(row_factory=scalar_row)
                 query = f"SELECT v FROM {tables} WHERE id = %s"
-                value = cursor.execute(query, [1], prepare=prepared).fetchone()
+                value = cursor.execute(query, [1], prepare=prepared).fetchone() or 0
                 change = f"UPDATE {tables} SET v = %s WHERE id = %s"
                 connection.execute(change, [value + 1, 1], prepare=prepared)
         except errors.SerializationFailure:
