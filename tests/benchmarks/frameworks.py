@@ -131,7 +131,7 @@ def costs(user: str) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         own = Issuer.load(Path(folder) / "issuer.pem", port=0)
         with serving(own) as issuer:
-            token = issuer.token(subject="x", scopes=SCOPES, minutes=60)
+            token = issuer.token(subject="x", scopes=tuple(SCOPES), minutes=60)
             features = {
                 "OIDC access token": {**issuer.environ, "WITH_TOKEN": token},
                 "rate limit": {"API_RATE_LIMIT": "1000000"},
