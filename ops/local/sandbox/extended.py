@@ -118,6 +118,10 @@ class Extended(Copying):
         parsed = self._acknowledged_count > len(("ROLLBACK", "BEGIN"))
         self._names.unnamed = kept if parsed else None
         self._names.invalidate_portals()
+        self._fail_portals()
+
+    def _fail_portals(self) -> None:
+        self._names.fail_portals()
 
     # Batches that no rule touches
 
@@ -266,11 +270,11 @@ class Extended(Copying):
 
     def _check_portal(self, portal: Portal) -> None:
         statement = portal.prepared.statement
-        if statement.kind not in ENDINGS:
-            if self._aborted:
-                raise Refused(ABORTED)
-            if not portal.started:
-                self._check(statement)
+        ends = statement.kind in ENDINGS
+        if (self._status == "E" and portal.failed) or (self._aborted and not ends):
+            raise Refused(ABORTED)
+        if not (ends or portal.started):
+            self._check(statement)
 
     def _send_pending(self, group: list[Unit]) -> Task:
         if not group:

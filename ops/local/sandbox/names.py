@@ -27,6 +27,7 @@ class Portal:
     values: bytes  # what follows the two names
     started: bool = False
     alive: bool = True  # False: PostgreSQL has forgotten it, its client has not
+    failed: bool = False  # bound before the transaction failed: not even ROLLBACK runs
 
 
 @dataclass(slots=True)
@@ -84,6 +85,11 @@ class Names:
         """What they were bound in is undone."""
         for portal in self.portals.values():
             portal.alive = False
+
+    def fail_portals(self) -> None:
+        """The transaction failed: PostgreSQL drops what they would run."""
+        for portal in self.portals.values():
+            portal.failed = True
 
     def end_unnamed(self) -> None:
         """The session sends a Query of its own."""

@@ -257,8 +257,12 @@ class Transactions(Peer):
         self._to_client.append(isolation.encode_refusal(refusal))
         yield from self._abort()
 
+    def _fail_portals(self) -> None:
+        """For the protocol that has portals."""
+
     def _abort(self) -> Task:
         """After an error: free all locks, which PostgreSQL keeps under a savepoint."""
+        self._fail_portals()
         explicit, footprint = self._txn.explicit, self._txn.footprint
         if not explicit:
             yield Exchange(messages.query("ROLLBACK"))

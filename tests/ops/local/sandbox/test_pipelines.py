@@ -154,6 +154,17 @@ def test_a_portal_outlives_what_the_sandbox_asks_meanwhile(
     assert wire.query(f"SELECT FROM {table}")[-2] == "C SELECT 2"
 
 
+def test_what_was_bound_before_the_block_failed_does_not_end_it(wire: Wire) -> None:
+    """Not even ROLLBACK: PostgreSQL has dropped what the portal would run."""
+    wire.query("BEGIN")
+    wire.send(parse("ROLLBACK", "end"), bind("end", "old"), SYNC)
+    wire.send(extended("SELECT 1/0"), SYNC)
+    response = wire.send(run("old"), SYNC)
+    assert (response[0][:7], response[-1]) == ("E 25P02", "Z E")
+    response = wire.send(bind("end", "new"), run("new"), SYNC)
+    assert response == ["2", "C ROLLBACK", "Z I"]
+
+
 def test_an_unnamed_statement_outlives_another_statements_run(
     wire: Wire, table: str
 ) -> None:
