@@ -107,7 +107,6 @@ LOGGING = {
         "django": {"handlers": []},  # to root, not to absent administrators
         "django.server": {"handlers": [], "propagate": True},
         "botocore": {"level": "WARNING"},  # names its credential source at INFO
-        "zappa": {"level": "WARNING"},  # its access log has addresses and queries
     },
     "root": {"handlers": ["console"], "level": env.log_level("LOG_LEVEL", "INFO")},
 }

@@ -6,7 +6,7 @@ that makes no request, a handler of errors that has one itself.
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from config.api import problems
 from config.api.region import serving_region
 from config.dsql.endpoints import peer_region
+from config.telemetry.middleware import measure_outside
 
 logger = logging.getLogger(__name__)
 HEADERS = {
@@ -50,14 +51,27 @@ def guarded(application: Application) -> Application:
         try:
             return application(environ, start_response)
         except Exception as error:
-            if problems.is_database_state(error):
-                response = problems.respond_unavailable(error)
-            else:
-                logger.exception("A request failed outside of its handling")
-                response = problems.respond(problems.problem_from_database_error(error))
-            dress(response)
+            response = respond_to_failure(error, environ)
             status = f"{response.status_code} {response.reason_phrase}"
             start_response(status, list(response.items()), sys.exc_info())
             return response
 
     return respond
+
+
+def respond_to_failure(error: Exception, meta: Mapping[str, Any]) -> HttpResponse:
+    """A problem document, the cause in the log, and the request's own line if it has none.
+
+    ``meta`` is the request's WSGI environment, as far as there is one.
+    """
+
+    def respond() -> HttpResponse:
+        if problems.is_database_state(error):
+            response = problems.respond_unavailable(error)
+        else:
+            logger.error("A request failed outside of its handling", exc_info=error)
+            response = problems.respond(problems.problem_from_database_error(error))
+        dress(response)
+        return response
+
+    return measure_outside(meta, respond)

@@ -24,10 +24,12 @@ from rest_framework.request import Request
 from config.api.models import StoredResponse
 from config.api.problems import RETRY_AFTER_SECONDS, Problem
 from config.dsql.conflicts import OutcomeUnknown, constraints, sqlstates
+from config.dsql.deadlines import left
 from config.dsql.retry import ConflictRetriesExhausted
 
 KEPT = timedelta(hours=24)
 DELETED_ROWS = 1000  # per transaction, which takes 3,000
+BATCH_SECONDS = 2.0  # for one more of these
 GONE = 410  # the status of an answer that was erased
 # No comma: it joins the values of a header that was sent more than once.
 KEY = re.compile(r"[!-+\--~]{1,255}")
@@ -153,11 +155,14 @@ def parse_attempt(request: Request, caller: str) -> Attempt | None:
 
 
 def delete_expired() -> int:
-    """Delete the responses that are kept no longer, in batches; returns how many."""
+    """Delete the responses that are kept no longer, in batches; returns how many.
+
+    It ends between two batches where the time of the work under way ends.
+    """
     old = StoredResponse.objects.filter(created_at__lt=timezone.now() - KEPT)
     ids = old.order_by("created_at").values_list("pk", flat=True)[:DELETED_ROWS]
     deleted = 0
-    while batch := list(ids.all()):
+    while left() > BATCH_SECONDS and (batch := list(ids.all())):
         deleted += _delete(StoredResponse.objects.filter(pk__in=batch))
     return deleted
 

@@ -21,6 +21,7 @@ TITLES = {
     428: "Precondition Required",
     429: "Too Many Requests",
     500: "Internal Server Error",
+    501: "Not Implemented",
     502: "Bad Gateway",
     503: "Service Unavailable",
     504: "Gateway Timeout",
@@ -122,6 +123,12 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         "API Gateway refused the request, which did not reach the API.",
         "Check the address, and the key or signature if one is required.",
         title="Request Refused",
+    ),
+    "unsupported_wiring": ProblemType(
+        501,
+        "The API was called through something that it is not served by, such as a load "
+        "balancer or a function URL; nothing was done.",
+        "Call the API by its own address; the operator's log names the wiring.",
     ),
     "unavailable": ProblemType(
         502,

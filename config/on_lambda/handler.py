@@ -1,21 +1,30 @@
-"""Lambda's entry point: everything a request needs is made while the function starts.
+"""Lambda's entry point: API Gateway's requests go to Django, maintenance is on a list.
 
-Init has a whole processor, a request only the share that its memory buys (Lambda
-developer guide, "Lambda execution environment"). Zappa builds the application at import
-when INSTANTIATE_LAMBDA_HANDLER_ON_IMPORT is set, which the deployment does.
+Everything that a request needs is made while the function starts: init has a whole
+processor, a request only the share that its memory buys (Lambda developer guide, "Lambda
+execution environment").
 """
 
 import logging
 import math
 import time
+from collections.abc import Mapping
+from typing import Any
 
+from config.wsgi import application  # sets Django up
+
+# isort: split
 from django.db import Error, connection
+from django.http import HttpResponse
 from django.urls import get_resolver
-from zappa.handler import lambda_handler
 
+from config.api import problems
+from config.api.guard import dress, respond_to_failure
 from config.dsql.deadlines import STEP, left, within
-
-__all__ = ["lambda_handler"]
+from config.on_lambda import invocations, wiring
+from config.on_lambda.events import Event, build_environ, build_response
+from config.on_lambda.wiring import Wiring
+from config.telemetry.middleware import measure_outside
 
 logger = logging.getLogger(__name__)
 # Lambda kills an init that takes ten seconds and repeats it inside the first request,
@@ -24,10 +33,70 @@ logger = logging.getLogger(__name__)
 START_SECONDS = 2.0 - 2 * STEP
 
 
+def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
+    """What Lambda calls with each event; see zappa_settings.json.
+
+    Raises InvocationRefused for an invocation that is neither HTTP nor maintenance.
+    """
+    if isinstance(event, Mapping):
+        if wiring.is_served(event):
+            return _serve(event, context)
+        if found := wiring.find_foreign_wiring(event):
+            return _refuse(event, context, found)
+    return invocations.run(event, context)
+
+
+def _serve(event: Event, context: Any) -> dict[str, Any]:
+    environ: dict[str, Any] = _minimal_environ(event, context)
+    started: list[Any] = []
+    try:
+        environ = build_environ(event, context)
+        response = application(environ, lambda *line: started.append(line))
+        try:
+            body = b"".join(response)
+        finally:
+            response.close()
+    except Exception as error:
+        return _respond(respond_to_failure(error, environ))
+    status, headers, *_ = started[-1]
+    built: dict[str, Any] = build_response(int(status[:3]), headers, body)
+    return built
+
+
+def _refuse(event: Event, context: Any, found: Wiring) -> dict[str, Any]:
+    """501, and one line in the log that names the wiring."""
+
+    def respond() -> HttpResponse:
+        logger.error(
+            "Refused a request of %s: only REST APIs of API Gateway, and HTTP APIs with "
+            "payload format 1.0, are served.",
+            found.name,
+        )
+        detail = f"This API is not served through {found.name}; nothing was done."
+        response = problems.respond(problems.Problem("unsupported_wiring", detail))
+        dress(response)
+        return response
+
+    response = measure_outside(_minimal_environ(event, context), respond)
+    return found.build_response(event, response)
+
+
+def _respond(response: HttpResponse) -> dict[str, Any]:
+    built: dict[str, Any] = build_response(
+        response.status_code, list(response.items()), response.content
+    )
+    return built
+
+
+def _minimal_environ(event: Event, context: Any) -> dict[str, Any]:
+    """Enough for a log line, of an event that may be anything."""
+    return {"REQUEST_METHOD": event.get("httpMethod"), "lambda.context": context}
+
+
 def prepare() -> None:
     """Import every view and open the connection, in little time and without an error.
 
-    What is found out stays: with the own endpoint silent the connection goes to the
+    What is found out stays: with the local endpoint silent the connection goes to the
     peer's, and so does the next one. What fails is tried again by the first request,
     which can tell its caller; an error here would only end the process.
     """

@@ -5,13 +5,18 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    StreamingHttpResponse,
+)
 
 from config.telemetry import metrics
 from config.telemetry.measures import Measures, current, start_up
@@ -31,6 +36,9 @@ TRACEPARENT = re.compile(
 TRACEPARENT_CHARACTERS = 55
 # X-Ray developer guide, "Tracing header".
 XRAY_ROOT = re.compile(r"(?:^|;)\s*Root=(1-[0-9a-f]{8}-[0-9a-f]{24})")
+# In the WSGI environment of a request whose line the middleware writes: its measures.
+MEASURES = "telemetry.measures"
+UNMATCHED = "unmatched"
 
 
 class TelemetryMiddleware:
@@ -40,18 +48,25 @@ class TelemetryMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        measures = begin_measures(request)
+        measures = begin_measures(request.META)
+        request.META[MEASURES] = measures
         with measured(measures):
             response = self.get_response(request)
             response["X-Request-Id"] = measures.request_id
+            match = request.resolver_match
+            log = partial(
+                log_request,
+                request.method,
+                f"/{match.route}" if match else UNMATCHED,
+                response.status_code,
+                measures,
+            )
             if isinstance(response, StreamingHttpResponse):
                 response.streaming_content = Stream(
-                    cast(Iterable[bytes], response.streaming_content),
-                    measures,
-                    partial(_log, request, response.status_code, measures),
+                    cast(Iterable[bytes], response.streaming_content), measures, log
                 )
             else:
-                _log(request, response.status_code, measures)
+                log()
         return response
 
 
@@ -96,9 +111,30 @@ class Stream:
                 self._log(whole=self._whole)
 
 
-def begin_measures(request: HttpRequest) -> Measures:
-    """New measures; those of the first request include what start-up spent."""
-    measures = Measures(choose_request_id(request), *parse_trace_ids(request))
+def measure_outside(
+    meta: Mapping[str, Any], respond: Callable[[], HttpResponse]
+) -> HttpResponse:
+    """Respond to a request outside of the middleware, with the same id and the same line.
+
+    A request that has passed through the middleware has its line already.
+    """
+    known: Measures | None = meta.get(MEASURES)
+    measures = known or begin_measures(meta)
+    with measured(measures):
+        response = respond()
+        response["X-Request-Id"] = measures.request_id
+        if known is None:
+            method = meta.get("REQUEST_METHOD")
+            log_request(method, UNMATCHED, response.status_code, measures)
+    return response
+
+
+def begin_measures(meta: Mapping[str, Any]) -> Measures:
+    """New measures; those of the first request include what start-up spent.
+
+    ``meta`` is the request's WSGI environment.
+    """
+    measures = Measures(choose_request_id(meta), *parse_trace_ids(meta))
     if start_up.cold_start:
         measures.cold_start, start_up.cold_start = True, False
         measures.connect_ms = start_up.connect_ms
@@ -106,24 +142,21 @@ def begin_measures(request: HttpRequest) -> Measures:
     return measures
 
 
-def choose_request_id(request: HttpRequest) -> str:
+def choose_request_id(meta: Mapping[str, Any]) -> str:
     """The caller's X-Request-Id if it is one, else Lambda's, else a new one."""
-    # META: request.headers parses every header of every request.
-    sent: str = request.META.get("HTTP_X_REQUEST_ID", "")
+    sent: str = meta.get("HTTP_X_REQUEST_ID", "")
     if REQUEST_ID.fullmatch(sent):
         return sent
-    invocation = getattr(request.META.get("lambda.context"), "aws_request_id", None)
+    invocation = getattr(meta.get("lambda.context"), "aws_request_id", None)
     return str(invocation or uuid.uuid4())
 
 
-def parse_trace_ids(request: HttpRequest) -> tuple[str, str]:
+def parse_trace_ids(meta: Mapping[str, Any]) -> tuple[str, str]:
     """The W3C trace id and the X-Ray one; "" for what was not sent or is malformed."""
     # Lambda's own variable names the segment in which this invocation runs.
-    header = os.environ.get("_X_AMZN_TRACE_ID") or request.META.get(
-        "HTTP_X_AMZN_TRACE_ID", ""
-    )
+    header = os.environ.get("_X_AMZN_TRACE_ID") or meta.get("HTTP_X_AMZN_TRACE_ID", "")
     root = XRAY_ROOT.search(header)
-    w3c = _parse_traceparent(request.META.get("HTTP_TRACEPARENT", ""))
+    w3c = _parse_traceparent(meta.get("HTTP_TRACEPARENT", ""))
     return w3c, root[1] if root else ""
 
 
@@ -136,16 +169,20 @@ def _parse_traceparent(text: str) -> str:
     return parent[2]
 
 
-def _log(
-    request: HttpRequest, status: int, measures: Measures, *, whole: bool = True
+def log_request(
+    method: str | None,
+    route: str,
+    status: int,
+    measures: Measures,
+    *,
+    whole: bool = True,
 ) -> None:
-    match = request.resolver_match
     latency = (time.perf_counter() - measures.started) * 1000
-    method = request.method if request.method in METHODS else "other"
+    named = method if method in METHODS else "other"
     fields: dict[str, Any] = {
         metrics.REGION: os.environ.get("AWS_REGION", ""),
-        metrics.ROUTE: f"/{match.route}" if match else "unmatched",
-        "method": method,
+        metrics.ROUTE: route,
+        "method": named,
         "status": status,
         metrics.REQUESTS: 1,
         metrics.LATENCY: round(latency, 2),
@@ -154,10 +191,8 @@ def _log(
         metrics.CONFLICTS_RETRIED: measures.conflicts,
         metrics.FAILOVERS: measures.failovers,
     }
-    if not whole and request.method != "HEAD":
+    if not whole and method != "HEAD":
         fields["whole"] = False  # the response ended before its end
     if settings.METRICS_NAMESPACE:
         fields["_aws"] = metrics.embedded_metrics(settings.METRICS_NAMESPACE, fields)
-    logger.info(
-        "%s %s %s", method, fields[metrics.ROUTE], status, extra={"fields": fields}
-    )
+    logger.info("%s %s %s", named, route, status, extra={"fields": fields})

@@ -34,7 +34,7 @@ from config.api import (
 from config.api import parameters as names_of_parameters
 from config.api.conditions import parse_conditions
 from config.api.views import ByContentType, NDJSONParser, StrictJSONParser, load_object
-from config.on_lambda.wsgi import mounted
+from config.on_lambda.events import split_path
 from config.telemetry import logs, middleware, tracing
 from config.wsgi import Request, application
 from users import bulk, emails, names, parameters, serializers, versions, views
@@ -83,7 +83,7 @@ def served(**values: str) -> None:
 
 def event(text: str) -> dict[str, Any]:
     return {"path": "/" + text, "requestContext": {"path": f"/prod/{text}"},
-            "pathParameters": {"proxy": text}}  # fmt: skip
+            "resource": "/{proxy+}", "pathParameters": {"proxy": text}}  # fmt: skip
 
 
 def headers(name: str) -> Callable[[str], Any]:
@@ -157,15 +157,15 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "path": resolve,
     "path: a user": lambda text: resolve("/users/" + text),
     "path: before any view": lambda text: served(PATH_INFO="/" + text),
-    "path on Lambda": lambda text: mounted(event(text)),
+    "path on Lambda": lambda text: split_path(event(text)),
     "Origin": headers("ORIGIN"),
-    "X-Request-Id": lambda text: middleware.choose_request_id(request(HTTP_X_REQUEST_ID=text)),
-    "traceparent": lambda text: middleware.parse_trace_ids(request(HTTP_TRACEPARENT=text)),
+    "X-Request-Id": lambda text: middleware.choose_request_id(meta(HTTP_X_REQUEST_ID=text)),
+    "traceparent": lambda text: middleware.parse_trace_ids(meta(HTTP_TRACEPARENT=text)),
     "traceparent: a later version": lambda text: middleware.parse_trace_ids(
-        request(HTTP_TRACEPARENT=f"01-{'a' * 32}-{'b' * 16}-01-{text}")
+        meta(HTTP_TRACEPARENT=f"01-{'a' * 32}-{'b' * 16}-01-{text}")
     ),
     "X-Amzn-Trace-Id": lambda text: middleware.parse_trace_ids(
-        request(HTTP_X_AMZN_TRACE_ID=text)
+        meta(HTTP_X_AMZN_TRACE_ID=text)
     ),
     "X-Ray's variable": tracing.SAMPLED.search,
     "a log line": logs.mask,

@@ -26,16 +26,17 @@ def load(peer: str) -> Any:
         from tests.benchmarks.peers.fastapi_app import handler as mangum
 
         return mangum
-    from tests.benchmarks.peers import zappa_handler
-
     if peer == "django-ninja":
+        from tests.benchmarks.peers import zappa_handler
+
         return zappa_handler.handler(
             "tests.benchmarks.peers.ninja_app:application",
             "tests.benchmarks.peers.ninja_settings",
         )
-    return zappa_handler.handler(
-        "config.wsgi:application", "tests.benchmarks.peers.own_settings"
-    )
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.benchmarks.peers.own_settings"
+    from config.on_lambda.handler import lambda_handler
+
+    return lambda_handler
 
 
 def requests(cell: str, user: str, calls: int) -> Iterator[tuple[dict[str, Any], int]]:

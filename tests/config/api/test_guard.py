@@ -1,6 +1,7 @@
 """What fails outside of the views is a problem document too."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,11 +16,11 @@ from django.test import Client
 from rest_framework import exceptions
 
 from config import wsgi
-from config.api import middleware, problems
+from config.api import guard, middleware, problems
 from config.api.health import STATE
 from config.api.problem_types import PROBLEM_TYPES
 from config.dsql.conflicts import OutcomeUnknown
-from config.on_lambda import wsgi as on_lambda
+from config.on_lambda import handler
 
 pytestmark = pytest.mark.django_db
 
@@ -78,8 +79,44 @@ def test_a_listener_of_requests_that_fails_is_a_problem(
 
 
 def test_an_event_that_is_no_request_is_a_problem() -> None:
-    line, _, body = call(on_lambda.application, **{"lambda.event": {}})
-    assert (line, body["code"]) == ("500 Internal Server Error", "internal_error")
+    event = {"httpMethod": "GET", "resource": "/", "requestContext": {}}
+    response = handler.lambda_handler(event, None)
+    body = json.loads(response["body"])
+    assert (response["statusCode"], body["code"]) == (500, "internal_error")
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_what_fails_outside_of_django_has_its_line_and_its_metric(
+    is_named: bool, caplog: pytest.LogCaptureFixture, settings: Any
+) -> None:
+    settings.METRICS_NAMESPACE = "users"
+    named = {"HTTP_X_REQUEST_ID": "mine"} if is_named else {}
+    with caplog.at_level(logging.INFO), receiving(RuntimeError("a bug")):
+        _, headers, _ = call(wsgi.application, **named)
+    (line,) = [r for r in caplog.records if hasattr(r, "fields")]
+    assert line.getMessage() == "GET unmatched 500"
+    assert (line.fields["status"], line.fields["Requests"]) == (500, 1)
+    assert line.fields["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "users"
+    (cause,) = [r for r in caplog.records if r.exc_info]
+    assert cause.getMessage() == "A request failed outside of its handling"
+    assert headers["X-Request-Id"]
+    assert (headers["X-Request-Id"] == "mine") == is_named
+
+
+def test_what_fails_after_the_middleware_keeps_its_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @guard.guarded
+    def fails_late(environ: dict[str, Any], start_response: Any) -> Any:
+        response = wsgi.application(environ, start_response)
+        response.close()
+        raise RuntimeError("a bug")
+
+    with caplog.at_level(logging.INFO):
+        _, headers, body = call(fails_late)
+    assert body["code"] == "internal_error"
+    (line,) = [r for r in caplog.records if hasattr(r, "fields")]
+    assert line.getMessage() == "GET /health/live 200"
 
 
 @pytest.mark.parametrize(
