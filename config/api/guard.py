@@ -50,7 +50,7 @@ def guarded(application: Application) -> Application:
     def respond(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         try:
             return application(environ, start_response)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is logged there
             response = respond_to_failure(error, environ)
             status = f"{response.status_code} {response.reason_phrase}"
             start_response(status, list(response.items()), sys.exc_info())

@@ -56,7 +56,7 @@ def _serve(event: Event, context: Any) -> dict[str, Any]:
             body = b"".join(response)
         finally:
             response.close()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is logged there
         return _respond(respond_to_failure(error, environ))
     status, headers, *_ = started[-1]
     built: dict[str, Any] = build_response(int(status[:3]), headers, body)

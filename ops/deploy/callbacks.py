@@ -35,8 +35,8 @@ COGNITO = "COGNITO_USER_POOLS"
 # What needs no account, what only reads there, and what changes only what is ours.
 LOCAL = {"package", "save-python-settings-file", "shell", "template"}
 READING = {"status", "tail"}
-CHANGING = {"deploy", "invoke", "manage", "rollback", "undeploy", "update"}
-# Of these, what takes as long as the function's work takes.
+CHANGING = {"deploy", "rollback", "undeploy", "update"}
+# What would have the function run code; it takes none (config/on_lambda/invocations.py).
 RUNNING = {"invoke", "manage"}
 
 
@@ -70,6 +70,11 @@ def _require_known(cli: Any, topology: Topology) -> None:
     """Raise NotReady for a stage or a command that does not fit what is deployed here."""
     if cli.api_stage not in topology.regions:
         raise NotReady(f"Stage {cli.api_stage!r} is no role; use primary or secondary.")
+    if cli.command in RUNNING:
+        raise NotReady(
+            f"`zappa {cli.command}` does not fit: the function runs no code for whoever may "
+            f"invoke it. Use `{manage('COMMAND')}` here, with `--target aws`. Nothing was done."
+        )
     if cli.command not in LOCAL | READING | CHANGING:
         raise NotReady(
             f"`zappa {cli.command}` does not fit: it changes rules and permissions by name, or "
@@ -91,7 +96,7 @@ def _require_known(cli: Any, topology: Topology) -> None:
 
 def _limit(cli: Any, topology: Topology) -> None:
     """From here to the end of the stage; with --all, each has its own time."""
-    if cli.command in CHANGING - RUNNING:
+    if cli.command in CHANGING:
         region, name = topology.function(cli.api_stage)
         limits.end_after(
             limits.STEP_SECONDS,

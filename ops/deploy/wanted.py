@@ -77,8 +77,6 @@ def variables(
 ) -> dict[str, str]:  # fmt: skip
     """The variables of one stage's function, but for its peer's address."""
     return {
-        # The application is built while the function starts, not in the first request.
-        "INSTANTIATE_LAMBDA_HANDLER_ON_IMPORT": "1",
         "DSQL_ENDPOINT": endpoints[stage],
         "DSQL_PEER_ENDPOINT": endpoints[topology.peer_of(stage)],
         "DSQL_USER": RUNTIME_ROLE,

@@ -94,7 +94,7 @@ def ours(root: Path) -> Peer:
         "this package",
         unpacked(archive),
         "config.on_lambda.handler.lambda_handler",
-        {"INSTANTIATE_LAMBDA_HANDLER_ON_IMPORT": "1", "LOG_FORMAT": "json"},
+        {"LOG_FORMAT": "json"},
         archive.stat().st_size,
     )
 

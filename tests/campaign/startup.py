@@ -160,7 +160,6 @@ class Starts:
             "DJANGO_SECRET_KEY": "k" * 50,
             "API_AUTH": "none",
             "LOG_FORMAT": "json",
-            "INSTANTIATE_LAMBDA_HANDLER_ON_IMPORT": "1",
         }
 
 

@@ -113,7 +113,7 @@ def test_what_fails_after_the_middleware_keeps_its_one_line(
         raise RuntimeError("a bug")
 
     with caplog.at_level(logging.INFO):
-        _, headers, body = call(fails_late)
+        _, _, body = call(fails_late)
     assert body["code"] == "internal_error"
     (line,) = [r for r in caplog.records if hasattr(r, "fields")]
     assert line.getMessage() == "GET /health/live 200"

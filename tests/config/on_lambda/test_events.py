@@ -290,7 +290,9 @@ def test_what_has_no_body_has_no_content_type(
     assert "Content-Type" not in response["multiValueHeaders"]
 
 
-def test_a_stream_is_sent_as_a_whole_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_is_sent_as_a_whole_and_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     closed: list[bool] = []
     streamed = StreamingHttpResponse([b"a\n", b"b\n"])
     streamed._resource_closers.append(lambda: closed.append(True))

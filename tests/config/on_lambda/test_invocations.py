@@ -81,7 +81,9 @@ def test_no_event_runs_anything_but_maintenance(
         (["a"], "manage.py COMMAND --target aws"),
     ],
 )
-def test_the_refusal_names_the_command_to_use_instead(wanted: Any, command: str) -> None:
+def test_the_refusal_names_the_command_to_use_instead(
+    wanted: Any, command: str
+) -> None:
     with pytest.raises(InvocationRefused) as caught:
         lambda_handler({"manage": wanted}, CONTEXT)
     assert command in str(caught.value)
@@ -154,13 +156,13 @@ def test_maintenance_that_fails_is_an_error_without_anybodys_data(
     def fail() -> int:
         raise OperationalError("gone\nDETAIL: Key (email)=(ada@example.com)")
 
-    monkeypatch.setattr(
-        invocations, "TASKS", {"delete_expired_responses": fail}
-    )
+    monkeypatch.setattr(invocations, "TASKS", {"delete_expired_responses": fail})
     monkeypatch.setattr(invocations, "close_old_connections", lambda: None)
     with pytest.raises(MaintenanceFailed) as caught:
         lambda_handler(MAINTENANCE, CONTEXT)
-    assert str(caught.value) == "delete_expired_responses failed: OperationalError: gone"
+    assert (
+        str(caught.value) == "delete_expired_responses failed: OperationalError: gone"
+    )
     assert caught.value.__cause__ is None
     assert "delete_expired_responses failed" in caplog.text
 

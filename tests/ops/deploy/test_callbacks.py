@@ -269,7 +269,7 @@ def test_cognitos_authorizer_is_taken() -> None:
 
 @pytest.mark.parametrize(
     ("command", "seconds"),
-    [("update", 900), ("undeploy", 900), ("tail", 0), ("manage", 0), ("package", 0)],
+    [("update", 900), ("undeploy", 900), ("tail", 0), ("package", 0)],
 )
 def test_what_changes_something_has_an_end(command: str, seconds: int) -> None:
     cli = Cli(command)
@@ -350,13 +350,27 @@ def test_an_update_of_nothing_names_the_command(account: Account) -> None:
         account.zappa("update primary")
 
 
-@pytest.mark.parametrize("command", ["certify", "schedule", "unschedule"])
-def test_what_changes_by_name_is_refused_in_one_line(
-    deployed: Account, command: str
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("certify primary", "changes rules and permissions by name"),
+        ("schedule primary", "changes rules and permissions by name"),
+        ("unschedule primary", "changes rules and permissions by name"),
+        ("invoke primary os.getcwd", "runs no code"),
+        ("invoke primary --raw 1", "runs no code"),
+        (
+            "manage primary check",
+            r"Use `.*manage\.py COMMAND` here, with `--target aws`",
+        ),
+    ],
+)
+def test_what_changes_by_name_or_runs_code_is_refused_in_one_line(
+    deployed: Account, command: str, why: str
 ) -> None:
     before = deployed.photograph()
-    with pytest.raises(Refused, match=f"`zappa {command}` does not fit"):
-        deployed.zappa(f"{command} primary")
+    name = command.split()[0]
+    with pytest.raises(Refused, match=f"`zappa {name}` does not fit.*{why}"):
+        deployed.zappa(command)
     assert deployed.photograph() == before
 
 
