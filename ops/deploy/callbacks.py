@@ -73,7 +73,7 @@ def _require_known(cli: Any, topology: Topology) -> None:
     if cli.command in RUNNING:
         raise NotReady(
             f"`zappa {cli.command}` does not fit: the function runs no code for whoever may "
-            f"invoke it. Use `{manage('COMMAND')}` here, with `--target aws`. Nothing was done."
+            f"invoke it. Use `{manage('COMMAND')}` here. Nothing was done."
         )
     if cli.command not in LOCAL | READING | CHANGING:
         raise NotReady(
