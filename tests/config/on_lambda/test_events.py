@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import pytest
 from django.core.signals import request_started
 from django.db import close_old_connections
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.test import override_settings
 
 from config.on_lambda import handler
@@ -295,7 +295,7 @@ def test_a_stream_is_sent_as_a_whole_and_closed(
 ) -> None:
     closed: list[bool] = []
     streamed = StreamingHttpResponse([b"a\n", b"b\n"])
-    streamed._resource_closers.append(lambda: closed.append(True))
+    monkeypatch.setattr(streamed, "close", lambda: closed.append(True))
 
     def application(environ: Any, start_response: Any) -> Any:
         start_response("200 OK", list(streamed.items()))
@@ -314,11 +314,9 @@ def test_a_response_that_breaks_off_is_a_problem_instead_of_half_of_it(
         yield b"half"
         raise RuntimeError("a bug")
 
-    def application(environ: Any, start_response: Any) -> HttpResponse:
-        response = HttpResponse()
-        response._container = parts()  # type: ignore[attr-defined]
+    def application(environ: Any, start_response: Any) -> StreamingHttpResponse:
         start_response("200 OK", [])
-        return StreamingHttpResponse(parts())  # type: ignore[return-value]
+        return StreamingHttpResponse(parts())
 
     monkeypatch.setattr(handler, "application", application)
     status, body = get(event(API, "/prod/", "/", None))

@@ -110,7 +110,9 @@ def test_a_request_that_carries_a_command_is_a_request(more: dict[str, str]) -> 
 def expired(count: int) -> None:
     old = timezone.now() - 2 * idempotency.KEPT
     StoredResponse.objects.bulk_create(
-        StoredResponse(fingerprint="", status=201, headers="{}", body="", created_at=old)
+        StoredResponse(
+            fingerprint="", status=201, headers="{}", body="", created_at=old
+        )
         for _ in range(count)
     )
 
