@@ -17,7 +17,7 @@ from botocore.model import OperationModel, ServiceModel, Shape
 
 @dataclass(slots=True)
 class ApiError(Exception):
-    """An response other than success, in the model's shape of that name."""
+    """A response other than success, in the model's shape of that name."""
 
     code: str
     message: str

@@ -21,19 +21,19 @@ PLACEHOLDER = "none.invalid"  # the name in the certificate while there is no cl
 
 
 class Authority:
-    """Makes, keeps and renews the certificates under ``folder``."""
+    """Makes, keeps and renews the certificates under ``directory``."""
 
-    def __init__(self, folder: Path) -> None:
-        self.root_certificate = folder / "ca.pem"
-        self._root_key = folder / "ca.key"
-        self._folder = folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def __init__(self, directory: Path) -> None:
+        self.root_certificate = directory / "ca.pem"
+        self._root_key = directory / "ca.key"
+        self._directory = directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self._current(self.root_certificate):
             self._make_root()
 
     def context(self, hosts: tuple[str, ...]) -> ssl.SSLContext:
         """A TLS context for exactly these endpoints, direct TLS (ALPN) included."""
-        certificate = self._folder / "server.pem"
+        certificate = self._directory / "server.pem"
         if not (self._current(certificate) and _names(certificate) == {*hosts}):
             self._issue(hosts or (PLACEHOLDER,), certificate)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -50,7 +50,7 @@ class Authority:
         return found.not_valid_after_utc - RENEW_BEFORE > datetime.now(UTC)
 
     def _make_root(self) -> None:
-        for stale in self._folder.glob("*.pem"):
+        for stale in self._directory.glob("*.pem"):
             stale.unlink()
         key = ec.generate_private_key(ec.SECP256R1())
         name = _name("DSQL sandbox CA")

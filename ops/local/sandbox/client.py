@@ -56,7 +56,7 @@ class Hub:
     faults: Faults = field(default_factory=Faults)
     collector: Collector = field(default_factory=Collector)
     clients: "set[Client]" = field(default_factory=set)
-    # The name that each TLS client asked for.
+    # The name in each TLS client's SNI.
     names: WeakKeyDictionary[ssl.SSLObject, str | None] = field(
         default_factory=WeakKeyDictionary
     )

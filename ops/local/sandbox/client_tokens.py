@@ -24,7 +24,7 @@ class ClientTokens:
         self.entries, self._clock = entries, clock
 
     def find(self, operation: str, params: Params, region: str) -> Response | None:
-        """The response to the same request before. Raises ApiError for another one."""
+        """The response to the same request earlier. Raises ApiError if that one differed."""
         entry = self.entries.get(_build_name(operation, params, region))
         if entry is None or "clientToken" not in params or self._is_old(entry):
             return None

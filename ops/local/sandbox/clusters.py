@@ -34,7 +34,7 @@ class Timing:
 
 @dataclass(slots=True)
 class Cluster:
-    """What a cluster was told and when; times are seconds since the epoch."""
+    """The state of a cluster and when it changed; times are seconds since the epoch."""
 
     region: str
     created: float
@@ -49,7 +49,7 @@ class Cluster:
     metric_groups: list[str] = field(default_factory=list)
     peered: float | None = None  # since when every peer names this cluster too
     updated: float | None = None
-    deleted: float | None = None  # when its deletion was asked for
+    deleted: float | None = None  # when its deletion was requested
     used: float = 0.0  # the latest connection
     failed: bool = False
 

@@ -1,4 +1,4 @@
-"""The shapes of the statements that clients send, collected while somebody asks for it."""
+"""The shapes of the statements that clients send, collected on request."""
 
 from ops.local.sandbox.rules.shapes import shapes
 

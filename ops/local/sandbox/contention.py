@@ -27,7 +27,7 @@ from ops.local.sandbox.transactions import (
     Transactions,
 )
 
-# How often a statement is repeated while the sessions in its way step aside.
+# How often a statement is repeated while the sessions in its way free their locks.
 ATTEMPTS = 100
 QUERIES = (Kind.READ, Kind.LOCK, Kind.WRITE)
 CHANGES = (Kind.LOCK, Kind.WRITE, Kind.DDL)
@@ -56,7 +56,7 @@ class Contention(Transactions):
     def _contend(
         self, statement: Statement, work: Callable[[bool], Steps[list[bytes]]]
     ) -> Steps[list[bytes]]:
-        """PostgreSQL's response to a statement, whoever is in its way."""
+        """PostgreSQL's response to a statement, despite the locks of other sessions."""
         footprint = self._footprint(statement)
         before = None
         for attempt in range(ATTEMPTS):
@@ -131,7 +131,7 @@ class Contention(Transactions):
         ):
             return False
         if footprint.since == self.peers.commits:
-            return False  # nobody has committed since
+            return False  # no other transaction has committed since
         if not (yield from isolation.has_duplicate_key(find_relations(statement.sql))):
             return False
         if not self._txn.explicit:
@@ -141,7 +141,7 @@ class Contention(Transactions):
         return True
 
     def _clear_way(self, statement: Statement, error: bytes) -> Steps[bool]:
-        """Undo the statement and clear its way; False when nobody else stands in it."""
+        """Undo the statement and clear its way; False when no other session is in it."""
         footprint, sqlstate = self._txn.footprint, messages.sqlstate(error)
         if (
             footprint is None
@@ -209,11 +209,12 @@ class Contention(Transactions):
         if announced is not None:
             settle = self.peers.confirm if committed else self.peers.withdraw
             settle(announced)
+        if txn.ddl:
+            self.peers.end_change(self, committed=committed)
         if not committed:
             return
         self._committed = txn.ddl or txn.wrote
         if txn.ddl:
-            self.peers.catalog += 1
             self._catalog = self.peers.catalog
             self.peers.submit(txn.jobs, self)
 
@@ -226,6 +227,8 @@ class Contention(Transactions):
         try:
             self._check_faults()
             self._check_commit()
+            if txn.ddl:
+                self.peers.begin_change(self)
             if txn.footprint is not None and self._status == "T":
                 yield from self._resolve_conflicts(txn.footprint, commit=commit)
         except Refused as error:
@@ -271,7 +274,7 @@ class Contention(Transactions):
         elif footprint.in_shadows:
             raise Refused(OC000)
         elif self._txn.explicit:
-            # Only under the snapshot can be told whether another one is to blame.
+            # Only the snapshot tells whether another transaction is the cause.
             yield from isolation.undo_statement()
             yield from isolation.move_to_shadows(footprint)
         else:

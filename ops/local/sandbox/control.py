@@ -288,7 +288,7 @@ class Control:
             self.fleet.link(self._clock())
 
     def _hold(self, now: float) -> None:
-        """Give the embedded database to the oldest ready set when nobody has it."""
+        """Give the embedded database to the oldest ready set when no set has it."""
         ready = [c for c in self.fleet if self.fleet.status(c, now) in SERVING]
         held = [c for c in ready if c.identifier in self._holders]
         for first in held if self._holders else ready[:1]:

@@ -1,4 +1,4 @@
-"""The process behind ``sandbox up``: PostgreSQL and the listener, until told to stop."""
+"""The process behind ``sandbox up``: PostgreSQL and the listener, until it is stopped."""
 
 import asyncio
 import fcntl
@@ -46,7 +46,7 @@ def listen(port: int) -> socket.socket:
 
 
 def is_mapped(superuser: Superuser, arn: str, role: str) -> bool:
-    """Whether a row of ``AWS IAM GRANT`` lets the one be the other; asked at each login."""
+    """Whether an ``AWS IAM GRANT`` lets the identity log in as the role."""
     query = (
         "SELECT 1 FROM sandbox.iam_mapping m JOIN pg_roles r ON r.oid = m.role "
         "WHERE m.arn = %s AND r.rolname = %s"
@@ -145,13 +145,13 @@ def _server(
         lru_cache(maxsize=1)(Authority(root / "tls").context),
         listener,
     )
-    return server  # the name is bound now for what asks it about faults
+    return server  # bound by now for the function that looks up faults
 
 
 async def _run(
     root: Path, server: Server, stop: asyncio.Event, *others: Coroutine[Any, Any, None]
 ) -> None:
-    """Serve until told to stop. Raises what ended a part of it."""
+    """Serve until it is stopped. Raises what ended a part of it."""
     parts = (server.serve(), _run_life_cycle(server), *others, stop.wait())
     tasks = {asyncio.ensure_future(part) for part in parts}
     hub = server.hub
@@ -190,7 +190,7 @@ async def _run_life_cycle(server: Server) -> None:
 
 
 def _acquire_lock(path: Path) -> bool:
-    """Take the lock for life; who only asks for the state holds it for a moment."""
+    """Hold the lock until the process ends; a status query holds it for a moment."""
     lock = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)  # closed by the process's end
     for _ in range(50):
         with suppress(BlockingIOError):
@@ -204,10 +204,10 @@ def main() -> int:
     root = Path(sys.argv[1])
     # Before the fork, which shares it: a starter that comes when this one has ended finds it.
     if not _acquire_lock(root / LOCK):
-        return 0  # another one was faster and serves this folder
+        return 0  # another process was faster and serves this directory
     (root / READY).unlink(missing_ok=True)  # of one that was killed
     if os.fork():
-        return 0  # the starter waits for this one only: the daemon is nobody's child
+        return 0  # the starter waits for this process only: the daemon has no parent
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )

@@ -1,4 +1,4 @@
-"""What a session asks PostgreSQL: one exchange of messages, or a row of them."""
+"""What a session exchanges with PostgreSQL: requests, and the messages that respond."""
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ ACKNOWLEDGEMENTS = frozenset(b"123") | {ROWS, NO_DATA, COMPLETE, EMPTY, SUSPENDE
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Bytes for PostgreSQL, which answers go straight on, and what ends it.
+    """Bytes for PostgreSQL, which responses are relayed, and what ends it.
 
     It ends at the ``count``-th message of ``until``, or at an error when READY is not
     awaited. ``replace`` holds what the client gets instead of messages of a type.
     ``hidden`` are the acknowledgements, counted from 0, of messages that the session put
-    between the client's. With count 0 nothing is sent or awaited: somebody else lets the
+    between the client's. With count 0 nothing is sent or awaited: another event lets the
     task go on.
     """
 
@@ -45,7 +45,7 @@ COPY_ROWS = Exchange(b"", count=0)
 
 
 class UpstreamError(Exception):
-    """PostgreSQL refused what the session, not its client, asked."""
+    """PostgreSQL refused a statement of the session's own, not its client's."""
 
     def __init__(self, whole: bytes) -> None:
         self.whole = whole
@@ -67,5 +67,5 @@ def run_sql(sql: str, data: Sequence[bytes] | None = None) -> Steps[list[bytes]]
 
 
 def parse_rows(response: Sequence[bytes]) -> list[list[str]]:
-    """The rows of an response in text; NULL is an empty text."""
+    """The rows of a response in text; NULL is an empty text."""
     return [messages.row_values(whole) for whole in response if whole[0] == ROW]

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ops.local.sandbox import messages
-from ops.local.sandbox.copying import Copying
 from ops.local.sandbox.exchanges import (
     ACKNOWLEDGEMENTS,
     ERROR,
@@ -17,13 +16,13 @@ from ops.local.sandbox.exchanges import (
     Exchange,
     Steps,
     Task,
-    UpstreamError,
     find_error,
 )
+from ops.local.sandbox.execution import Execution
 from ops.local.sandbox.messages import MalformedMessageError
 from ops.local.sandbox.names import Names, Portal, Prepared
 from ops.local.sandbox.repairs import Repairs, Unit
-from ops.local.sandbox.rules import Kind, Refusal, Statement, judge
+from ops.local.sandbox.rules import Kind, Statement, judge
 from ops.local.sandbox.transactions import (
     ABORTED,
     ANEW,
@@ -34,7 +33,6 @@ from ops.local.sandbox.transactions import (
     ErrorRelayed,
     Refused,
     Transaction,
-    build_chain_refusal,
 )
 
 PARSE, BIND, DESCRIBE, EXECUTE, SYNC, CLOSE = b"PBDESC"
@@ -42,7 +40,6 @@ STATEMENT_KIND = b"S"[0]
 ALL_ROWS = b"\0\0\0\0"
 FLUSH = messages.message(b"H")
 BARE_READ = Statement("", Kind.READ)
-MALFORMED = Refusal("08P01", "invalid string in message")
 
 
 def _parse_unnamed(prepared: Prepared) -> bytes:
@@ -51,11 +48,12 @@ def _parse_unnamed(prepared: Prepared) -> bytes:
 
 
 @dataclass(slots=True, eq=False)
-class Extended(Copying):
-    """``observe`` is told every query string that the client sends."""
+class Extended(Execution):
+    """``observe`` is called with every query string that the client sends."""
 
     observe: Callable[[str], None] = lambda _: None
     _skipping: bool = False  # to the next Sync, after an error
+    _relayed: bool = False  # the batch went on as it came, with its Sync
     _names: Names = field(default_factory=Names)
     _unnamed: Prepared | None = (
         None  # Names.unnamed, in a batch that is being looked at
@@ -68,27 +66,18 @@ class Extended(Copying):
 
     def _run_batch(self, batch: list[bytes], *, synced: bool) -> Task:
         """The messages up to a Sync (or Flush); after an error they are skipped to Sync."""
-        self._received_rows = False
-        try:
-            self._check_fault()
-            if synced and self._are_all_plain(batch):
-                yield from self._relay_batch(batch)
-                return
-            yield from self._in_groups(batch)
-        except Refused as error:
+        self._received_rows = self._relayed = False
+        if not (yield from self._attempt(self._run_messages(batch, synced=synced))):
             self._skipping = True
-            yield from self._refuse(error.refusal)
-        except MalformedMessageError:
-            self._skipping = True
-            yield from self._refuse(MALFORMED)
-        except UpstreamError as error:
-            self._skipping = True
-            yield from self._refuse(self._classify_error(error))
-        except ErrorRelayed:
-            self._skipping = True
-            yield from self._abort()
-        if synced and not self._received_rows:
+        if synced and not (self._received_rows or self._relayed):
             yield from self._sync()
+
+    def _run_messages(self, batch: list[bytes], *, synced: bool) -> Task:
+        if synced and self._are_all_plain(batch):
+            self._relayed = True
+            yield from self._relay_batch(batch)
+        else:
+            yield from self._in_groups(batch)
 
     def _sync(self) -> Task:
         if self._txn.opened and not self._txn.explicit:
@@ -347,15 +336,6 @@ class Extended(Copying):
         if ends or statement.kind is Kind.BEGIN:
             yield RESYNC  # to know in what state the next one begins
             self._note_begin()
-
-    def _prepare(self, statement: Statement) -> Task:
-        """What precedes the statement, and may refuse it."""
-        if statement.chains and not self._txn.explicit:
-            raise Refused(build_chain_refusal(statement))
-        if statement.kind is Kind.COMMIT:
-            yield from self._prepare_commit()
-        yield from self._await_job(statement)
-        yield from self._check_guard(statement)
 
     def _relay(self, unit: Unit, response: Sequence[bytes]) -> None:
         replace = self._replacements(unit)

@@ -1,6 +1,6 @@
-"""Control of the running sandbox: one JSON line in, one out, over a Unix socket.
+"""Control socket for fault injection: one JSON line in, one out, over a Unix socket.
 
-A fault is in force when its request is answered. Faults live as long as the process. The
+A fault is in force before the response to its request. Faults live as long as the process. The
 same socket starts and reads the collection of statement shapes.
 """
 
@@ -32,7 +32,7 @@ def socket_path(root: Path) -> Path:
 
 
 class FaultServer:
-    """The running side: changes the faults, tells the listener what to cut."""
+    """The sandbox's side: changes the faults and lets the listener apply them."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class FaultServer:
 
 
 class FaultClient:
-    """The ordering side. Every method raises FaultError, also when nothing runs."""
+    """The other side. Every method raises FaultError, also when no sandbox runs."""
 
     def __init__(self, root: Path) -> None:
         self._path = socket_path(root)

@@ -1,6 +1,6 @@
-"""Faults on order: what goes wrong, for whom and how often. Pure: no I/O, no clock.
+"""Faults that the sandbox can inject: which, for whom, how often. No I/O, no clock.
 
-``Faults`` holds those in force; ``ClientFaults`` asks it at each moment of one
+``Faults`` holds those in force; ``ClientFaults`` consults them at each moment of one
 connection. The texts are DSQL's: AWS user guide, "Troubleshooting issues in Aurora DSQL".
 """
 
@@ -43,7 +43,7 @@ KINDS: Mapping[str, str] = {
     "down": "cut every connection now and refuse new ones",
     "refuse": "close new connections before login",
     "cut": "cut every connection, once, now",
-    "connect-delay": "a login is answered --seconds later",
+    "connect-delay": "a login is completed --seconds later",
     "statement-delay": "what a client sends arrives --seconds later",
     "session-end": "connections end --seconds after their login, open ones too",
     "conflict": "COMMIT of a change fails with 40001 OC000; autocommit counts",
@@ -57,8 +57,8 @@ KINDS: Mapping[str, str] = {
     "silent": "response nothing, neither logins nor statements, which are not executed",
     "silent-after-commit": "response nothing any more when a change was committed",
     **{name: f"refuse logins: {fatal.message}" for name, fatal in FATALS.items()},
-    "api-denied": "the dsql API answers AccessDenied; --client names the action",
-    "api-throttled": "the dsql API answers Throttling; --client names the action",
+    "api-denied": "the dsql API responds AccessDenied; --client names the action",
+    "api-throttled": "the dsql API responds Throttling; --client names the action",
     "api-failed": "clusters created in the Region fail",
 }
 TIMED = {"connect-delay", "statement-delay", "session-end"}
@@ -73,7 +73,7 @@ class FaultError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One wish. ``region`` and ``client`` (application_name) empty mean all of them."""
+    """One fault to inject. ``region`` and ``client`` (application_name) empty mean all of them."""
 
     kind: str
     region: str = ""

@@ -2,41 +2,40 @@
 
 In DSQL no statement waits for another transaction or fails because of one: the first to
 commit wins, the others fail at COMMIT. PostgreSQL locks rows, waits, and fails at the
-statement. The difference is bridged so:
+statement. The difference is bridged as follows:
 
-* A transaction that is nobody's rival runs on the tables themselves; PostgreSQL is
-  right. Two savepoints are kept: at its first write, and before the current statement.
-* A statement that stands before a lock for longer than ``lock_timeout``, or that meets
-  what a concurrent transaction has committed, is rolled back, and its transaction *steps
-  aside*: its changes are copied out, the savepoint at its first write is rolled back,
-  which frees its locks and keeps its snapshot, and it goes on in *shadows*: temporary
-  tables with the rows it saw and wrote, found before the real ones. There the statement
-  succeeds or fails as under the snapshot alone. Its values stay: nothing is run twice
-  that a client has seen, so sequences, random() and clock_timestamp() need no care.
+* An uncontended transaction runs on the tables themselves, where PostgreSQL is right. It
+  has two savepoints: at its first write, and before the current statement.
+* A statement that waits for a lock longer than ``lock_timeout``, or that meets what a
+  concurrent transaction has committed, is rolled back, and its transaction *moves to
+  shadow tables*: its changes are copied out, the savepoint at its first write is rolled
+  back, which frees its locks and keeps its snapshot, and it continues in temporary tables
+  that hold the rows it saw and wrote and are found before the real ones. There the
+  statement succeeds or fails as under the snapshot alone. Values are copied, not computed
+  again, so sequences, random() and clock_timestamp() need no care.
 * COMMIT writes the changed rows of the shadows to the tables, still under the snapshot;
-  whatever PostgreSQL has against that is a conflict (OC000). Who is in the way of a
-  commit, or of a statement outside a transaction block, steps aside itself.
-* The keys of rows locked by ``FOR UPDATE`` or ``FOR KEY SHARE`` are remembered, as from
-  just before its COMMIT is sent: later commits of concurrent transactions that changed,
-  or deleted, one of them fail. Rows of a table without a key are updated to what they
-  are instead: a trace that conflicts with writes after the lock is gone.
-* A key that others deleted or changed since the snapshot is still taken under it, which
+  whatever PostgreSQL refuses then is a conflict (OC000). A transaction that blocks a
+  commit, or a statement outside a transaction block, moves to shadow tables as well.
+* The keys of rows locked by ``FOR UPDATE`` or ``FOR KEY SHARE`` are remembered from just
+  before the COMMIT is sent: later commits of concurrent transactions that changed or
+  deleted one of them fail. Rows of a table without a key are updated to their present
+  values instead: a trace that conflicts with writes after the lock is gone.
+* A key that others deleted or changed since the snapshot is still in use under it, which
   PostgreSQL overlooks: a statement that made a second visible row of one key is undone
   and run again in shadows.
 * Every change of the catalog is counted; a session that ran statements under an older
   count fails once (OC001), its open transaction with it.
 
 Generated SQL qualifies every column whose table has an alias, and needs no name in the
-client's schemas: a user may have any name.
+client's schemas: a user may choose any name.
 
-Limits. In a transaction that stepped aside a statement through a view or a function of the
-user's, which would pass by the shadows, conflicts at once. A portal that was not fetched to its end is gone then, and one of the
-empty name after any request of the session's own. A role that may not
-read a table it writes conflicts at once. A table that steps aside is copied, so that a
-conflict on 200,000 rows costs a second or two. Two tables of one name in two schemas can
-not both step aside: that is a conflict at once. A shared key is not remembered when other
-open transactions share it too. A key that others have added and deleted again since the
-snapshot conflicts with nothing.
+Limits. In a transaction that has moved to shadows, a statement through a view or a user's
+function, which would bypass them, conflicts at once; so do a role that may not read a
+table it writes, and two tables of one name in two schemas. A portal that was not fetched
+to its end is lost then, and an unnamed one after any statement of the session's own.
+Moving copies the table: a conflict on 200,000 rows costs a second or two. A shared key is
+not remembered when other open transactions share it too. A key that others have added and
+deleted again since the snapshot conflicts with nothing.
 """
 
 import json
@@ -131,7 +130,7 @@ def move_to_shadows(footprint: Footprint) -> Task:
 
 
 def bypasses_shadows(names: frozenset[str], calls: frozenset[str]) -> Steps[bool]:
-    """Whether a statement would read or write the tables instead of their shadows."""
+    """Whether a statement would read or write the tables, not their shadows."""
     found = yield from _call("bypasses_shadows", _array(names), _texts(calls))
     return parse_rows(found) == [["t"]]
 
@@ -145,7 +144,7 @@ def shadow_more(footprint: Footprint) -> Task:
 
 
 def _set_constraints(footprint: Footprint) -> Task:
-    """Say again when constraints are checked: a shadow's are found before its table's."""
+    """Repeat when constraints are checked: a shadow's are found before its table's."""
     for text in footprint.constraints:
         yield from run_sql(text)
 
@@ -208,7 +207,7 @@ def check_own_constraints(footprint: Footprint) -> Task:
 def check_commit(footprint: Footprint, peers: Peers, *, commit: bool) -> Task:
     """All that COMMIT would find, after a savepoint that can be rolled back to.
 
-    With ``commit`` it is sent in the same breath if nothing has to be looked at first.
+    With ``commit`` it is sent in the same message if nothing has to be looked at first.
     Raises UpstreamError.
     """
     if not footprint.in_shadows and not peers.locked_since(footprint.since):
@@ -231,7 +230,7 @@ def check_commit(footprint: Footprint, peers: Peers, *, commit: bool) -> Task:
         yield from _call("lock_keys", _json(footprint.keys))
     yield from run_sql("SET CONSTRAINTS ALL IMMEDIATE")
     yield from _call("check_size", _names(footprint))
-    # Last: whoever was waited for has announced itself by now.
+    # Last: a transaction that was waited for has been announced by now.
     if theirs := peers.locked_since(footprint.since):
         yield from _look_for(theirs, footprint)
     announce(footprint, peers)

@@ -214,7 +214,7 @@ END $$;
 -- this transaction's snapshot then find every conflict. The order (changes, deletions
 -- from children to parents, additions from parents to children) can meet a foreign
 -- key that is not deferrable in a state the statements never showed; that ends as a
--- conflict too, and the repetition finds nobody in its way.
+-- conflict too, and its repetition is uncontended.
 CREATE FUNCTION sandbox.apply_shadows() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   part pg_catalog.record;

@@ -50,7 +50,7 @@ CREATE FUNCTION sandbox.submit_validation(rel regclass, name text) RETURNS text
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
   SELECT sandbox.submit('VALIDATE_CONSTRAINT', rel, sandbox.find_constraint(rel, name)) $$;
 
--- Called before the DROP; answers no row.
+-- Called before the DROP; returns no row.
 CREATE FUNCTION sandbox.submit_drops(rels oid[]) RETURNS SETOF text
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
   SELECT NULL FROM unnest(rels) AS rel

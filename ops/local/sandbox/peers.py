@@ -15,7 +15,7 @@ class Peer(Protocol):
     def release_locks(self, *, tables: bool) -> None:
         """Free all locks on rows as soon as no statement is under way.
 
-        Who has to free ``tables`` loses its open transaction.
+        A session that has to free ``tables`` aborts its open transaction.
         """
 
     def resume(self) -> None:
@@ -48,6 +48,8 @@ class Peers:
     cascades: tuple[int, bool] = (-1, False)
     # Functions that are known to write nothing, and under which ``catalog``.
     readers: tuple[int, set[str]] = field(default_factory=lambda: (-1, set()))
+    # Sessions whose COMMIT of a catalog change is under way.
+    _changing: set[Peer] = field(default_factory=set)
     _announced: deque[Announcement] = field(default_factory=deque)  # with keys
     _keys: int = 0  # in these
     # Jobs under way, with the sessions that started them.
@@ -60,8 +62,23 @@ class Peers:
             self.readers[0] == self.catalog and calls <= self.readers[1]
         )
 
+    def begin_change(self, session: Peer) -> None:
+        """The session is about to commit a change of the catalog."""
+        self._changing.add(session)
+
+    def end_change(self, session: Peer, *, committed: bool) -> None:
+        self._changing.discard(session)
+        if committed:
+            self.catalog += 1
+
+    def is_catalog_newer(self, seen: int | None, session: Peer) -> bool:
+        """Whether others have changed the catalog since ``seen``, or may have just now."""
+        return seen != self.catalog or bool(self._changing - {session})
+
     def leave(self, session: Peer) -> None:
         self.sessions.discard(session)
+        # A client that is lost while its COMMIT is under way does not learn of its end.
+        self.end_change(session, committed=session in self._changing)
         for waiting in self._waiting.values():
             waiting.discard(session)
 
@@ -70,7 +87,7 @@ class Peers:
             session.release_locks(tables=tables)
 
     def announce(self, keys: list[Key]) -> Announcement:
-        """A COMMIT is about to be sent: whoever waits for its locks must know its keys."""
+        """A COMMIT is about to be sent: sessions that wait for its locks must know its keys."""
         self.commits += 1
         announcement = Announcement(self.commits, keys)
         if keys:

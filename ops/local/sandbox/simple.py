@@ -16,10 +16,10 @@ from ops.local.sandbox.exchanges import (
     Exchange,
     Steps,
     Task,
-    UpstreamError,
     find_error,
 )
-from ops.local.sandbox.extended import MALFORMED, Extended
+from ops.local.sandbox.execution import MALFORMED
+from ops.local.sandbox.extended import Extended
 from ops.local.sandbox.messages import MalformedMessageError
 from ops.local.sandbox.rules import Kind, Statement, judge
 from ops.local.sandbox.transactions import (
@@ -29,7 +29,6 @@ from ops.local.sandbox.transactions import (
     SYNTAX_ERROR,
     ErrorRelayed,
     Refused,
-    build_chain_refusal,
 )
 
 UNTIL_COMPLETE = EVERYTHING - {COMPLETE, ERROR}
@@ -71,24 +70,17 @@ class Simple(Extended):
         )
 
     def _run_all(self, statements: Sequence[Statement]) -> Task:
-        try:
-            self._check_fault()
-            for statement in statements:
-                self._holds = statement is statements[-1]
-                yield from self._run(statement)
-            if not self._txn.explicit:
-                yield from self._end("COMMIT")
-            if self._held is not None:
-                self._to_client.append(self._held)
-        except Refused as error:
-            yield from self._refuse(error.refusal)
-        except UpstreamError as error:
-            yield from self._refuse(self._classify_error(error))
-        except ErrorRelayed:
-            if self._txn.explicit or self._status != "I":
-                yield from self._abort()
-        finally:
-            self._holds, self._held = False, None
+        yield from self._attempt(self._run_each(statements))
+        self._holds, self._held = False, None
+
+    def _run_each(self, statements: Sequence[Statement]) -> Task:
+        for statement in statements:
+            self._holds = statement is statements[-1]
+            yield from self._run(statement)
+        if not self._txn.explicit:
+            yield from self._end("COMMIT")
+        if self._held is not None:
+            self._to_client.append(self._held)
 
     def _run(self, statement: Statement) -> Task:
         if statement.unparsed:
@@ -105,8 +97,7 @@ class Simple(Extended):
         if statement.kind is Kind.BEGIN:
             yield from self._begin(statement)
             return
-        yield from self._await_job(statement)
-        yield from self._check_guard(statement)
+        yield from self._prepare(statement)
         hidden = frozenset({ROWS, ROW} if statement.discard_rows else ())
         self._partial, self._is_large = False, len(statement.sql) > LARGE
         if statement.copies:
@@ -153,10 +144,8 @@ class Simple(Extended):
         self._note_begin()
 
     def _finish(self, statement: Statement) -> Task:
-        if statement.chains and not self._txn.explicit:
-            raise Refused(build_chain_refusal(statement))
-        if statement.kind is Kind.COMMIT and not self._aborted:
-            yield from self._prepare_commit()
+        if not self._aborted:
+            yield from self._prepare(statement)
         response = yield Exchange(messages.query(statement.sql))
         self._to_client += [m for m in response if m[0] not in (ERROR, READY)]
         self._names.portals.clear()

@@ -1,4 +1,4 @@
-"""What one sandbox is: its keys, port, timing and the like, kept in its folder."""
+"""What one sandbox is: its keys, port, timing and the like, kept in its directory."""
 
 import json
 import secrets
@@ -40,7 +40,7 @@ class State:
 
     @classmethod
     def load(cls, root: Path) -> "State | None":
-        """The kept state, or None for a new folder. Raises StateError."""
+        """The kept state, or None for a new directory. Raises StateError."""
         path = root / STATE
         if not path.exists():
             return None
@@ -97,7 +97,7 @@ def _key(name: str, actions: tuple[str, ...]) -> Key:
 
 
 def free_port() -> int:
-    """A port nobody listens on now, from a range no system hands out by itself."""
+    """A free port, from a range that no system assigns by itself."""
     while True:
         port = secrets.choice(PORTS)
         with socket.socket() as probe:

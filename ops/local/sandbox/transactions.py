@@ -44,21 +44,21 @@ TOO_MANY_ROWS = Refusal("54000", "transaction row limit exceeded")
 # AWS user guide, "Troubleshooting issues in Aurora DSQL": the connection stays usable.
 UNAVAILABLE = Refusal("XX000", "server unavailable")
 KEY_TOO_LARGE = Refusal("54000", "key size too large")
-# Errors of statements that nobody repeats: a reader stands only before a DDL's lock.
+# Errors of statements that are not repeated: a reader waits for nothing but DDL.
 TRANSLATED = {"40001": OC000, "40P01": OC000, BLOCKED: OC001}
 COUNTED = {"INSERT", "UPDATE", "DELETE", "COPY"}
 ENDINGS = (Kind.COMMIT, Kind.ROLLBACK)
 # Statements that read the catalog.
 TOUCHING = (Kind.READ, Kind.LOCK, Kind.WRITE, Kind.DDL)
-# A table that cannot be copied aside: no right to read it, or two of one name.
 # Classes of what the sandbox's own functions refuse a statement with.
-# What is made from the catalog does not fit it: others changed it in between.
+# What the sandbox's own statement names is not in the catalog: others changed it since.
 CATALOG_MISMATCH = "42"  # class "syntax error or access rule violation"
 CHECKED = {"0A", "54"}
+# A table that has no shadow: no right to read it, or two tables of one name.
 CONFLICTS_AT_ONCE = {"42501", "42P07"}
 FINAL_RESPONSES = frozenset({COMPLETE, ERROR, EMPTY, SUSPENDED})
 ANEW = messages.query("ROLLBACK; BEGIN")
-# A Bind to a statement that nobody has: an error that changes no name.
+# A Bind to a statement that does not exist: an error that changes no name.
 FAILURE = messages.message(
     b"B", messages.cstrings("aborted", "\x01 aborted") + b"\0" * 6
 ) + messages.message(b"S")
@@ -75,7 +75,9 @@ class Transaction:
     explicit: bool = False
     opened: bool = False  # begun by the session for an autocommit statement
     started: float = 0.0
-    abort_reason: Refusal | None = None  # rolled back while the client was silent
+    abort_reason: Refusal | None = (
+        None  # why it was rolled back while the client was idle
+    )
     since: int | None = None  # Peers.commits at its first statement
     footprint: Footprint | None = None  # of what it changed and locked
     jobs: list[str] = field(default_factory=list)  # that begin when it commits
@@ -105,6 +107,7 @@ class Transactions(Peer):
     peers: Peers = field(default_factory=Peers)
     faults: ClientFaults = field(default_factory=lambda: ClientFaults(Faults()))
     _status: str = "I"  # PostgreSQL's, of its last ReadyForQuery
+    _out_of_sync: bool = False  # PostgreSQL skips up to a Sync
     _txn: Transaction = field(default_factory=Transaction)
     # A query's last tag is shown when its transaction is committed.
     _holds: bool = False
@@ -115,7 +118,7 @@ class Transactions(Peer):
     _fault_refusal: Refusal | None = None  # how a fault refuses the statement under way
     _to_client: list[bytes] = field(default_factory=list)
     _catalog: int | None = None  # Peers.catalog as this session's cache has it
-    _locks_requested: bool = False  # to give way,
+    _locks_requested: bool = False  # by another session,
     _tables_requested: bool = False  # for DDL
 
     # Before a statement
@@ -176,13 +179,13 @@ class Transactions(Peer):
             raise Refused(Refusal("54000", text, detail))
 
     def _check_catalog(self) -> None:
-        """Fail once after a change; what a session has not cached cannot be old."""
+        """Fail once after a change; a session that has cached nothing cannot be stale."""
         seen, self._catalog = self._catalog, self.peers.catalog
         if seen is not None and seen != self._catalog:
             raise Refused(OC001)
 
     def _check_guard(self, statement: Statement) -> Task:
-        """Ask the catalog what the text alone cannot tell; a row is the refusal's text."""
+        """Look up in the catalog what the text alone cannot tell; a row is the refusal."""
         if statement.guard:
             yield from self._begin_upstream()
             for (found,) in parse_rows((yield from run_sql(statement.guard))):
@@ -274,14 +277,14 @@ class Transactions(Peer):
         """Leave PostgreSQL in an aborted block without locks: it words later refusals."""
         yield Exchange(ANEW + FAILURE, count=2)
 
-    @staticmethod
-    def _classify_error(error: UpstreamError) -> Refusal:
-        """What the client hears when the session's own request failed."""
+    def _classify_error(self, error: UpstreamError) -> Refusal:
+        """The client's error when a statement of the session's own failed."""
         if error.sqlstate in CONFLICT_SQLSTATES | CONFLICTS_AT_ONCE:
             return OC000
         if error.sqlstate[:2] in CHECKED:
             return Refusal(error.sqlstate, str(error))
-        if error.sqlstate.startswith(CATALOG_MISMATCH):
+        mismatch = error.sqlstate.startswith(CATALOG_MISMATCH)
+        if mismatch and self.peers.is_catalog_newer(self._catalog, self):
             return OC001
         return Refusal("XX000", f"sandbox: {error}")
 

@@ -1,4 +1,4 @@
-"""Where sources differ or are silent: what the sandbox may be told to assume.
+"""Where sources differ or are silent: what the sandbox can be made to assume.
 
 Without an assumption the stricter behaviour is the one. A process holds one set of
 assumptions from its start.
@@ -20,7 +20,7 @@ _assumed: frozenset[str] = frozenset()
 
 
 class UnknownAssumptionError(Exception):
-    """A name that stands for nothing; the text lists those that do."""
+    """No assumption has that name; the text lists those that exist."""
 
 
 def check(names: Iterable[str]) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Statements that start a job: what is asked of PostgreSQL at once, and what later."""
+"""Statements that start a job: what PostgreSQL runs at once, and what later."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ def alter_table_statement(sql: str, node: Any, is_async: bool) -> Statement:
 
 
 def drop_guard(node: Any) -> str:
-    """A query that submits the jobs of a DROP and answers no row, or nothing."""
+    """A query that submits the jobs of a DROP and returns no row, or an empty text."""
     if node.remove_type not in DROPPED_BY_JOB:
         return ""
     names = [

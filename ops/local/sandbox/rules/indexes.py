@@ -37,7 +37,7 @@ def check_create_index(sql: str, node: Any, is_async: bool) -> Refusal | None:
 
 
 def _says_using(sql: str) -> bool:
-    """Whether USING stands before the keys: the tree has btree in either case."""
+    """Whether USING precedes the keys: the tree has btree in either case."""
     for token in tokens(sql):
         if token.text == "(":
             return False

@@ -15,7 +15,7 @@ SPELLED = {
     "float4": "real", "float8": "double precision", "varbit": "bit varying",
     "bpchar": "character", "varchar": "character varying",
 }  # fmt: skip
-# PostgreSQL's own types that cannot be stored, refused by name before anything is asked;
+# PostgreSQL's own types that cannot be stored, refused by name before anything runs;
 # ``sandbox.check_table`` knows those that can, and refuses whatever else there is.
 REFUSED = {
     "aclitem", "any", "anyarray", "anyelement", "anyenum", "anyrange", "bit", "box", "char",

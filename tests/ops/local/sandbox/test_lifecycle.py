@@ -114,11 +114,12 @@ def test_a_taken_port_is_named_then_two_starters_find_one_sandbox_that_is_killed
         assert lifecycle._wait(
             lambda: lifecycle.status(tmp_path).state == "stopped", 10
         )
-        pidfile = lifecycle.data_directory(found[0]) / "data" / "postmaster.pid"
+        data = lifecycle.data_directory(found[0])
+        pidfile = data / "data" / "postmaster.pid"
         assert pidfile.exists()
         assert lifecycle.down(tmp_path) is False
         assert not pidfile.exists()
     finally:
         lifecycle.reset(tmp_path)
     assert not tmp_path.exists()
-    assert not lifecycle.data_directory(found[0]).exists()
+    assert not data.exists()

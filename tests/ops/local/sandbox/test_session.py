@@ -28,6 +28,7 @@ ABORTED = (
 TOO_MANY = "E 54000 transaction row limit exceeded"
 TWO_DDL = "E 0A000 multiple ddl statements not supported in a transaction"
 DDL_AND_DML = "E 0A000 ddl and dml are not supported in the same transaction"
+STALE_CATALOG = "E 40001 schema has been updated by another transaction (OC001)"
 CONFLICT = "E 40001 change conflicts with another transaction (OC000)"
 
 
@@ -70,6 +71,35 @@ def test_a_function_call_is_refused(client: Client) -> None:
     answer = client.send(messages.message(b"F", b"\0" * 10))
     assert answer == ["E 0A000 unsupported protocol message", "Z I"]
     assert client.query("SELECT 1") == [*SELECT, "Z I"]
+
+
+OWN = "SELECT sandbox.submit_index('\"t\"'::regclass, False, False, False)"
+
+
+def test_a_mismatch_with_an_unchanged_catalog_is_an_error_of_the_sandbox(
+    client: Client,
+) -> None:
+    client.upstream.errors[OWN] = "42703"
+    assert client.query(INDEX) == [f"E XX000 sandbox: refused {OWN}", "Z I"]
+
+
+def test_a_mismatch_is_oc001_while_another_session_commits_ddl(client: Client) -> None:
+    client.upstream.errors[OWN] = "42703"
+    other = Client().session
+    client.session.peers.begin_change(other)
+    assert client.query(INDEX) == [STALE_CATALOG, "Z I"]
+    client.session.peers.end_change(other, committed=False)
+    assert client.query(INDEX) == [f"E XX000 sandbox: refused {OWN}", "Z I"]
+
+
+def test_a_client_that_is_lost_while_it_commits_ddl_has_changed_the_catalog(
+    client: Client,
+) -> None:
+    client.query("SELECT 1")
+    other = Client().session
+    client.session.peers.begin_change(other)
+    client.session.peers.leave(other)
+    assert client.query("SELECT 1") == [STALE_CATALOG, "Z I"]
 
 
 def test_rows_of_a_copy_that_has_failed_are_ignored(client: Client) -> None:
