@@ -42,7 +42,7 @@ from users import bulk, emails, names, parameters, serializers, versions, views
 SHORT, LONG = 16_000, 64_000
 MOST = 6.0  # four times the text, and what memory costs besides
 ROUNDS = (5, 20, 60)  # more are only tried where the best of fewer is too much
-FACTORY = RequestFactory()
+FACTORY: Any = RequestFactory()
 UNITS = ["x", "1", " ", "\t", ".", "-", "@", "a@", ",", ";", ":", "=", "/", "&", "+", "%",
          "%2", "%40", '"', "\\", '\\"', "[", "{", "(", "\n", "\r\n", "*", "W/", '"a",', '" ',
          "a.", "-a", "a b", "DETAIL: ", "LINE 1", "\nA", "é", "\u200d", "\u0301", "é\u200d",
@@ -55,15 +55,15 @@ def meta(**values: str) -> dict[str, Any]:
     latin = {
         k: v.encode("utf-8", "replace").decode("latin-1") for k, v in values.items()
     }
-    return FACTORY._base_environ(**latin)
+    return dict(FACTORY._base_environ(**latin))
 
 
 def request(**values: str) -> Any:
     return Request(meta(**values))
 
 
-def drf(**values: str) -> DRFRequest:
-    asked = DRFRequest(request(**values))
+def drf(**values: str) -> Any:
+    asked: Any = DRFRequest(request(**values))
     asked._full_data = {}
     return asked
 

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
@@ -80,7 +81,7 @@ def test_an_unreachable_endpoint_asks_for_the_region_name(
 
 
 def test_client_settings() -> None:
-    config = aws.client("dsql", "us-east-2").meta.config
+    config: Any = aws.client("dsql", "us-east-2").meta.config
     assert config.retries["mode"] == "adaptive"
     assert (config.connect_timeout, config.read_timeout) == (5, 30)
     assert config.user_agent_extra == "app/multi-region-app"

@@ -21,6 +21,7 @@ from ops.local.sandbox import lifecycle
 from ops.paths import PROJECT, SANDBOX
 from ops.topology import Topology
 from tests.rehearsal import calls, checks, troubleshooting
+from tests.rehearsal.gateway import ACCOUNT
 from tests.rehearsal.world import World, plain_shell
 
 WARM_CALLS = 200
@@ -372,7 +373,7 @@ def destroy(on: Rehearsal) -> None:
         path.name for path in Path(PROJECT).glob(f"{on.world.topology.prefix}-*")
     ]
     on.check(f"no file is left {leftovers or ''}", lambda: not leftovers)
-    denied = calls.not_allowed(on.world.called, on.world.topology, checks.ACCOUNT)
+    denied = calls.not_allowed(on.world.called, on.world.topology, ACCOUNT)
     on.check(
         f"the printed policies allow all that was called {denied or ''}", not denied
     )

@@ -31,6 +31,7 @@ from moto.logs.models import logs_backends
 
 from tests.rehearsal.certificates import Certificates
 from tests.rehearsal.lambda_service import Function, FunctionError, QuietServer
+from tests.rehearsal.moto_gaps import serving_deployment
 
 ACCOUNT = "123456789012"
 GATEWAY = "apigateway.amazonaws.com"
@@ -62,6 +63,7 @@ class Functions:
             if function is None or known != version:
                 if function is not None:
                     function.close()
+                assert found.handler is not None
                 function = Function(
                     found.code_bytes, found.handler,
                     {**variables, **self.world(region, found.role)}, found.timeout,
@@ -113,7 +115,7 @@ class Internet:
             return gateway_response(rest_api, stage, "THROTTLED", 429)
         if len(body) > MAX_BODY:
             return gateway_response(rest_api, stage, "REQUEST_TOO_LARGE", 413)
-        deployed = rest_api.deployments[rest_api.stages[stage].deployment_id]
+        deployed = serving_deployment(rest_api, stage)
         headers, body = decompressed(deployed.compression, headers, body)
         path = "/" + "/".join(rest)
         integration = deployed.integrations["/{proxy+}" if path != "/" else "/"]
@@ -242,7 +244,7 @@ def compressed(minimum: int | None, headers: Message, answer: Answer) -> Answer:
 def _is_closed(stage: Any) -> bool:
     """A limit of no request a second refuses each; others are never reached here."""
     settings = stage.to_json().get("methodSettings", {}).get("*/*", {})
-    return settings.get("throttlingRateLimit") == 0
+    return bool(settings.get("throttlingRateLimit") == 0)
 
 
 def _function_of(integration: Any) -> str:

@@ -89,7 +89,8 @@ class Secret(_Common, CloudFormationModel):
         backends = secretsmanager_backends[account_id]
         own = backends[region_name].secrets
         (name,) = [n for n, s in own.items() if resource_name in {n, s.arn}]
-        for replica in own[name].replicas:
+        secret: Any = own[name]
+        for replica in secret.replicas:
             others = backends[replica.region].secrets
             for key in [k for k, found in others.items() if found is replica]:
                 dict.pop(others, key)
@@ -148,7 +149,7 @@ def _mend_integrations() -> None:
         return made
 
     def create_deployment(self: RestAPI, *args: Any, **named: Any) -> Any:
-        made = deploy(self, *args, **named)
+        made: Any = deploy(self, *args, **named)
         made.integrations = {
             resource.get_path(): copy(method.method_integration)
             for resource in self.resources.values()
@@ -162,16 +163,25 @@ def _mend_integrations() -> None:
     RestAPI.create_deployment = create_deployment  # type: ignore[method-assign]
 
 
+def serving_deployment(api: RestAPI, stage: str) -> Any:
+    """What a stage serves with, and the attributes that are added to it above."""
+    deployment = api.stages[stage].deployment_id
+    assert deployment is not None
+    return api.deployments[deployment]
+
+
 def _mend_compression() -> None:
     """moto does not keep what UpdateRestApi says of compression."""
     apply = RestAPI.apply_patch_operations
 
-    def apply_patch_operations(self: RestAPI, operations: list[dict[str, str]]) -> None:
-        for each in operations:
+    def apply_patch_operations(
+        self: RestAPI, patch_operations: list[dict[str, Any]]
+    ) -> None:
+        for each in patch_operations:
             if each["path"] == "/minimumCompressionSize":
                 value = each.get("value")
                 self.minimum_compression_size = None if value is None else int(value)
-        apply(self, operations)
+        apply(self, patch_operations)
 
     RestAPI.apply_patch_operations = apply_patch_operations  # type: ignore[method-assign]
 
@@ -183,7 +193,7 @@ def _mend_policies() -> None:
     def attach_role_policy(self: IAMBackend, policy_arn: str, role_name: str) -> None:
         path, _, name = policy_arn.rpartition(":policy")[2].rpartition("/")
         if ":aws:policy/" in policy_arn and f'"{name}"' in aws_managed_policies_data:
-            made = AWSManagedPolicy(
+            made = AWSManagedPolicy(  # type: ignore[abstract]  # moto itself does so
                 name, account_id=self.account_id, region=self.region_name,
                 path=f"{path}/", document="{}",
             )  # fmt: skip

@@ -18,6 +18,7 @@ from django.db import (
 from django.test import Client
 from psycopg import errors
 
+from config.api.views import load_object
 from config.dsql import retry
 from config.dsql.conflicts import OutcomeUnknown
 from config.dsql.retry import ConflictRetriesExhausted
@@ -204,7 +205,6 @@ def test_an_import_looks_at_its_deadline_between_lines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     judged: list[bytes] = []
-    load_object = bulk.load_object
 
     def counted(text: bytes, **what: str) -> dict[str, Any]:
         judged.append(text)

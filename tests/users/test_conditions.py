@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -13,7 +14,6 @@ from config.api.conditions import MAX_TAGS
 from config.dsql import retry
 from tests.regions import both_regions
 from tests.users.test_api import ADA, create, send
-from users import services
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -169,7 +169,7 @@ def test_a_clock_that_is_behind_still_makes_a_later_version(client: Client) -> N
     path, tag = path_and_tag(client)
     before = client.get(path).json()["updated_at"]
     an_hour_ago = timezone.now() - timedelta(hours=1)
-    with mock.patch.object(services.timezone, "now", return_value=an_hour_ago):
+    with mock.patch.object(timezone, "now", return_value=an_hour_ago):
         answer = send(client, "PATCH", path, {"name": "x"})
     assert answer.json()["updated_at"] > before
     assert answer["ETag"] != tag
@@ -207,8 +207,8 @@ def test_of_two_regions_with_one_tag_exactly_one_wins(
     with both_regions() as regions:
         for number in range(500):
             answers = regions.at_once(
-                lambda n=number: patch(f"primary {n}"),
-                lambda n=number: patch(f"secondary {n}"),
+                partial(patch, f"primary {number}"),
+                partial(patch, f"secondary {number}"),
             )
             winner, loser = sorted(answers)
             assert (winner[0], loser[0]) == (200, 412), number
@@ -251,6 +251,8 @@ def test_the_tags_of_a_condition_are_counted_before_the_database_sees_them(
 ) -> None:
     path, tag = path_and_tag(client)
     tags = [f'"{number:x}"' for number in range(MAX_TAGS - 1)] + [tag]
-    assert client.get(path, **{header: ", ".join(tags)}).status_code in {200, 304}
-    refused = client.get(path, **{header: ", ".join([*tags, '"x"'])})
+    within: dict[str, Any] = {header: ", ".join(tags)}
+    assert client.get(path, **within).status_code in {200, 304}
+    beyond: dict[str, Any] = {header: ", ".join([*tags, '"x"'])}
+    refused = client.get(path, **beyond)
     assert (refused.status_code, refused.json()["code"]) == (400, "malformed")

@@ -17,6 +17,7 @@ from config.dsql.endpoints import endpoints
 from config.on_lambda import handler
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.fault_control import FaultClient
+from tests.database import default_connection
 
 PRIMARY, SECONDARY = "us-east-1", "us-east-2"
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -53,8 +54,8 @@ def test_a_silent_endpoint_leaves_time_for_the_peer_and_is_remembered(
 ) -> None:
     faults.add("silent", region=PRIMARY)
     handler.prepare()
-    assert connection.peer_region == SECONDARY
-    assert connection.endpoints.away
+    assert default_connection().peer_region == SECONDARY
+    assert default_connection().endpoints.away
     answer = client.get("/users")
     assert (answer.status_code, answer["X-Database-Region"]) == (200, SECONDARY)
     connection.close()
@@ -69,14 +70,14 @@ def test_an_endpoint_that_goes_silent_after_the_login_is_remembered(
     monkeypatch.setattr(handler, "START_SECONDS", 0.8)
 
     def set_up() -> None:
-        if connection.peer_region is None:
+        if default_connection().peer_region is None:
             faults.add("silent", region=PRIMARY)
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
 
     monkeypatch.setattr(connection, "init_connection_state", set_up)
     handler.prepare()
-    assert connection.endpoints.away
+    assert default_connection().endpoints.away
     monkeypatch.undo()
     assert client.get("/users").status_code == 200
 

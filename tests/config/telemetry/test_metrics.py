@@ -18,7 +18,8 @@ def line(caplog: pytest.LogCaptureFixture, settings: Any) -> Any:
         with caplog.at_level(logging.INFO, logger="config.telemetry"):
             request = RequestFactory().get("/users")
             TelemetryMiddleware(lambda _: HttpResponse())(request)
-        return caplog.records[-1].__dict__["fields"]
+        fields: dict[str, Any] = caplog.records[-1].__dict__["fields"]
+        return fields
 
     return serve
 

@@ -16,7 +16,7 @@ from django.test import Client, RequestFactory
 from config.dsql.signals import conflict_retried, connected
 from config.telemetry import middleware
 from config.telemetry.logs import JSONFormatter
-from config.telemetry.measures import Measures, current, request_id
+from config.telemetry.measures import Measures, current, request_id, start_up
 from config.telemetry.middleware import TelemetryMiddleware
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -30,7 +30,8 @@ def serve(
     with caplog.at_level(logging.INFO, logger="config.telemetry"):
         TelemetryMiddleware(view)(FACTORY.get("/users", headers=headers))
     record = caplog.records[-1]
-    return record.__dict__["fields"]
+    fields: dict[str, Any] = record.__dict__["fields"]
+    return fields
 
 
 def ok(request: Any) -> HttpResponse:
@@ -39,7 +40,7 @@ def ok(request: Any) -> HttpResponse:
 
 @pytest.fixture(autouse=True)
 def warm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(middleware.start_up, "cold_start", False)
+    monkeypatch.setattr(start_up, "cold_start", False)
     # As Django's test client: the database is none of these tests' business.
     request_finished.disconnect(close_old_connections)
     yield

@@ -1,6 +1,7 @@
 import contextlib
 import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from tests.ops.account import (
     Refused,
     invocations,
 )
+from tests.rehearsal.moto_gaps import serving_deployment
 
 REQUIRE_SOUND = checks.require_sound
 
@@ -77,7 +79,7 @@ def test_a_package_needs_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_whatever_environment_is_active_zappa_runs_in_its_own() -> None:
     callbacks.settings(Cli("package"))
-    assert callbacks.os.environ["VIRTUAL_ENV"] == sys.prefix
+    assert os.environ["VIRTUAL_ENV"] == sys.prefix
 
 
 def test_the_session_is_of_the_topologys_region(
@@ -180,7 +182,7 @@ def test_an_update_drops_the_variables_that_are_no_longer_set(
 def integrations(account: Account) -> list[dict[str, Any]]:
     """Those that the public stage serves with, and those that the next deployment takes."""
     api = apigateway_backends[ACCOUNT][EAST].apis[account.api_of(EAST, NAME)]
-    deployed = api.deployments[api.stages["prod"].deployment_id].integrations
+    deployed = serving_deployment(api, "prod").integrations
     next_ones = [
         method.method_integration
         for resource in api.resources.values()
@@ -313,7 +315,7 @@ def test_compression_that_somebody_switched_on_is_off_after_an_update(
     assert backend.minimum_compression_size == 0
     deployed.zappa("update primary")
     assert backend.minimum_compression_size is None
-    assert backend.deployments[backend.stages["prod"].deployment_id].compression is None
+    assert serving_deployment(backend, "prod").compression is None
 
 
 def test_the_peer_learns_the_address(deployed: Account) -> None:
@@ -416,7 +418,12 @@ def test_an_undeployment_lists_what_goes_and_asks(
     deployed: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "n")
+
+    def refuse(prompt: str) -> str:
+        asked.append(prompt)
+        return "n"
+
+    monkeypatch.setattr("builtins.input", refuse)
     with pytest.raises(Refused) as refused:
         deployed.zappa("undeploy primary")
     said = str(refused.value)

@@ -140,7 +140,7 @@ def test_a_region_that_is_not_deployed_yet_is_no_obstacle(
 
 
 def test_the_copy_of_the_secret_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    account, pauses = Account(copies_after=2), []
+    account, pauses = Account(copies_after=2), list[float]()
     rotate(account, monkeypatch, pauses)
     account.assert_rotated()
     assert pauses == [rotation.COPY_PAUSE] * 2

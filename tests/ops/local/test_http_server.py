@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.core.servers.basehttp import get_internal_wsgi_application
+from django.db import connections
 from django.http import HttpResponse, StreamingHttpResponse
 from waitress import wasyncore
 from zappa.wsgi import create_wsgi_request
@@ -388,7 +389,7 @@ def test_a_thread_that_is_idle_ends_and_gives_its_database_connection_back(
     monkeypatch.setattr(http_server, "IDLE_SECONDS", 0.01)
     closed: list[int] = []
     monkeypatch.setattr(
-        http_server.connections,
+        connections,
         "close_all",
         lambda: closed.append(threading.get_ident()),
     )

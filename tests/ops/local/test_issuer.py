@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from config.api import bearer_tokens
+from config.api.fetching import read_json
 from ops.local.issuer import Issuer, serving
 from ops.management.commands import api_token
 
@@ -62,4 +63,4 @@ def test_metadata_of_another_issuer_is_refused(
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/x", ""])
 def test_keys_come_over_http_only(url: str) -> None:
     with pytest.raises(ValueError, match="not an HTTP URL"):
-        bearer_tokens.read_json(url)
+        read_json(url)

@@ -139,6 +139,14 @@ def own_sandbox(tmp_path: Path) -> Iterator[lifecycle.Status]:
         lifecycle.reset(tmp_path)
 
 
+def await_said(kept: SupervisedSandbox, line: str, said: list[str]) -> None:
+    def has_said() -> bool:
+        kept.check()
+        return line in said
+
+    await_that(has_said, str(said))
+
+
 def test_a_sandbox_that_is_killed_is_started_again_where_it_was(
     own_sandbox: lifecycle.Status,
 ) -> None:
@@ -147,7 +155,7 @@ def test_a_sandbox_that_is_killed_is_started_again_where_it_was(
     kept.check()
     assert said == []
     os.kill(int((own_sandbox.root / "pid").read_text()), signal.SIGKILL)
-    await_that(lambda: kept.check() or "The sandbox runs again." in said, str(said))
+    await_said(kept, "The sandbox runs again.", said)
     assert said[0].startswith("The sandbox ended; it is started again in ")
     assert lifecycle.status(own_sandbox.root) == own_sandbox
 
@@ -164,7 +172,7 @@ def test_the_death_of_postgresql_is_said_and_so_is_its_return(
     )
     os.kill(int(pid), signal.SIGKILL)
     again = "[sandbox] PostgreSQL serves again"
-    await_that(lambda: kept.check() or again in said, str(said))
+    await_said(kept, again, said)
     assert "[sandbox] PostgreSQL ended (SIGKILL); starting it again" in said
 
 

@@ -132,8 +132,10 @@ def test_while_a_role_needs_it_it_remains(monkeypatch: pytest.MonkeyPatch) -> No
     boundary = Boundary(TOPOLOGY)
 
     def refuse(**_: Any) -> None:
-        error = {"Code": "DeleteConflict", "Message": "attached to entities"}
-        raise ClientError({"Error": error}, "DeletePolicy")
+        raise ClientError(
+            {"Error": {"Code": "DeleteConflict", "Message": "attached to entities"}},
+            "DeletePolicy",
+        )
 
     monkeypatch.setattr(boundary.client, "delete_policy", refuse)
     said: list[str] = []

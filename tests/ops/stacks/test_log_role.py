@@ -98,7 +98,8 @@ def test_a_role_of_the_name_that_is_not_ours_is_refused_before_anything_is_made(
 def test_a_new_role_is_tried_until_it_is_known(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    update, refusals, slept = APIGatewayBackend.update_account, [1, 2], []
+    update, refusals = APIGatewayBackend.update_account, [1, 2]
+    slept: list[float] = []
 
     def update_account(self: Any, operations: Any) -> Any:
         if refusals:

@@ -22,7 +22,8 @@ def as_list(value: Any) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def resources() -> dict[str, Any]:
-    return load(str(TEMPLATE))["Resources"]
+    found: dict[str, Any] = load(str(TEMPLATE))["Resources"]
+    return found
 
 
 @pytest.fixture(scope="module")

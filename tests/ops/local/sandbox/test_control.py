@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import psycopg
@@ -24,6 +24,9 @@ from ops.local.sandbox.signatures import Key
 from tests import control
 from tests.control import ALL, EAST, OHIO, OREGON, TIMING, World
 
+if TYPE_CHECKING:
+    from mypy_boto3_dsql.type_defs import CreateClusterOutputTypeDef
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
@@ -35,8 +38,7 @@ def refused(call: Callable[..., Any], **params: Any) -> dict[str, Any]:
     """The parsed error of a call that must fail."""
     with pytest.raises(ClientError) as caught:
         call(**params)
-    response: dict[str, Any] = caught.value.response  # type: ignore[assignment] - a typed dict
-    return response
+    return {**caught.value.response}
 
 
 def test_a_single_region_cluster_lives(world: World) -> None:
@@ -401,9 +403,10 @@ def test_the_data_plane_follows_the_control_plane(tmp_path: Path) -> None:
             client.get_waiter("cluster_not_exists"),
         )
         for waiter in waiters:
-            waiter.config.delay = 0.05
+            config: Any = waiter.config
+            config.delay = 0.05
 
-        def connect(found: dict[str, Any]) -> psycopg.Connection[Any]:
+        def connect(found: "CreateClusterOutputTypeDef") -> psycopg.Connection[Any]:
             endpoint = Endpoint(found["endpoint"], "eu-west-1", "admin")
             return psycopg.connect(
                 host=endpoint.host, hostaddr=lifecycle.HOST, port=status.port,

@@ -58,7 +58,8 @@ def eventually(condition: Any) -> Any:
 
 
 def reconnect(status: Status) -> psycopg.Connection[Any]:
-    return eventually(lambda: connect(status))
+    connection: psycopg.Connection[Any] = eventually(lambda: connect(status))
+    return connection
 
 
 def write(status: Status, writer: int, begun: Event) -> Acknowledged:

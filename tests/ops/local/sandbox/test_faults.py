@@ -31,7 +31,12 @@ def connect(sandbox: lifecycle.Status) -> Iterator[Connect]:
     def open_connection(region: str = PRIMARY, **more: Any) -> psycopg.Connection[Any]:
         host = next(r.endpoint for r in sandbox.regions if r.region == region)
         token = sign(Endpoint(host, region, "admin"), keys)
-        login = {"host": host, "user": "admin", "password": token, "dbname": "postgres"}
+        login: dict[str, Any] = {
+            "host": host,
+            "user": "admin",
+            "password": token,
+            "dbname": "postgres",
+        }
         opened.append(
             psycopg.connect(**login, sslmode="verify-full", autocommit=True, **more)
         )

@@ -211,7 +211,9 @@ def test_refuses_without_sni_or_tls_or_the_ca(
 def test_a_role_needs_login_and_a_mapping(
     connect: Connect, sandbox: lifecycle.Status
 ) -> None:
-    runtime = State.load(sandbox.root).keys[1]  # type: ignore[union-attr] - it runs
+    state = State.load(sandbox.root)
+    assert state is not None
+    runtime = state.keys[1]
     keys = {
         "AWS_ACCESS_KEY_ID": runtime.access_key,
         "AWS_SECRET_ACCESS_KEY": runtime.secret_key,

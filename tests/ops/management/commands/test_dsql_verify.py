@@ -15,6 +15,7 @@ from django.core.management.base import CommandError
 from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
 
+from config.dsql.retry import run_transaction
 from ops.clusters import checks_across, checks_data
 from ops.clusters.database import RUNTIME_ROLE, fetch, prepare
 from ops.clusters.verify import ACROSS, CONTROL, DATA
@@ -277,10 +278,8 @@ def test_a_missing_mapping_is_named_for_its_region() -> None:
 def test_what_the_database_refuses_to_show_is_a_warning(
     catalog: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = checks_data.fetch
-
     def refuse(alias: str, sql: str, *params: Any) -> Any:
-        return own(alias, sql.replace(catalog, f"{catalog}_refused"), *params)
+        return fetch(alias, sql.replace(catalog, f"{catalog}_refused"), *params)
 
     monkeypatch.setattr(checks_data, "fetch", refuse)
     found = report("--only", "rights,jobs")
@@ -345,14 +344,12 @@ def test_a_stale_read_fails_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_lost_change_fails_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = checks_across.run_transaction
-
     def forget_the_other(
         work: Callable[[], Any], *, using: str, **options: Any
     ) -> None:
         """The second Region's change does not happen."""
         if "us-east-1" in using:
-            own(work, using=using, **options)
+            run_transaction(work, using=using, **options)
 
     monkeypatch.setattr(checks_across, "run_transaction", forget_the_other)
     found = report("--only", "conflict", code=1)

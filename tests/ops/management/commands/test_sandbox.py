@@ -90,7 +90,12 @@ def test_reset_asks_before_it_deletes(
     started: lifecycle.Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "")
+
+    def refuse(prompt: str) -> str:
+        asked.append(prompt)
+        return ""
+
+    monkeypatch.setattr("builtins.input", refuse)
     with pytest.raises(CommandError, match="Nothing was deleted"):
         said("reset")
     assert str(started.root) in asked[0]
