@@ -39,7 +39,7 @@ from config.dsql.features import DatabaseFeatures
 from config.dsql.introspection import DatabaseIntrospection
 from config.dsql.operations import DatabaseOperations
 from config.dsql.options import SECONDS, Options
-from config.dsql.retry import repeat
+from config.dsql.retry import note_commit, repeat
 from config.dsql.schema import DatabaseSchemaEditor
 from config.dsql.signals import connected
 from config.dsql.split import Splitter
@@ -355,7 +355,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         lost = self.connection is None or self.connection.closed
         if not (lost or is_unavailable(error)):
             if is_unresolved(error) and self.autocommit and not harmless:
-                raise OutcomeUnknown(f"A change was under way: {error}") from error
+                raise self._outcome_unknown("A change", error) from error
             return
         if lost and not self.proven:
             self._leave()
@@ -367,7 +367,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise kind(f"Nothing was committed: {error}") from error
         if lost:
             self.close()
-        raise OutcomeUnknown(f"A change was under way: {error}") from error
+        raise self._outcome_unknown("A change", error) from error
+
+    @staticmethod
+    def _outcome_unknown(what: str, error: BaseException) -> OutcomeUnknown:
+        note_commit()
+        return OutcomeUnknown(f"{what} was under way: {error}")
 
     def commit_open(self) -> None:
         """COMMIT inside an atomic block, which goes on in a transaction of its own."""
@@ -380,5 +385,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         except Error as error:
             closed = self.connection is not None and self.connection.closed
             if closed or leaves_doubt(error):
-                raise OutcomeUnknown(f"COMMIT was under way: {error}") from error
+                raise self._outcome_unknown("COMMIT", error) from error
             raise
+        if self.changed:
+            note_commit()

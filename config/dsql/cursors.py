@@ -14,7 +14,7 @@ from django.db.backends import utils
 from django.db.backends.postgresql import base
 
 from config.dsql.deadlines import note_asked, require_time
-from config.dsql.retry import repeat
+from config.dsql.retry import note_commit, repeat
 
 READ = re.compile(r"[\s(]*(?:SELECT|SHOW)\b", re.IGNORECASE)
 
@@ -45,6 +45,8 @@ class CursorWrapper(utils.CursorWrapper):
     def _executemany(self, sql: Any, param_list: Any, *ignored: Any) -> Any:
         execute = super()._executemany  # type: ignore[misc]  # not in the stubs
         self._note(sql)
+        if self.db.autocommit and not reads(sql):
+            note_commit()  # of some of them, perhaps, when it fails
         return self._judged(execute, sql, param_list)
 
     def callproc(self, procname: Any, params: Any = None, kparams: Any = None) -> Any:
@@ -72,6 +74,8 @@ class CursorWrapper(utils.CursorWrapper):
             self.db.judge(error, harmless=reads(sql))
             raise
         self.db.proven = True
+        if self.db.autocommit and not reads(sql):
+            note_commit()
         return result
 
 

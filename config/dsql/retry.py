@@ -4,6 +4,7 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -29,10 +30,36 @@ SCHEMA_CHANGED = "(OC001)"  # in the text: OC000 has the same SQLSTATE
 UNDEFINED_COLUMN, COLUMN_DELAYS = "42703", (0.01, 0.03, 0.09)
 # Whether a repeat is under way: the outermost one repeats, those inside run once.
 _repeating: ContextVar[bool] = ContextVar("repeating", default=False)
+_effects: ContextVar["Effects | None"] = ContextVar("effects", default=None)
 
 
 class ConflictRetriesExhausted(OperationalError):
     """Conflicts went on until the time budget was spent; the last one is the cause."""
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a request under way has done that a repeat would do a second time."""
+
+    committed: bool = False  # or perhaps: its outcome is unknown
+
+
+def note_commit() -> None:
+    """Remember that a change was committed, or that its outcome is unknown."""
+    effects = _effects.get()
+    if effects is not None:
+        effects.committed = True
+
+
+@contextmanager
+def watch_effects() -> Iterator[Effects]:
+    """Inside, the backend notes what is committed, on each of its connections."""
+    effects = Effects()
+    mark = _effects.set(effects)
+    try:
+        yield effects
+    finally:
+        _effects.reset(mark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,36 +165,54 @@ def repeat(
         return attempt()
     mark = _repeating.set(True)
     try:
-        return _repeat(attempt, policy or DEFAULT_POLICY, sleep, on_retry)
+        return _repeat(attempt, policy, sleep, on_retry)
     finally:
         _repeating.reset(mark)
 
 
 def _repeat(
     attempt: Callable[[], Result],
-    policy: Policy,
+    policy: Policy | None,
     sleep: Callable[[float], None],
     on_retry: OnRetry | None,
 ) -> Result:
-    pauses, number = _Pauses(policy), 1
+    attempts = Attempts(policy)
     while True:
         try:
             return attempt()
         except Error as error:
-            delay = pauses.after(error)
-            if delay is None or delay >= left():
+            number, delay = attempts.number, attempts.delay_after(error)
+            if delay is None:
                 if is_conflict(error):
                     raise ConflictRetriesExhausted(
                         f"Still conflicting with other transactions after {number} "
                         f"attempts."
                     ) from error
                 raise
-            if is_conflict(error):
-                conflict_retried.send_robust(sender=repeat, attempt=number)
             if on_retry is not None:
                 on_retry(number, delay, error)
         sleep(delay)
-        number += 1
+
+
+class Attempts:
+    """Counts the attempts at one unit of work and says what to wait between them."""
+
+    def __init__(self, policy: Policy | None = None) -> None:
+        self._pauses = _Pauses(policy or DEFAULT_POLICY)
+        self.number = 1
+
+    def delay_after(self, error: Error) -> float | None:
+        """Seconds until the next attempt; None when there is to be none.
+
+        ``error`` ended an attempt with nothing committed.
+        """
+        delay = self._pauses.after(error)
+        if delay is None or delay >= left():
+            return None
+        if is_conflict(error):
+            conflict_retried.send_robust(sender=repeat, attempt=self.number)
+        self.number += 1
+        return delay
 
 
 class _Pauses:
