@@ -302,10 +302,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         if not self.in_atomic_block:
             return
-        self.needs_rollback = True
+        # Django's error at the next statement names it, and is judged by it.
+        self.needs_rollback, self.rollback_exc = True, sys.exc_info()[1]
         if self.undone is None and self.commit_on_exit and sid == CHANGED:
             self.undone = TransactionManagementError(UNDONE)
-            self.undone.__cause__ = sys.exc_info()[1]
+            self.undone.__cause__ = self.rollback_exc
 
     def set_rollback(self, rollback):
         super().set_rollback(rollback)
@@ -325,7 +326,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         before, began = self.handled, None if autocommit else sys.exc_info()[1]
         super().set_autocommit(autocommit, *args, **kwargs)
         undone, self.undone, self.changed = self.undone, None, False
-        self.handled = began
+        self.handled, self.rollback_exc = began, None
         # An outermost block has ended; Django swallows what rollback() raises.
         if undone is not None and sys.exc_info()[1] in (None, before):
             raise undone

@@ -33,7 +33,7 @@ class CursorWrapper(utils.CursorWrapper):
     def _execute(self, sql: Any, params: Any, *ignored: Any) -> Any:
         execute = super()._execute  # type: ignore[misc]  # not in the stubs
         self._note(sql)
-        if self.db.in_transaction():
+        if self.db.in_transaction() or self.db.needs_rollback:
             return self._judged(execute, sql, params)
 
         def attempt() -> Any:

@@ -142,3 +142,21 @@ def test_without_autocommit_its_owner_decides(table: DatabaseWrapper) -> None:
     transaction.rollback(using="other")
     transaction.set_autocommit(True, using="other")
     assert rows(table) == 0
+
+
+def test_a_conflict_caught_in_an_inner_block_repeats_the_transaction(
+    table: DatabaseWrapper,
+) -> None:
+    attempts = []
+
+    def work() -> None:
+        attempts.append("attempt")
+        if len(attempts) == 1:
+            conflict = OperationalError("lost")
+            conflict.__cause__ = Conflict()
+            fail_inside(conflict)
+        insert(table)
+
+    run_transaction(work, using="other", sleep=lambda _: None)
+    assert len(attempts) == 2
+    assert rows(table) == 1
