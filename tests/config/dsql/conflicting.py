@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from asgiref.sync import sync_to_async
 from django.contrib import messages
+from django.core.files.uploadedfile import UploadedFile
 from django.db import OperationalError, transaction
 from django.http import (
     HttpRequest,
@@ -27,7 +28,7 @@ class Conflict(Exception):
     sqlstate = "40001"
 
 
-def lose() -> None:
+def lose() -> NoReturn:
     raise OperationalError("lost") from Conflict()
 
 
@@ -39,7 +40,11 @@ def add_user(request: HttpRequest) -> HttpResponse:
         "visits": request.session["visits"],
         "body": request.body,
         "posted": request.POST.get("name"),
-        "file": request.FILES["file"].read() if request.FILES else None,
+        "file": [
+            file.read()
+            for file in request.FILES.values()
+            if isinstance(file, UploadedFile)
+        ],
     })  # fmt: skip
     new_user().save()
     response = JsonResponse(
@@ -125,6 +130,7 @@ class OutsideMiddleware:
         request.mark = "outside"  # type: ignore[attr-defined]  # as middleware does
         assert request.body == b"name=Ada"
         response = self.get_response(request)
+        assert request.resolver_match is not None
         response["X-Route"] = request.resolver_match.route
         response["X-Mark"] = request.mark  # type: ignore[attr-defined]  # set above
         return response
