@@ -4,7 +4,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC
 from functools import partial
@@ -20,7 +20,6 @@ from psycopg import pq
 from psycopg.types.datetime import TimestamptzLoader
 
 from config.dsql import driver
-from config.dsql.checks import DatabaseValidation
 from config.dsql.client import DatabaseClient
 from config.dsql.conflicts import (
     ConnectionLost,
@@ -32,6 +31,7 @@ from config.dsql.conflicts import (
 )
 from config.dsql.creation import DATABASE, DatabaseCreation, schema_of
 from config.dsql.cursors import CursorDebugWrapper, CursorWrapper
+from config.dsql.ddl.journal import MigrationRun
 from config.dsql.deadlines import Allowance, Limits, left, require_time, within
 from config.dsql.driver import answer_within, open_within
 from config.dsql.endpoints import Endpoints, endpoints
@@ -45,6 +45,7 @@ from config.dsql.signals import connected
 from config.dsql.split import Splitter
 from config.dsql.statements import Cursor, ErrorWrapper
 from config.dsql.tokens import TOKENS, Endpoint, region_of
+from config.dsql.validation import DatabaseValidation
 
 # DSQL ends a session after 60 minutes; jitter keeps processes from reconnecting at once.
 MAX_AGE_SECONDS = (45 * 60, 55 * 60)
@@ -71,8 +72,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
     introspection_class = DatabaseIntrospection
     SchemaEditorClass = DatabaseSchemaEditor
     validation_class = DatabaseValidation
-    migration_plan: Sequence[tuple[Any, bool]] = ()  # of the last migrate
-    editor: DatabaseSchemaEditor | None = None  # the one that keeps the journal
     splitter: Splitter | None = None  # set by split_transactions()
     # Columns of identity type must be bigint and name a CACHE of 1 or at least 65536:
     # AWS user guide, "Sequences and identity columns".
@@ -104,6 +103,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.limits = Limits()
+        self.migration_run = MigrationRun(self.limits)
 
     def get_connection_params(self) -> dict[str, Any]:
         """libpq's parameters; the password is added when the connection opens.
@@ -278,15 +278,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
             yield
         finally:
             self.limits.suspended -= 1
-
-    @property
-    def migrating(self) -> bool:
-        """Whether a migrate is under way: between pre_migrate and post_migrate."""
-        return self.limits.migrating
-
-    @migrating.setter
-    def migrating(self, migrating: bool) -> None:
-        self.limits.migrating = migrating
 
     # Inner blocks
 

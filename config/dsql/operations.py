@@ -5,9 +5,9 @@ from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.backends.postgresql import operations
 from django.db.models import AutoField
 
-from config.dsql.catalog import Catalog
 from config.dsql.conflicts import sqlstates
-from config.dsql.rows import BATCH, ROW_LIMIT, Rows
+from config.dsql.ddl.batches import BATCH, ROW_LIMIT, Batches
+from config.dsql.ddl.catalog import Catalog
 
 FOREIGN_KEY_VIOLATION = "23503"
 
@@ -165,7 +165,7 @@ class DatabaseOperations(operations.DatabaseOperations):
         catalog = Catalog(self.connection)
         with self.connection.cursor() as cursor:
             references = self.connection.introspection.get_relations(cursor, table)
-        rows = Rows(catalog, table, catalog.primary_key(table))
+        rows = Batches(self.connection, table, catalog.primary_key(table))
         for column, found in catalog.columns(table).items():
             if column in references and not found.not_null:
                 name = self.quote_name(column)

@@ -25,7 +25,7 @@ from config.dsql.signals import conflict_retried
 Result = TypeVar("Result")
 OnRetry = Callable[[int, float, BaseException], None]
 SCHEMA_CHANGED = "(OC001)"  # in the text: OC000 has the same SQLSTATE
-# A column that changes its type has no name for some milliseconds: columns.py. Where it
+# A column that changes its type has no name for some milliseconds (ddl/type_change.py). Where it
 # never had one, the error comes a moment later.
 UNDEFINED_COLUMN, COLUMN_DELAYS = "42703", (0.01, 0.03, 0.09)
 # Whether a repeat is under way: the outermost one repeats, those inside run once.

@@ -8,8 +8,8 @@ from django.db import ProgrammingError, migrations, models
 from django.db.migrations.state import ProjectState
 from django.db.models.functions import Concat, Lower, Upper
 
-from config.dsql import journal
 from config.dsql.base import DatabaseWrapper
+from config.dsql.ddl import journal
 from tests.config.dsql.conftest import run
 
 NAMES = "SELECT conname FROM pg_constraint WHERE conrelid = '{}'::regclass AND contype = '{}'"
@@ -75,7 +75,7 @@ def test_a_step_is_known_whatever_the_order_of_its_set(
 ) -> None:
     pairs = [("title", "shelf"), ("shelf", "rank")]
     with scratch.schema_editor() as editor:
-        texts = {editor._described(each) for each in (pairs, tuple(pairs[::-1]))}
+        texts = {editor.runner.describe(each) for each in (pairs, tuple(pairs[::-1]))}
     assert len(texts) == 1
 
 
@@ -146,7 +146,7 @@ def test_objects_that_exist_as_wanted_are_accepted(scratch: DatabaseWrapper) -> 
                 editor.add_constraint(made, constraint)
             for index in indexes:
                 editor.add_index(made, index)
-        assert run(scratch, "SELECT to_regclass('dsql_wanted')") == [(None,)]
+        assert run(scratch, "SELECT to_regclass('dsql_probe')") == [(None,)]
 
 
 X, Y = models.Q(rank__gt=0), models.Q(rank__lt=0)
@@ -208,10 +208,11 @@ def test_another_object_of_the_name_is_an_error_that_shows_both(
         )
         add(made, pair[0])
         with pytest.raises(
-            ProgrammingError, match=r"(CREATE|CHECK|UNIQUE).* and it is not: .*named"
+            ProgrammingError,
+            match=r"named already .* Found: (CREATE|CHECK|UNIQUE).* Expected: .*named",
         ):
             add(made, pair[1])
-    assert run(scratch, "SELECT to_regclass('dsql_wanted')") == [(None,)]
+    assert run(scratch, "SELECT to_regclass('dsql_probe')") == [(None,)]
 
 
 @pytest.mark.parametrize(

@@ -185,9 +185,9 @@ def test_migrations_and_the_schema_editor_wait(
     slow = "SELECT pg_sleep(0.5)"
     with scratch.schema_editor():
         run(scratch, slow)
-    scratch.migrating = True
+    scratch.migration_run.is_active = True
     run(scratch, slow)
-    scratch.migrating = False
+    scratch.migration_run.is_active = False
     with scratch.without_deadline():
         run(scratch, slow)
     with pytest.raises(ConnectionLost, match="No answer"):
@@ -225,7 +225,7 @@ def test_a_schema_editor_that_cannot_begin_lifts_no_deadline(
     with pytest.raises(RuntimeError), scratch.schema_editor():
         pytest.fail("it began")
     assert scratch.limits.suspended == 0
-    assert scratch.editor is None
+    assert scratch.migration_run.journal is None
 
 
 def test_without_a_limit_statements_are_waited_for(
