@@ -88,7 +88,7 @@ def refused(scratch: DatabaseWrapper, values: str) -> bool:
     return False
 
 
-class FixedField(models.Field):
+class FixedField(models.Field):  # type: ignore[type-arg]  # generic in the stubs only
     def __init__(self, length: int = 10, **options: Any) -> None:
         super().__init__(**options)
         self.length = length

@@ -10,6 +10,7 @@ from django.db.models.functions import Concat, Lower, Upper
 
 from config.dsql.base import DatabaseWrapper
 from config.dsql.ddl import journal
+from config.dsql.schema import DatabaseSchemaEditor
 from tests.config.dsql.conftest import run
 
 NAMES = "SELECT conname FROM pg_constraint WHERE conrelid = '{}'::regclass AND contype = '{}'"
@@ -27,7 +28,7 @@ def migrate(
     after: str = "",
 ) -> list[str]:
     """Apply them as one migration; the statements, up to one that begins with ``kill``."""
-    migration = migrations.Migration("0001_all", "library")
+    migration: Any = migrations.Migration("0001_all", "library")
     migration.operations = operations
     sent: list[str] = []
 
@@ -54,7 +55,7 @@ def migrate(
 
 
 def book(**options: Any) -> migrations.CreateModel:
-    fields = [
+    fields: Any = [
         ("id", models.BigIntegerField(primary_key=True)),
         ("title", models.CharField(max_length=20)),
         ("shelf", models.CharField(max_length=20)),
@@ -74,8 +75,8 @@ def test_a_step_is_known_whatever_the_order_of_its_set(
     scratch: DatabaseWrapper,
 ) -> None:
     pairs = [("title", "shelf"), ("shelf", "rank")]
-    with scratch.schema_editor() as editor:
-        texts = {editor.runner.describe(each) for each in (pairs, tuple(pairs[::-1]))}
+    describe = DatabaseSchemaEditor(scratch).runner.describe
+    texts = {describe(each) for each in (pairs, tuple(pairs[::-1]))}
     assert len(texts) == 1
 
 
