@@ -7,7 +7,7 @@ import sys
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
-from config.dsql.tokens import CredentialsUnavailable
+from config.dsql.credentials import CredentialsUnavailable
 from ops import target
 
 
