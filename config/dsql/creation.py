@@ -2,6 +2,7 @@
 
 import re
 import sys
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
@@ -40,8 +41,8 @@ class DatabaseCreation(creation.DatabaseCreation):
             wanted = f"{TEST_DATABASE_PREFIX}{alias}"
         return f"{DATABASE}.{wanted.rpartition('.')[2]}"
 
-    def get_test_db_clone_settings(self, suffix):
-        settings = super().get_test_db_clone_settings(suffix)
+    def get_test_db_clone_settings(self, suffix: str) -> dict[str, Any]:
+        settings: dict[str, Any] = super().get_test_db_clone_settings(suffix)
         schema_of(settings["NAME"])
         return settings
 

@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from threading import Barrier
+from typing import Any
 
 import boto3
 import pytest
@@ -46,7 +47,7 @@ def test_signs_exactly_what_boto3_signs(
     now = moment.replace(tzinfo=None)
     monkeypatch.setattr(auth, "get_current_datetime", lambda: now)
     session = boto3.session.Session("ASIAEXAMPLE/+", secret, token)
-    client = session.client("dsql", region_name=region)
+    client: Any = session.client("dsql", region_name=region)
     generate = (
         client.generate_db_connect_admin_auth_token
         if user == "admin"
