@@ -13,7 +13,7 @@ FOREIGN_KEY_VIOLATION = "23503"
 
 
 class DatabaseOperations(operations.DatabaseOperations):
-    compiler_module = "config.dsql.compiler"
+    compiler_module = f"{__package__}.compiler"
     # One statement at a time: DSQL takes one DDL statement per transaction.
     prepare_sql_script = BaseDatabaseOperations.prepare_sql_script
     # Identity columns are bigint whatever the field's class.

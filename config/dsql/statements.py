@@ -17,7 +17,7 @@ ROW_LIMIT = "transaction row limit exceeded"
 WAY_OUT = (
     " DSQL takes 3,000 changed rows per transaction, rows that foreign keys cascade to "
     "included. Change fewer rows at a time, or commit batch by batch with "
-    "config.dsql.split.split_transactions(), in a migration inside "
+    f"{__package__}.split.split_transactions(), in a migration inside "
     "RunPython(…, atomic=False), or loaddata --commit-per-batch."
 )
 
