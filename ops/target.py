@@ -124,9 +124,7 @@ def manage(command: str) -> str:
     return f"manage.py {command}{option}"
 
 
-def advise_endpoint(
-    environ: Mapping[str, str], *, directory: Path = DIRECTORY
-) -> str:
+def advise_endpoint(environ: Mapping[str, str], *, directory: Path = DIRECTORY) -> str:
     """How a command whose target has no endpoint gets one."""
     if environ.get(VARIABLE) == AWS:
         command = f"manage.py dsql_status --format env {OPTION} {AWS}"

@@ -19,9 +19,9 @@ from django.utils.functional import cached_property
 from psycopg import pq
 from psycopg.types.datetime import TimestamptzLoader
 
-from config.dsql import driver
-from config.dsql.client import DatabaseClient
-from config.dsql.conflicts import (
+from . import driver
+from .client import DatabaseClient
+from .conflicts import (
     ConnectionLost,
     OutcomeUnknown,
     ServerUnavailable,
@@ -29,23 +29,23 @@ from config.dsql.conflicts import (
     is_unresolved,
     leaves_doubt,
 )
-from config.dsql.creation import DATABASE, DatabaseCreation, schema_of
-from config.dsql.cursors import CursorDebugWrapper, CursorWrapper
-from config.dsql.ddl.journal import MigrationRun
-from config.dsql.deadlines import Allowance, Limits, left, require_time, within
-from config.dsql.driver import answer_within, open_within
-from config.dsql.endpoints import Endpoints, endpoints
-from config.dsql.features import DatabaseFeatures
-from config.dsql.introspection import DatabaseIntrospection
-from config.dsql.operations import DatabaseOperations
-from config.dsql.options import SECONDS, Options
-from config.dsql.retry import note_commit, repeat
-from config.dsql.schema import DatabaseSchemaEditor
-from config.dsql.signals import connected
-from config.dsql.split import Splitter
-from config.dsql.statements import Cursor, ErrorWrapper
-from config.dsql.tokens import TOKENS, Endpoint, region_of
-from config.dsql.validation import DatabaseValidation
+from .creation import DATABASE, DatabaseCreation, schema_of
+from .cursors import CursorDebugWrapper, CursorWrapper
+from .ddl.journal import MigrationRun
+from .deadlines import Allowance, Limits, left, require_time, within
+from .driver import answer_within, open_within
+from .endpoints import Endpoints, endpoints
+from .features import DatabaseFeatures
+from .introspection import DatabaseIntrospection
+from .operations import DatabaseOperations
+from .options import SECONDS, Options
+from .retry import note_commit, repeat
+from .schema import DatabaseSchemaEditor
+from .signals import connected
+from .split import Splitter
+from .statements import Cursor, ErrorWrapper
+from .tokens import TOKENS, Endpoint, region_of
+from .validation import DatabaseValidation
 
 # DSQL ends a session after 60 minutes; jitter keeps processes from reconnecting at once.
 MAX_AGE_SECONDS = (45 * 60, 55 * 60)

@@ -3,8 +3,8 @@
 from django.db.backends.postgresql import client
 from psycopg.conninfo import make_conninfo
 
-from config.dsql.options import SECURITY
-from config.dsql.tokens import TOKENS, Endpoint
+from .options import SECURITY
+from .tokens import TOKENS, Endpoint
 
 
 class DatabaseClient(client.DatabaseClient):

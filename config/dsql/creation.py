@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 from django.db.backends.postgresql import creation
 
-from config.dsql.retry import repeat
+from .retry import repeat
 
 DATABASE = "postgres"
 # AWS user guide, "Cluster quotas and database limits": schemas per database.

@@ -12,7 +12,7 @@ from django.db.backends.postgresql import introspection
 from django.db.backends.postgresql.introspection import FieldInfo, TableInfo
 from django.db.models import Index
 
-from config.dsql.ddl.catalog import (
+from .ddl.catalog import (
     COLUMN,
     CONSTRAINT,
     DEPENDENT,

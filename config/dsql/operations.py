@@ -5,9 +5,9 @@ from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.backends.postgresql import operations
 from django.db.models import AutoField
 
-from config.dsql.conflicts import sqlstates
-from config.dsql.ddl.batches import BATCH, ROW_LIMIT, Batches
-from config.dsql.ddl.catalog import Catalog
+from .conflicts import sqlstates
+from .ddl.batches import BATCH, ROW_LIMIT, Batches
+from .ddl.catalog import Catalog
 
 FOREIGN_KEY_VIOLATION = "23503"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from config.dsql.tokens import region_of
+from .tokens import region_of
 
 AMAZON_ROOTS = Path(__file__).with_name("amazon-roots.pem")
 # Set whatever the environment or a service file says. Encryption by GSSAPI would take

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from django.db import Error, OperationalError, connections, transaction
 
-from config.dsql.conflicts import (
+from .conflicts import (
     ConnectionLost,
     OutcomeUnknown,
     ServerUnavailable,
@@ -19,8 +19,8 @@ from config.dsql.conflicts import (
     is_conflict,
     sqlstates,
 )
-from config.dsql.deadlines import left
-from config.dsql.signals import conflict_retried
+from .deadlines import left
+from .signals import conflict_retried
 
 Result = TypeVar("Result")
 OnRetry = Callable[[int, float, BaseException], None]
