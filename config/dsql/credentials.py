@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from django.db import OperationalError
 
-from config.dsql.deadlines import left
+from .deadlines import left
 
 MAX_CAUSE = 300  # characters of a source's error
 RENEW_BEFORE = 300  # seconds left at which credentials are fetched anew

@@ -1,4 +1,4 @@
-"""The one runner for repeatable work."""
+"""The one retry rule: the backend repeats single statements, run_transaction repeats blocks."""
 
 import itertools
 import random
@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from django.db import Error, OperationalError, connections, transaction
+from django.db import Error, OperationalError, transaction
 
 from .conflicts import (
     ConnectionLost,
@@ -127,24 +127,6 @@ def run_transaction(
             return work()
 
     return repeat(attempt, policy=policy, sleep=sleep, on_retry=on_retry)
-
-
-def run_statement(
-    work: Callable[[], Result],
-    *,
-    policy: Policy | None = None,
-    using: str = "default",
-    sleep: Callable[[float], None] = time.sleep,
-    on_retry: OnRetry | None = None,
-) -> Result:
-    """Run ``work``, one statement in autocommit: one round trip, repeated on a conflict.
-
-    Inside an open atomic block the statement runs once: only the block's owner can
-    repeat it. Raises OutcomeUnknown when the connection was lost during a write.
-    """
-    if connections[using].in_atomic_block:
-        return work()
-    return repeat(work, policy=policy, sleep=sleep, on_retry=on_retry)
 
 
 def repeat(

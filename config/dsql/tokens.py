@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from config.dsql.credentials import Credentials, find_credentials
+from .credentials import Credentials, find_credentials
 
 LIFETIME = 900  # seconds; DSQL checks a token only when a connection opens
 RENEW_BEFORE = 300  # seconds left at which a kept token is no longer handed out
