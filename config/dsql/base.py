@@ -281,11 +281,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     # Inner blocks
 
-    def savepoint(self):
+    def savepoint(self) -> str:
         """A name for what DSQL lacks: an inner block that has one tells of its failure."""
         return CHANGED if self.changed else UNCHANGED
 
-    def savepoint_rollback(self, sid):
+    def savepoint_rollback(self, sid: str) -> None:
         """Let the outermost block be undone, and end with an error if nothing else ends it.
 
         Elsewhere what it did before the inner block would be kept. Django undoes it without
@@ -299,19 +299,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.undone = TransactionManagementError(UNDONE)
             self.undone.__cause__ = self.rollback_exc
 
-    def set_rollback(self, rollback):
+    def set_rollback(self, rollback: bool) -> None:
         super().set_rollback(rollback)
         self.undone = None  # who calls this knows
 
     # Lost connections
 
-    def make_cursor(self, cursor):
+    def make_cursor(self, cursor: Any) -> CursorWrapper:
         return CursorWrapper(cursor, self)
 
-    def make_debug_cursor(self, cursor):
+    def make_debug_cursor(self, cursor: Any) -> CursorDebugWrapper:
         return CursorDebugWrapper(cursor, self)
 
-    def set_autocommit(self, autocommit, *args, **kwargs):
+    def set_autocommit(self, autocommit: bool, *args: Any, **kwargs: Any) -> None:
         if self.autocommit and not autocommit and not self.in_transaction():
             self.reconnect_if_closed()
         before, began = self.handled, None if autocommit else sys.exc_info()[1]
@@ -370,10 +370,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """COMMIT inside an atomic block, which goes on in a transaction of its own."""
         self._commit()
 
-    def _commit(self):
+    def _commit(self) -> None:
         require_time()
         try:
-            super()._commit()
+            super()._commit()  # type: ignore[misc]  # not in the stubs
         except Error as error:
             closed = self.connection is not None and self.connection.closed
             if closed or leaves_doubt(error):

@@ -32,14 +32,15 @@ class Cursor(PostgresCursor):
     database: Any = None
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        execute = super().execute  # type: ignore[misc]  # not in the stubs
         if self.database is None or not isinstance(query, str):
-            return super().execute(query, params, **options)
+            return execute(query, params, **options)
         if WAIT_FOR_JOB.match(query):
             with self.database.without_deadline():
-                return super().execute(query, params, **options)
+                return execute(query, params, **options)
         found = SYNCHRONOUS_INDEX.match(query)
         if found is None:
-            return super().execute(query, params, **options)
+            return execute(query, params, **options)
         text = f"{found[1]} ASYNC {query[found.end() :]}"
 
         def build() -> None:
