@@ -14,18 +14,18 @@ QUOTED = re.compile(r'"(?:[ !#-\[\]-~]|\\[ -~])*"')
 LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
 
 
-def fault(address: str) -> str:
+def find_fault(address: str) -> str:
     """Why the address is refused; "" when it is not. Takes linear time."""
     local, at, domain = address.rpartition("@")
     if not at:
         return "Has no @; write name@example.com."
-    reason = _fault_of_local_part(local) or _fault_of_domain(domain)
+    reason = _find_local_fault(local) or _find_domain_fault(domain)
     if not reason and len(address) > MAX_ADDRESS:
         return f"Has {len(address)} characters; at most {MAX_ADDRESS} are allowed."
     return reason
 
 
-def _fault_of_local_part(local: str) -> str:
+def _find_local_fault(local: str) -> str:
     part = "The part before @"
     if not local:
         return "There is nothing before @."
@@ -42,11 +42,11 @@ def _fault_of_local_part(local: str) -> str:
     return ""
 
 
-def _fault_of_domain(domain: str) -> str:
+def _find_domain_fault(domain: str) -> str:
     if not domain:
         return "There is nothing after @."
     if domain.startswith("["):
-        return _fault_of_literal(domain)
+        return _find_literal_fault(domain)
     # What is one letter in two cases, Python, DNS and the database's index see differently.
     if not domain.isascii():
         return "Write the domain in ASCII (xn--…), as DNS has it."
@@ -54,7 +54,7 @@ def _fault_of_domain(domain: str) -> str:
         return f"The domain has {len(domain)} characters; at most {MAX_DOMAIN} are allowed."
     *above, last = labels = domain.split(".")
     for label in labels:
-        if reason := _fault_of_label(label):
+        if reason := _find_label_fault(label):
             return reason
     if last.isdigit():
         return "The domain ends in a number; write an IP address in brackets."
@@ -63,7 +63,7 @@ def _fault_of_domain(domain: str) -> str:
     return ""
 
 
-def _fault_of_label(label: str) -> str:
+def _find_label_fault(label: str) -> str:
     if not label:
         return "The domain has a dot at its start, at its end or beside another."
     if len(label) > MAX_LABEL:
@@ -79,7 +79,7 @@ def _fault_of_label(label: str) -> str:
     return ""
 
 
-def _fault_of_literal(domain: str) -> str:
+def _find_literal_fault(domain: str) -> str:
     """RFC 5321, section 4.1.3."""
     text = domain[1:-1]
     tag, tagged, rest = text.partition(":")

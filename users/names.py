@@ -3,9 +3,9 @@
 import re
 import unicodedata
 
+from config.api.fields import CONTROLS
+
 MAX_NAME = 100
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-CONTROLS = "Must be without control characters."
 # Fillers of Hangul and Khitan, the blanks of Braille, of musical notation and of hieroglyphs:
 # they show nothing, and their categories are those of visible characters.
 BLANK = frozenset(
@@ -23,7 +23,7 @@ VIRAMA = 9  # combining class; a joiner behind it shapes the consonant before
 CASED = {"Lu", "Ll", "Lt"}  # scripts with two cases need no modifier
 
 
-def fault(name: str) -> str:
+def find_fault(name: str) -> str:
     """Why the name, white space around it removed, is refused; "" when it is not.
 
     The length comes first: what follows takes time for each character.

@@ -1,47 +1,60 @@
 """Writes: one statement each, which the backend repeats on a conflict."""
 
+import math
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet
-from django.db import IntegrityError, connections
-from django.db.models import Field, Model, Q, sql
+from django.db import IntegrityError, InterfaceError, OperationalError
+from django.db.models import Value
+from django.db.models.functions import Lower
+from django.http import HttpResponse
 from django.utils import timezone
 
-from config.api import idempotency
+from config.api.bulk_import import Result, import_lines
 from config.api.conditions import UNCONDITIONAL, Conditions
-from config.dsql.conflicts import constraints
-from users import versions
+from config.api.idempotency import Attempt
+from config.api.problems import Problem
+from config.api.resources import delete_row, update_row
+from config.dsql.conflicts import OutcomeUnknown, constraints
+from config.dsql.writes import insert_missing, insert_rows
 from users.models import User
 from users.selectors import FIELDS
+from users.serializers import validate_user
 
-EMAIL_CONSTRAINT = "users_user_email_unique"
+EMAIL_CONSTRAINT, EMAIL_INDEX = "users_user_email_unique", '(LOWER("email"))'
 
 
-class EmailTaken(Exception):
+class EmailTaken(Problem):
     """Another user has this e-mail address; the unique index said so."""
 
+    def __init__(self) -> None:
+        pointer = {"pointer": "/email", "reason": "Already used by another user."}
+        super().__init__(
+            "email_taken", "Another user has this e-mail.", errors=[pointer]
+        )
 
-class PreconditionFailed(Exception):
-    """The user is there, but not in the state that the preconditions name."""
+
+def user_build(*, name: str, email: str) -> User:
+    """A new user, not stored yet."""
+    now = timezone.now()
+    return User(name=name, email=email, created_at=now, updated_at=now)
 
 
 def user_create(
-    *, name: str, email: str, record: Callable[[dict[str, Any]], Model] | None = None
-) -> dict[str, Any]:
-    """Insert a user, and with it the row that ``record`` makes of it. Raises EmailTaken."""
-    now = timezone.now()
-    user = User(name=name, email=email, created_at=now, updated_at=now)
-    values = {field: getattr(user, field) for field in FIELDS}
-    rows: list[Model] = [user]
-    if record is not None:
-        rows.append(record(values))
-    with _email_taken():
-        _insert(rows)
-    return values
+    user: User, response: HttpResponse, attempt: Attempt | None = None
+) -> HttpResponse:
+    """Insert the user; the response to send, which a repeated attempt replays.
+
+    Raises EmailTaken.
+    """
+    with _refuse_taken_email():
+        if attempt is not None:
+            return attempt.insert_once(user, response)
+        insert_rows([user])
+    return response
 
 
 def user_update(
@@ -53,37 +66,57 @@ def user_update(
 
     Raises EmailTaken, and PreconditionFailed when a condition does not hold.
     """
-    version = versions.NextVersion(timezone.now(), values)
-    changed = {**values, "updated_at": version}
-    which = Q(pk=user_id) & versions.precondition(conditions)
-    with _email_taken():
-        user = _update_returning(which, changed)
-    if user is None:
-        _refuse_if_there(user_id, conditions)
-    return user
+    with _refuse_taken_email():
+        return update_row(User, user_id, values, fields=FIELDS, conditions=conditions)
 
 
 def user_delete(*, user_id: uuid.UUID, conditions: Conditions = UNCONDITIONAL) -> bool:
-    """True when the user existed; what was stored about the creation is erased with it.
+    """True when the user existed. Raises PreconditionFailed when a condition does not hold."""
+    return delete_row(User, user_id, conditions)
 
-    Raises PreconditionFailed when a condition does not hold.
+
+def users_import(
+    lines: Iterable[bytes],
+    *,
+    seconds: float = math.inf,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Result]:
+    """Users from lines of JSON; one whose e-mail address exists is skipped.
+
+    See import_lines() for the results.
     """
-    which = versions.precondition(conditions) & Q(pk=user_id)
-    deleted = _delete(which, user_id)
-    if not deleted:
-        _refuse_if_there(user_id, conditions)
-    return deleted
+
+    def build(data: dict[str, Any]) -> User:
+        return user_build(**validate_user(data))
+
+    return import_lines(
+        lines, build=build, store=_insert_new, seconds=seconds, clock=clock
+    )
 
 
-def _refuse_if_there(user_id: uuid.UUID, conditions: Conditions) -> None:
-    """A missing user is 404 whatever the conditions: RFC 9110, section 13.2.1."""
-    rows = User.objects.filter(pk=user_id)
-    if conditions and rows.exists():
-        raise PreconditionFailed
+def _insert_new(users: list[User]) -> list[Result]:
+    """What became of each user. Raises the database's error."""
+    insert_missing(users, conflict_target=EMAIL_INDEX)
+    emails = [Lower(Value(user.email)) for user in users]
+    rows = User.objects.annotate(key=Lower("email")).filter(key__in=emails)
+    try:
+        found = list(rows.values_list("email", "pk"))
+    except (OperationalError, InterfaceError) as error:
+        raise OutcomeUnknown(
+            f"Users were stored, and who they are is unknown: {error}"
+        ) from error
+    ids = {email.lower(): key for email, key in found}
+    return [_outcome(user, ids.get(user.email.lower())) for user in users]
+
+
+def _outcome(user: User, key: uuid.UUID | None) -> Result:
+    if key is None:  # the user that was in the way was deleted meanwhile
+        return {"status": "failed", "cause": "write_conflict"}
+    return {"status": "created" if key == user.pk else "exists", "id": key}
 
 
 @contextmanager
-def _email_taken() -> Iterator[None]:
+def _refuse_taken_email() -> Iterator[None]:
     """Raises EmailTaken where a change meets the index of the addresses."""
     try:
         yield
@@ -91,63 +124,3 @@ def _email_taken() -> Iterator[None]:
         if EMAIL_CONSTRAINT in constraints(error):
             raise EmailTaken from error
         raise
-
-
-def _insert(rows: list[Model]) -> None:
-    """All rows or none: statements sent as one query are one transaction, one round trip."""
-    database = connections["default"]  # the proxy looks it up at every attribute
-    statements, params = [], []
-    for row in rows:
-        statement, fields = _insertion(type(row))
-        statements.append(statement)
-        params += [
-            field.get_db_prep_save(getattr(row, field.attname), database)
-            for field in fields
-        ]
-    with database.cursor() as cursor:
-        cursor.execute("; ".join(statements), params)
-
-
-@cache
-def _insertion(model: type[Model]) -> "tuple[str, tuple[Field[Any, Any], ...]]":
-    """The statement that inserts one row of the model, and the fields it takes.
-
-    Composed once: that costs a tenth of a request, and every row's is the same.
-    """
-    query = sql.InsertQuery(model)
-    fields = model._meta.concrete_fields  # noqa: SLF001 - Django's documented Meta API
-    query.insert_values(fields, [model()])
-    compiler = query.get_compiler(connection=connections["default"])
-    ((statement, _),) = compiler.as_sql()
-    return statement, tuple(fields)
-
-
-def _delete(which: Q, user_id: uuid.UUID) -> bool:
-    """Two statements sent as one query: one transaction, one round trip."""
-    database = connections["default"]
-    query = User.objects.filter(which).query.chain(klass=sql.DeleteQuery)
-    try:
-        deletion, params = query.get_compiler(connection=database).as_sql()
-    except EmptyResultSet:  # the precondition can hold for no row
-        return False
-    erasure, more = idempotency.erasure(User, user_id)
-    with database.cursor() as cursor:
-        cursor.execute(f"{deletion}; {erasure}", [*params, *more])
-        return bool(cursor.rowcount)  # of the first statement
-
-
-def _update_returning(which: Q, values: dict[str, Any]) -> dict[str, Any] | None:
-    # Django 5.2 has no UPDATE … RETURNING; without it a change costs a second round trip.
-    database = connections["default"]
-    query = sql.UpdateQuery(User)
-    query.add_update_values(values)
-    try:
-        query.add_q(which)
-        statement, params = query.get_compiler(connection=database).as_sql()
-    except EmptyResultSet:  # the precondition can hold for no row
-        return None
-    columns = ", ".join(database.ops.quote_name(field) for field in FIELDS)
-    with database.cursor() as cursor:
-        cursor.execute(f"{statement} RETURNING {columns}", params)
-        row = cursor.fetchone()
-    return dict(zip(FIELDS, row, strict=True)) if row else None

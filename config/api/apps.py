@@ -13,7 +13,7 @@ class ApiConfig(AppConfig):
     label = "api"
 
     def ready(self) -> None:
-        from config.api import access, pages, problem_types, system_checks  # noqa: F401 - the last registers them
+        from config.api import access, converters, pages, problem_types, system_checks  # noqa: F401 - two register what they hold
         from config.migrating import require_admin
 
         pre_migrate.connect(require_admin, sender=self)

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from config.api.problems import Problem
@@ -66,6 +67,19 @@ def parse_conditions(request: HttpRequest) -> Conditions:
     if strong is not None and weak:  # it compares strongly
         strong -= weak
     return Conditions(strong, excluded, weak=bool(weak))
+
+
+def required_conditions(request: HttpRequest) -> Conditions:
+    """The conditions of a change; If-Match is mandatory where the deployment says so.
+
+    RFC 6585, section 3. Raises Problem.
+    """
+    conditions = parse_conditions(request)
+    if settings.REQUIRE_IF_MATCH and conditions.match is None:
+        raise Problem(
+            "precondition_required", "Send If-Match with the ETag you last read."
+        )
+    return conditions
 
 
 def _tags(header: str, value: str | None) -> tuple[Tags, frozenset[str]]:

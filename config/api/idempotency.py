@@ -1,14 +1,14 @@
 """Idempotency-Key: a POST that can be repeated, in either Region, and is done once.
 
-The answer is stored with the row it tells of, in one transaction, so that there is no
-moment at which one exists without the other: IETF draft-ietf-httpapi-idempotency-key-header.
+The response is stored with the row that it is about, in one transaction, so that neither
+ever exists without the other: IETF draft-ietf-httpapi-idempotency-key-header.
 """
 
 import hashlib
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,16 +21,18 @@ from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.request import Request
 
+from config.api.access import get_caller
 from config.api.models import StoredResponse
 from config.api.problems import RETRY_AFTER_SECONDS, Problem
 from config.dsql.conflicts import OutcomeUnknown, constraints, sqlstates
 from config.dsql.deadlines import left
 from config.dsql.retry import ConflictRetriesExhausted
+from config.dsql.writes import insert_rows
 
-KEPT = timedelta(hours=24)
+RETENTION = timedelta(hours=24)
 DELETED_ROWS = 1000  # per transaction, which takes 3,000
 BATCH_SECONDS = 2.0  # for one more of these
-GONE = 410  # the status of an answer that was erased
+GONE = 410  # the status of a response that was erased
 # No comma: it joins the values of a header that was sent more than once.
 KEY = re.compile(r"[!-+\--~]{1,255}")
 UNIQUE_VIOLATION = "23505"
@@ -39,35 +41,25 @@ PRIMARY_KEY = f"{StoredResponse._meta.db_table}_pkey"  # noqa: SLF001 - Django's
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at a request that must be done once: whose and which, and what it asks."""
+    """A request that must be done once: whose and which it is, and what it would do."""
 
     id: uuid.UUID
     fingerprint: str
     mount: str  # where the caller sees the API: a stage, a base path
     path: str  # inside of it
 
-    def record(self, answer: HttpResponse, resource: uuid.UUID) -> StoredResponse:
-        """The row to insert together with the resource that the answer tells of."""
-        return StoredResponse(
-            id=self.id,
-            fingerprint=self.fingerprint,
-            status=answer.status_code,
-            headers=json.dumps(dict(answer.headers)),
-            body=answer.content.decode(),
-            created_at=timezone.now(),
-            resource=resource,
-        )
+    def insert_once(self, row: Model, response: HttpResponse) -> HttpResponse:
+        """Insert the row together with the response to its creation, or replay a stored one.
 
-    def once(self, work: Callable[[], HttpResponse]) -> HttpResponse:
-        """The answer of ``work``, which inserts the record, or the one stored before.
-
-        A fresh request pays no extra round trip: the primary key finds a repeat.
+        The response is the given one where the row was inserted. A fresh request pays no
+        extra round trip: the primary key finds a repeat.
         """
+        rows = [row, self._record(response, row.pk)]
         try:
             with suppress(OutcomeUnknown):
-                return self._first_or_replay(work)
-            # Behind the handler: what fails now is judged without what failed before.
-            return self._look(work)
+                return self._insert_or_replay(rows, response)
+            # Outside of the handler: what fails now is judged without what failed before.
+            return self._insert_again(rows, response)
         except ConflictRetriesExhausted as error:
             raise Problem(
                 "idempotency_conflict",
@@ -75,33 +67,50 @@ class Attempt:
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             ) from error
 
-    def _look(self, work: Callable[[], HttpResponse]) -> HttpResponse:
-        """Lost while it was saved: a repeat finds out, by the key, what became of it.
+    def _record(self, response: HttpResponse, resource: uuid.UUID) -> StoredResponse:
+        return StoredResponse(
+            id=self.id,
+            fingerprint=self.fingerprint,
+            status=response.status_code,
+            headers=json.dumps(dict(response.headers)),
+            body=response.content.decode(),
+            created_at=timezone.now(),
+            resource=resource,
+        )
 
-        Raises OutcomeUnknown when the repeat fails too, whatever became of that.
+    def _insert_again(
+        self, rows: Sequence[Model], response: HttpResponse
+    ) -> HttpResponse:
+        """The connection was lost at COMMIT: by the key a repeat finds the outcome.
+
+        Raises OutcomeUnknown when the repeat fails too, whatever the outcome is.
         """
         with _leaving_doubt():
-            return self._first_or_replay(work)
+            return self._insert_or_replay(rows, response)
 
-    def _first_or_replay(self, work: Callable[[], HttpResponse]) -> HttpResponse:
+    def _insert_or_replay(
+        self, rows: Sequence[Model], response: HttpResponse
+    ) -> HttpResponse:
         try:
-            return work()
+            insert_rows(rows)
         except Exception as error:
             if UNIQUE_VIOLATION not in sqlstates(error):
                 raise
-            rows = StoredResponse.objects.filter(pk=self.id)
-            with _leaving_doubt():  # an attempt before this one may have been done
-                stored = next(iter(rows), None)
-            # The row in the way was not the key's own, but one of what it tells of.
+            found = StoredResponse.objects.filter(pk=self.id)
+            with _leaving_doubt():  # an attempt before this one may have been committed
+                stored = next(iter(found), None)
+            # The row in the way was not the key's, but one that conflicts with the new row.
             if stored is None and PRIMARY_KEY not in constraints(error):
                 raise
+        else:
+            return response
         if stored is None:  # it had expired, and a repeat elsewhere has deleted it
-            return self._first_or_replay(work)
-        if stored.created_at > timezone.now() - KEPT:
+            return self._insert_or_replay(rows, response)
+        if stored.created_at > timezone.now() - RETENTION:
             return self._replay(stored)
-        _delete(rows.filter(created_at=stored.created_at))
-        # A repeat elsewhere may be faster: what is there then is new, and replayed.
-        return self._first_or_replay(work)
+        _delete(found.filter(created_at=stored.created_at))
+        # A repeat elsewhere may be faster: what it stored is new, and replayed.
+        return self._insert_or_replay(rows, response)
 
     def _replay(self, stored: StoredResponse) -> HttpResponse:
         if stored.status == GONE:
@@ -125,7 +134,7 @@ class Attempt:
 
 @contextmanager
 def _leaving_doubt() -> Iterator[None]:
-    """Inside, a database that cannot be asked is no proof that nothing was done."""
+    """Inside, a database that cannot be reached does not prove that nothing was done."""
     try:
         yield
     except ConflictRetriesExhausted:
@@ -134,7 +143,7 @@ def _leaving_doubt() -> Iterator[None]:
         raise OutcomeUnknown(f"It could not be looked up: {error}") from error
 
 
-def parse_attempt(request: Request, caller: str) -> Attempt | None:
+def parse_attempt(request: Request) -> Attempt | None:
     """None without the header. Raises Problem when the key is malformed."""
     key = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is None:
@@ -145,21 +154,25 @@ def parse_attempt(request: Request, caller: str) -> Attempt | None:
             "Idempotency-Key must be sent once: 1 to 255 visible ASCII characters without a "
             "comma, such as a UUID.",
         )
-    asked = {"method": request.method, "path": request.path_info, "body": request.data}
+    content = {
+        "method": request.method,
+        "path": request.path_info,
+        "body": request.data,
+    }
     return Attempt(
-        uuid.UUID(_digest({"caller": caller, "key": key})[:32]),
-        _digest(asked),
+        uuid.UUID(_digest({"caller": get_caller(request).id, "key": key})[:32]),
+        _digest(content),
         mount=request.path.removesuffix(request.path_info),
         path=request.path_info,
     )
 
 
 def delete_expired() -> int:
-    """Delete the responses that are kept no longer, in batches; returns how many.
+    """Delete the expired responses in batches; returns how many.
 
     It ends between two batches where the time of the work under way ends.
     """
-    old = StoredResponse.objects.filter(created_at__lt=timezone.now() - KEPT)
+    old = StoredResponse.objects.filter(created_at__lt=timezone.now() - RETENTION)
     ids = old.order_by("created_at").values_list("pk", flat=True)[:DELETED_ROWS]
     deleted = 0
     while left() > BATCH_SECONDS and (batch := list(ids.all())):
@@ -168,11 +181,11 @@ def delete_expired() -> int:
 
 
 def erasure(model: type[Model], key: uuid.UUID) -> tuple[str, list[Any]]:
-    """The statement that erases the answer about that row if there is no such row.
+    """The statement that erases the stored response about a row that does not exist.
 
     To be sent after the row's deletion, as one query with it, which is one transaction: no
-    replay in any Region shows what the row held once the deletion is committed. The answer
-    itself stays, or a late repeat would create the row again.
+    replay in any Region shows what the row held once the deletion is committed. The record
+    stays, or a late repeat would create the row again.
     """
     statement, params = _erasure(model)
     return statement, [*params, key]

@@ -1,11 +1,13 @@
 """Query parameters: each is refused by name when it is wrong, unknown or repeated."""
 
 from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from django.http import HttpRequest, QueryDict
 
+from config.api import timestamps
 from config.api.problems import Problem
 
 MAX_QUERY = 8192  # all parameters at their largest take half of it
@@ -43,3 +45,23 @@ def check_names(request: HttpRequest, known: Collection[str]) -> None:
 def parse(query: QueryDict, known: Mapping[str, Parser]) -> dict[str, Any]:
     """The values of what was given; the names were checked before. Raises Problem."""
     return {name: known[name](str(query[name])) for name in query}
+
+
+def parse_text(name: str, text: str, longest: int) -> str:
+    """Raises Problem."""
+    if not 1 <= len(text) <= longest or "\x00" in text:
+        raise bad_parameter(name, f"Must be 1 to {longest} characters without NUL.")
+    return text
+
+
+def build_timestamp_parser(name: str) -> Callable[[str], datetime]:
+    def parse_timestamp(text: str) -> datetime:
+        if moment := timestamps.parse(text):
+            return moment
+        raise bad_parameter(
+            name,
+            "Must be a date and time with its offset (RFC 3339), such as "
+            "2026-11-24T09:30:00Z; write + as %2B.",
+        )
+
+    return parse_timestamp

@@ -12,8 +12,8 @@ from config.api.failures import FAILURES
 from config.api.problem_types import PROBLEM_TYPES
 from config.api.responses import json_response
 from config.dsql.conflicts import OutcomeUnknown, sqlstates
-from config.dsql.credentials import CredentialsUnavailable
 from config.dsql.retry import ConflictRetriesExhausted
+from config.dsql.tokens import CredentialsUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
@@ -54,7 +54,7 @@ def _text(value: object) -> str:
     return str(value).encode(errors="backslashreplace").decode()
 
 
-def body(problem: Problem) -> dict[str, Any]:
+def problem_body(problem: Problem) -> dict[str, Any]:
     content: dict[str, Any] = {
         "type": f"{reverse('problems')}#{problem.code.replace('_', '-')}",
         "title": PROBLEM_TYPES[problem.code].title,
@@ -72,7 +72,7 @@ def body(problem: Problem) -> dict[str, Any]:
 
 def respond(problem: Problem) -> HttpResponse:
     return json_response(
-        body(problem),
+        problem_body(problem),
         status=problem.status_code,
         headers=problem.headers,
         media_type=MEDIA_TYPE,

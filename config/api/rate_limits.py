@@ -9,7 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
 WINDOW_SECONDS = 60
@@ -18,20 +18,21 @@ FORGOTTEN_AT_ONCE = 10  # one in so many: to look for them costs as much as one
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """The outcome of one request: what is left, and the seconds until more or all is."""
+class Allowance:
+    """What a caller has left after one request, and the seconds until more or all is."""
 
     limit: int
     remaining: int
     full_in: int
-    wait: int  # 0: the request may go on
+    wait: int  # 0: the request is allowed
+    headers: dict[str, str] = field(init=False)
 
-    @property
-    def headers(self) -> dict[str, str]:
-        return {
+    def __post_init__(self) -> None:
+        headers = {
             "RateLimit-Policy": f'"caller";q={self.limit};w={WINDOW_SECONDS}',
             "RateLimit": f'"caller";r={self.remaining};t={self.full_in}',
         }
+        object.__setattr__(self, "headers", headers)
 
 
 class Buckets:
@@ -42,7 +43,7 @@ class Buckets:
         self._lock = threading.Lock()
         self._levels: dict[str, tuple[float, float]] = {}
 
-    def take(self, caller: str, limit: int) -> Taken:
+    def take(self, caller: str, limit: int) -> Allowance:
         """Take one of the caller's ``limit`` tokens per window."""
         with self._lock:
             now, rate = self._clock(), limit / WINDOW_SECONDS
@@ -54,7 +55,7 @@ class Buckets:
             level -= allowed
             self._levels[caller] = (level, now)
         wait = 0 if allowed else math.ceil((1 - level) / rate)
-        return Taken(limit, int(level), math.ceil((limit - level) / rate), wait)
+        return Allowance(limit, int(level), math.ceil((limit - level) / rate), wait)
 
     def _forget(self, limit: int, rate: float) -> None:
         """Make room: a full bucket is what a new caller has, so the fullest ones go first.
@@ -77,6 +78,12 @@ class Buckets:
 
 
 BUCKETS = Buckets()
+
+
+def take(caller: str, address: str, limit: int) -> Allowance:
+    """Take a token of the caller's, or of the address where the caller is unknown ("")."""
+    named = f"caller {caller}" if caller else f"address {client_network(address)}"
+    return BUCKETS.take(named, limit)
 
 
 def client_network(address: str) -> str:

@@ -37,8 +37,8 @@ DEFAULT_SETTINGS = {
     }
 }  # fmt: skip
 CREATE_USER = (
-    "import django; django.setup(); from users.services import user_create; "
-    "print(user_create(name='Ada', email='ada@example.com')['id'])"
+    "import django; django.setup(); from users.models import User; "
+    "print(User.objects.create(name='Ada', email='ada@example.com').id)"
 )
 
 

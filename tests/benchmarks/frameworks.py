@@ -21,9 +21,10 @@ from django.conf import settings
 from config.api.access import SCOPES
 from ops.local.issuer import Issuer, serving
 from ops.local.sandbox.lifecycle import Status
+from ops.sample_users import sample_lines
 from tests.benchmarks.figures import Figure
-from users.bulk import sample_lines, users_import
 from users.models import User
+from users.services import users_import
 
 CELLS = ("GET", "list", "POST", "PATCH")
 FLOOR, OURS = "floor", "this API"

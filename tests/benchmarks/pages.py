@@ -7,10 +7,11 @@ from typing import Any
 
 from django.test import Client
 
+from config.api.pagination import Cursor
 from ops.local.sandbox.lifecycle import Status
 from ops.local.sandbox.postgres import Postgres
 from tests.benchmarks.figures import Figure, alternate, compare
-from users.selectors import ALL, Cursor, Filters, user_list
+from users.selectors import ALL, NEWEST, Filters, user_list
 
 GOAL = 1.5
 FILTER_GOAL = 2.0  # a filter is compiled too; one without an index costs hundreds
@@ -70,7 +71,7 @@ def load(status: Status) -> dict[str, Cursor]:
         cursors = {}
         for name, depth in DEPTHS.items():
             row: Any = postgres.execute(AT_DEPTH, (depth,)).fetchone()
-            cursors[name] = Cursor("newest", row, forward=True)
+            cursors[name] = Cursor(NEWEST, row, forward=True)
     return cursors
 
 
@@ -78,7 +79,7 @@ def select(cursor: Cursor | None, filters: Filters = ALL) -> Callable[[], object
     expected = 1 if filters.email else LIMIT
 
     def page() -> None:
-        users = user_list(limit=LIMIT, cursor=cursor, filters=filters).users
+        users = user_list(limit=LIMIT, cursor=cursor, filters=filters).rows
         full(len(users), expected)
 
     return page

@@ -24,20 +24,27 @@ from rest_framework.request import Request as DRFRequest
 from config import env
 from config.api import (
     access,
+    bulk_import,
     hosts,
     idempotency,
     inputs,
     pages,
+    parameters,
     rate_limits,
+    resources,
     timestamps,
 )
-from config.api import parameters as names_of_parameters
 from config.api.conditions import parse_conditions
-from config.api.views import ByContentType, NDJSONParser, StrictJSONParser, load_object
+from config.api.parsers import (
+    ByContentType,
+    NDJSONParser,
+    StrictJSONParser,
+    load_object,
+)
 from config.on_lambda.events import split_path
 from config.telemetry import logs, middleware, tracing
 from config.wsgi import Request, application
-from users import bulk, emails, names, parameters, serializers, versions, views
+from users import emails, filters, names, serializers, views
 
 SHORT, LONG = 16_000, 64_000
 MOST = 6.0  # four times the text, and what memory costs besides
@@ -91,42 +98,44 @@ def headers(name: str) -> Callable[[str], Any]:
 
 
 PARSERS: dict[str, Callable[[str], Any]] = {
-    "body: a serializer": lambda text: serializers.validated(
+    "body: a serializer": lambda text: serializers.validate_user(
         {"name": text, "email": text, text: text}
     ),
-    "body: a patch": lambda text: serializers.validated({"email": text}, partial=True),
+    "body: a patch": lambda text: serializers.validate_user({"email": text}, partial=True),
     "body: a JSON parser": lambda text: StrictJSONParser().parse(
         io.BytesIO(body(text)), None, {"request": request(CONTENT_LENGTH="1")}
     ),
-    "name": names.fault,
-    "name: in the serializer": lambda text: serializers.validated({"name": text}),
-    "e-mail": emails.fault,
-    "e-mail: a domain": lambda text: emails.fault("a@" + text),
-    "e-mail: a local part": lambda text: emails.fault(text + "@example.com"),
-    "e-mail: quoted": lambda text: emails.fault(f'"{text}"@example.com'),
-    "e-mail: a literal": lambda text: emails.fault(f"a@[{text}]"),
-    "import: a line": lambda text: bulk._validated(body(text)),
+    "name": names.find_fault,
+    "name: in the serializer": lambda text: serializers.validate_user({"name": text}),
+    "e-mail": emails.find_fault,
+    "e-mail: a domain": lambda text: emails.find_fault("a@" + text),
+    "e-mail: a local part": lambda text: emails.find_fault(text + "@example.com"),
+    "e-mail: quoted": lambda text: emails.find_fault(f'"{text}"@example.com'),
+    "e-mail: a literal": lambda text: emails.find_fault(f"a@[{text}]"),
+    "import: a line": lambda text: serializers.validate_user(
+        bulk_import.parse_line(body(text))
+    ),
     "import: lines": lambda text: list(
         NDJSONParser().parse(
             io.BytesIO(body(text)), None, {"request": request(CONTENT_LENGTH="1")}
         )
     ),
-    **{f"parameter {name}": parse for name, parse in parameters.EXPORT_PARAMETERS.items()},
+    **{f"parameter {name}": parse for name, parse in views.UsersExport.query["GET"].items()},
     "moment: a fraction": lambda text: timestamps.parse(f"2026-11-24T09:30:00.{text}Z"),
     "moment": timestamps.parse,
-    "query": lambda text: names_of_parameters.check_names(
-        request(QUERY_STRING=text), parameters.PARAMETERS
+    "query": lambda text: parameters.check_names(
+        request(QUERY_STRING=text), views.Users.query["GET"]
     ),
-    "query: values": lambda text: parameters.filters(
-        names_of_parameters.parse(QueryDict(f"email={text[:8000]}"), {"email": str})
+    "query: values": lambda text: filters.build_filters(
+        parameters.parse(QueryDict(f"email={text[:8000]}"), {"email": str})
     ),
     "If-Match": lambda text: parse_conditions(request(HTTP_IF_MATCH=text)),
     "If-Match: after a tag": lambda text: parse_conditions(request(HTTP_IF_MATCH='"a" ' + text)),
     "If-None-Match": lambda text: parse_conditions(request(HTTP_IF_NONE_MATCH=text)),
-    "a version's tag": lambda text: list(versions._moments(frozenset({text}))),
-    "a version's tag of digits": lambda text: list(versions._moments(frozenset({"1" + text}))),
+    "a version's tag": lambda text: list(resources._moments(frozenset({text}))),
+    "a version's tag of digits": lambda text: list(resources._moments(frozenset({"1" + text}))),
     "Idempotency-Key": lambda text: idempotency.parse_attempt(
-        drf(HTTP_IDEMPOTENCY_KEY=text), ""
+        drf(HTTP_IDEMPOTENCY_KEY=text)
     ),
     "Authorization": lambda text: access.Bearer().authenticate(drf(HTTP_AUTHORIZATION=text)),
     "access token": lambda text: access.Bearer().authenticate(

@@ -21,5 +21,5 @@ def filter_body(context: Any, body: Any) -> bool:
     """Leave out names that the contract's sentence refuses and its pattern cannot."""
     name = body.get("name") if isinstance(body, dict) else None
     return not (
-        isinstance(name, str) and (not name.strip() or names.fault(name.strip()))
+        isinstance(name, str) and (not name.strip() or names.find_fault(name.strip()))
     )

@@ -60,12 +60,12 @@ BAD = {
 
 @pytest.mark.parametrize("address", GOOD)
 def test_an_address_of_the_rfc_is_taken(address: str) -> None:
-    assert emails.fault(address) == ""
+    assert emails.find_fault(address) == ""
 
 
 @pytest.mark.parametrize(("address", "reason"), BAD.items())
 def test_the_part_that_is_wrong_is_named(address: str, reason: str) -> None:
-    assert reason in emails.fault(address)
+    assert reason in emails.find_fault(address)
 
 
 @pytest.mark.django_db

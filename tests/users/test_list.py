@@ -7,8 +7,8 @@ from urllib.parse import quote
 import pytest
 from django.test import Client
 
-from ops import contract
 from tests.users.test_api import create
+from users import openapi
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -143,7 +143,7 @@ def test_letters_beyond_a_to_z_match_only_as_they_are_stored(
     create(client, name=name)
     found = client.get("/users", {"name_prefix": prefix}).json()["users"]
     assert names(found) == ([name] if matches else [])
-    parameter = contract.PARAMETERS["name_prefix"]
+    parameter = openapi.PARAMETERS["name_prefix"]
     assert "A to Z match in either case" in parameter["description"]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from django.http import StreamingHttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -20,10 +21,9 @@ PATHS = ["/", "/health", "/health/live", "/openapi.json", "/problems", "/users",
 
 def both(path: str, **headers: Any) -> tuple[Any, Any]:
     client = Client(headers={"X-Request-Id": "same"})
-    get: Any = client.get(path, **headers)
-    head = client.head(path, **headers)
-    if get.streaming:
-        b"".join(get.streaming_content)
+    get, head = client.get(path, **headers), client.head(path, **headers)
+    if isinstance(get, StreamingHttpResponse):
+        get.getvalue()
     return get, head
 
 

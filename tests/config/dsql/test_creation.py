@@ -25,9 +25,7 @@ def own_settings(settings: Any, other: DatabaseWrapper) -> Iterator[None]:
 
 @pytest.fixture
 def creation(other: DatabaseWrapper) -> DatabaseCreation:
-    made = other.creation
-    assert isinstance(made, DatabaseCreation)
-    return made
+    return other.creation
 
 
 def schemas(connection: DatabaseWrapper) -> list[str]:

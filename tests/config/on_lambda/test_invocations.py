@@ -108,7 +108,7 @@ def test_a_request_that_carries_a_command_is_a_request(more: dict[str, str]) -> 
 
 
 def expired(count: int) -> None:
-    old = timezone.now() - 2 * idempotency.KEPT
+    old = timezone.now() - 2 * idempotency.RETENTION
     StoredResponse.objects.bulk_create(
         StoredResponse(
             fingerprint="", status=201, headers="{}", body="", created_at=old
@@ -124,7 +124,7 @@ def test_expired_responses_are_deleted_and_counted(
     expired(3)
     young = StoredResponse.objects.create(
         fingerprint="", status=201, headers="{}", body="",
-        created_at=timezone.now() - idempotency.KEPT + timedelta(hours=1),
+        created_at=timezone.now() - idempotency.RETENTION + timedelta(hours=1),
     )  # fmt: skip
     with caplog.at_level(logging.INFO, invocations.__name__):
         assert lambda_handler(MAINTENANCE, CONTEXT) == {**MAINTENANCE, "deleted": 3}

@@ -6,7 +6,8 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from config.dsql.credentials import Credentials
+from botocore.credentials import Credentials
+
 from config.dsql.tokens import Endpoint, sign
 from ops.local.sandbox import lifecycle, messages
 from ops.local.sandbox.messages import Framer, message

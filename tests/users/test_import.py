@@ -1,4 +1,4 @@
-"""NDJSON import and export, and the sample users."""
+"""NDJSON import."""
 
 import itertools
 import json
@@ -18,14 +18,16 @@ from django.db import (
 from django.test import Client
 from psycopg import errors
 
-from config.api.views import load_object
+from config.api import bulk_import
+from config.api.parsers import MAX_BODY_BYTES, load_object
 from config.dsql import retry
 from config.dsql.conflicts import OutcomeUnknown
 from config.dsql.retry import ConflictRetriesExhausted
-from ops import contract
+from config.dsql.writes import insert_missing
+from ops.sample_users import sample_lines
 from tests.failing import fail_statements
 from tests.users.test_api import ADA, create, send
-from users import bulk, selectors
+from users import services
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -74,7 +76,7 @@ def test_every_line_has_its_result(client: Client) -> None:
 def test_an_import_can_be_repeated(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "BATCH_ROWS", 3)
+    monkeypatch.setattr(bulk_import, "BATCH_ROWS", 3)
     rows = [{"name": "x", "email": f"u{n}@example.com"} for n in range(8)]
     first = load(client, *rows)
     again = load(client, *rows)
@@ -86,16 +88,16 @@ def test_an_import_can_be_repeated(
 def test_a_batch_that_fails_is_told_and_the_others_stay(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "BATCH_ROWS", 2)
-    insert, calls = bulk._insert_missing, []
+    monkeypatch.setattr(bulk_import, "BATCH_ROWS", 2)
+    calls: list[Any] = []
 
-    def failing_once(users: list[User]) -> None:
+    def failing_once(users: list[User], **options: str) -> None:
         calls.append(users)
         if len(calls) == 2:
             raise OperationalError("connection lost")
-        insert(users)
+        insert_missing(users, **options)
 
-    monkeypatch.setattr(bulk, "_insert_missing", failing_once)
+    monkeypatch.setattr(services, "insert_missing", failing_once)
     rows = [{"name": "x", "email": f"u{n}@example.com"} for n in range(6)]
     statuses = [r.get("status") for r in load(client, *rows)]
     assert statuses == ["created"] * 2 + ["failed"] * 2 + ["created"] * 2 + [None]
@@ -104,9 +106,11 @@ def test_a_batch_that_fails_is_told_and_the_others_stay(
 def test_a_full_batch_is_one_transaction_that_dsql_takes(client: Client) -> None:
     rows = [
         {"name": "\U0001f600" * 100, "email": f"u{n:04}{'x' * 50}@example.com"}
-        for n in range(bulk.BATCH_ROWS + 1)
+        for n in range(bulk_import.BATCH_ROWS + 1)
     ]
-    assert load(client, *rows)[-1] == {"summary": {"created": bulk.BATCH_ROWS + 1}}
+    assert load(client, *rows)[-1] == {
+        "summary": {"created": bulk_import.BATCH_ROWS + 1}
+    }
 
 
 def test_too_much_at_once_is_413(
@@ -115,68 +119,13 @@ def test_too_much_at_once_is_413(
     body = b" " * (5 * 1024 * 1024 + 1)
     answer = send(client, "POST", "/users/import", body, content_type=NDJSON)
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
-    monkeypatch.setattr("users.views.MAX_IMPORT_LINES", 2)
+    monkeypatch.setattr("config.api.ndjson.MAX_IMPORT_LINES", 2)
     answer = send(client, "POST", "/users/import", b"{}\n{}\n{}", content_type=NDJSON)
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     # Two lines, the last of them ended as NDJSON ends it, and blank ones beside.
     answer = send(client, "POST", "/users/import", b"{}\n \n{}\n", content_type=NDJSON)
     assert answer.status_code == 200
     assert send(client, "POST", "/users/import", {}).status_code == 415
-
-
-def test_an_export_has_everyone_and_says_that_it_is_whole(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bulk, "BATCH_ROWS", 2)
-    users = [create(client, email=f"u{n}@example.com") for n in range(5)]
-    every = lines(client.get("/users/export"))
-    assert every.pop() == {"next": None}
-    assert [row["id"] for row in every] == [user["id"] for user in users[::-1]]
-    assert every[0] == client.get(f"/users/{users[4]['id']}").json()
-    first = lines(client.get("/users/export?limit=3"))
-    rest = lines(client.get(first.pop()["next"]))
-    assert rest.pop() == {"next": None}
-    assert first + rest == every
-    found = lines(client.get("/users/export?email=u3@example.com"))
-    assert [row.get("email") for row in found] == ["u3@example.com", None]
-
-
-def test_an_export_that_cannot_begin_is_a_problem(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def failing(**_: Any) -> None:
-        raise OperationalError("connection lost")
-
-    monkeypatch.setattr(selectors, "user_list", failing)
-    assert client.get("/users/export").status_code == 503
-    monkeypatch.undo()
-    assert client.get("/users/export?limit=20001").status_code == 400
-
-
-def test_the_sample_is_inserted_once() -> None:
-    for created, exists in ((7, 0), (0, 7)):
-        out = StringIO()
-        call_command("seed_users", "--count=7", "--format=json", stdout=out)
-        assert json.loads(out.getvalue()) == {
-            "created": created, "exists": exists, "failed": 0,
-        }  # fmt: skip
-    assert User.objects.filter(email="ada@example.com").exists()
-
-
-def test_seeding_has_all_the_time_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "IMPORT_SECONDS", 0.0)
-    out = StringIO()
-    call_command("seed_users", "--format=json", stdout=out)
-    assert json.loads(out.getvalue())["created"] == len(bulk.SAMPLE)
-
-
-def test_seeding_without_a_database_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(users: list[User]) -> None:
-        raise OperationalError("connection lost")
-
-    monkeypatch.setattr(bulk, "_insert_missing", failing)
-    with pytest.raises(CommandError, match="Run it again"):
-        call_command("seed_users", stdout=StringIO())
 
 
 def test_a_line_keeps_its_number_beside_blank_ones(client: Client) -> None:
@@ -187,14 +136,16 @@ def test_a_line_keeps_its_number_beside_blank_ones(client: Client) -> None:
 def clock_that_jumps(at: int) -> Callable[[], float]:
     """The deadline is over from the ``at``th look at it."""
     looks = itertools.count()
-    return lambda: bulk.IMPORT_SECONDS if next(looks) > at else 0.0
+    return lambda: bulk_import.IMPORT_SECONDS if next(looks) > at else 0.0
 
 
 def test_an_import_ends_in_time_with_a_result_for_every_line() -> None:
-    rows = list(bulk.sample_lines(3 * bulk.BATCH_ROWS))
-    clock = clock_that_jumps(bulk.BATCH_ROWS)
-    results = list(bulk.users_import(rows, seconds=bulk.IMPORT_SECONDS, clock=clock))
-    created, failed = bulk.BATCH_ROWS, 2 * bulk.BATCH_ROWS
+    rows = list(sample_lines(3 * bulk_import.BATCH_ROWS))
+    clock = clock_that_jumps(bulk_import.BATCH_ROWS)
+    results = list(
+        services.users_import(rows, seconds=bulk_import.IMPORT_SECONDS, clock=clock)
+    )
+    created, failed = bulk_import.BATCH_ROWS, 2 * bulk_import.BATCH_ROWS
     assert results[-1] == {"summary": {"created": created, "failed": failed}}
     assert [r["line"] for r in results[:-1]] == list(range(1, len(rows) + 1))
     assert results[-2] == {"line": len(rows), "status": "failed", "cause": "deadline"}
@@ -210,10 +161,12 @@ def test_an_import_looks_at_its_deadline_between_lines(
         judged.append(text)
         return load_object(text, **what)
 
-    monkeypatch.setattr(bulk, "load_object", counted)
-    rows = list(bulk.sample_lines(10))
+    monkeypatch.setattr(bulk_import, "load_object", counted)
+    rows = list(sample_lines(10))
     clock = clock_that_jumps(4)
-    results = list(bulk.users_import(rows, seconds=bulk.IMPORT_SECONDS, clock=clock))
+    results = list(
+        services.users_import(rows, seconds=bulk_import.IMPORT_SECONDS, clock=clock)
+    )
     assert judged == rows[:4]
     # What is judged in time is stored; for that the deadline leaves time.
     assert results[-1] == {"summary": {"created": 4, "failed": 6}}
@@ -222,19 +175,19 @@ def test_an_import_looks_at_its_deadline_between_lines(
 
 def test_a_line_that_is_too_long_is_refused_unread(client: Client) -> None:
     longest = json.dumps({**ADA, "name": "x" * 101}).encode()
-    longest += b" " * (bulk.MAX_LINE_BYTES - len(longest))
-    results = load(client, longest, longest + b" ", b" " * 2 * bulk.MAX_LINE_BYTES)
+    longest += b" " * (MAX_BODY_BYTES - len(longest))
+    results = load(client, longest, longest + b" ", b" " * 2 * MAX_BODY_BYTES)
     assert [error["pointer"] for error in results[0]["errors"]] == ["/name"]
     (error,) = results[1]["errors"]
-    assert error["reason"] == f"The line is longer than {bulk.MAX_LINE_BYTES} bytes."
+    assert error["reason"] == f"The line is longer than {MAX_BODY_BYTES} bytes."
     assert results[2:] == [{"summary": {"invalid": 2}}]
 
 
 def test_the_errors_of_a_line_are_few_and_short(client: Client) -> None:
     unknown = {f"{n}{'x' * 500}": 1 for n in range(50)}
     (result, _) = load(client, {**ADA, **unknown})
-    assert len(result["errors"]) == bulk.MAX_ERRORS
-    assert all(len(e["pointer"]) <= bulk.MAX_POINTER for e in result["errors"])
+    assert len(result["errors"]) == bulk_import.MAX_ERRORS
+    assert all(len(e["pointer"]) <= bulk_import.MAX_POINTER for e in result["errors"])
 
 
 def test_an_answer_full_of_errors_is_one_that_lambda_takes(client: Client) -> None:
@@ -269,41 +222,6 @@ def test_an_import_takes_no_key(client: Client) -> None:
     assert "Idempotency-Key" in answer.json()["detail"]
 
 
-def test_an_export_stops_before_lambdas_limit_and_says_where_to_go_on(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bulk, "EXPORT_ROWS", 2)
-    monkeypatch.setattr(bulk, "EXPORT_BYTES", 500)
-    users = [create(client, email=f"u{n}@example.com")["id"] for n in range(7)]
-    seen, url = [], "/users/export"
-    while url:
-        *rows, last = lines(client.get(url))
-        assert 1 <= len(rows) <= 4
-        seen += [row["id"] for row in rows]
-        url = last["next"]
-    assert seen == users[::-1]
-
-
-def test_an_export_that_fails_on_the_way_says_so_in_its_last_line_and_in_the_log(
-    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(bulk, "EXPORT_ROWS", 2)
-    for n in range(3):
-        create(client, email=f"u{n}@example.com")
-    answer = client.get("/users/export")
-    monkeypatch.setattr(selectors, "user_list", broken)
-    *rows, last = lines(answer)
-    assert len(rows) == 2
-    assert last["error"]["code"] == "database_unavailable"
-    assert "connection lost" in caplog.text
-    monkeypatch.undo()
-    assert len(lines(client.get(last["next"]))) == 2
-
-
-def broken(**_: Any) -> None:
-    raise OperationalError("connection lost")
-
-
 UNDEFINED = {"column": errors.UndefinedColumn, "table": errors.UndefinedTable}
 FAILURES = [
     (OperationalError("connection lost"), "database_unavailable"),
@@ -321,12 +239,12 @@ def test_an_import_that_stores_nothing_is_503(
     code: str,
     invalid: int,
 ) -> None:
-    def failing(users: list[User]) -> None:
+    def failing(users: list[User], **options: str) -> None:
         raise error
 
-    monkeypatch.setattr(bulk, "BATCH_ROWS", 2)
-    monkeypatch.setattr(bulk, "_insert_missing", failing)
-    body = b"{}\n" * invalid + b"\n".join(bulk.sample_lines(5))
+    monkeypatch.setattr(bulk_import, "BATCH_ROWS", 2)
+    monkeypatch.setattr(services, "insert_missing", failing)
+    body = b"{}\n" * invalid + b"\n".join(sample_lines(5))
     response = send(client, "POST", "/users/import", body, content_type=NDJSON)
     assert (response.status_code, response.json()["code"]) == (503, code)
 
@@ -334,7 +252,7 @@ def test_an_import_that_stores_nothing_is_503(
 def test_users_that_were_stored_and_cannot_be_read_are_not_said_to_be_undone(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = b"\n".join(bulk.sample_lines(2))
+    body = b"\n".join(sample_lines(2))
     with monkeypatch.context() as patched:
         fail_statements(patched, OperationalError("connection lost"), verb="SELECT")
         response = send(client, "POST", "/users/import", body, content_type=NDJSON)
@@ -346,17 +264,17 @@ def test_users_that_were_stored_and_cannot_be_read_are_not_said_to_be_undone(
 def test_a_batch_that_fails_later_says_why(
     client: Client, monkeypatch: pytest.MonkeyPatch, error: Error, code: str
 ) -> None:
-    monkeypatch.setattr(bulk, "BATCH_ROWS", 2)
-    insert, calls = bulk._insert_missing, []
+    monkeypatch.setattr(bulk_import, "BATCH_ROWS", 2)
+    calls: list[Any] = []
 
-    def failing_later(users: list[User]) -> None:
+    def failing_later(users: list[User], **options: str) -> None:
         calls.append(users)
         if len(calls) > 1:
             raise error
-        insert(users)
+        insert_missing(users, **options)
 
-    monkeypatch.setattr(bulk, "_insert_missing", failing_later)
-    results = load(client, *bulk.sample_lines(4))
+    monkeypatch.setattr(services, "insert_missing", failing_later)
+    results = load(client, *sample_lines(4))
     assert [r.get("cause") for r in results] == [None, None, code, code, None]
     assert results[-1] == {"summary": {"created": 2, "failed": 2}}
 
@@ -392,25 +310,25 @@ def test_a_missing_column_is_called_by_its_name_on_every_route(client: Client) -
 def test_what_is_missing_later_is_a_cause_too(
     client: Client, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(bulk, "BATCH_ROWS", 1)
-    insert, calls = bulk._insert_missing, []
+    monkeypatch.setattr(bulk_import, "BATCH_ROWS", 1)
+    calls: list[Any] = []
 
-    def failing_later(users: list[User]) -> None:
+    def failing_later(users: list[User], **options: str) -> None:
         calls.append(users)
         if len(calls) > 1:
             raise ProgrammingError from UNDEFINED[what]()
-        insert(users)
+        insert_missing(users, **options)
 
-    monkeypatch.setattr(bulk, "_insert_missing", failing_later)
+    monkeypatch.setattr(services, "insert_missing", failing_later)
     monkeypatch.setattr(retry, "COLUMN_DELAYS", ())
-    results = load(client, *bulk.sample_lines(2))
+    results = load(client, *sample_lines(2))
     assert results[1]["cause"] == "schema_behind"
 
 
 def test_a_user_that_is_gone_again_does_not_exist(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "_insert_missing", lambda _: None)
+    monkeypatch.setattr(services, "insert_missing", lambda *_, **__: None)
     (result, summary) = load(client, ADA)
     assert result == {"line": 1, "status": "failed", "cause": "write_conflict"}
     assert summary == {"summary": {"failed": 1}}
@@ -421,8 +339,9 @@ def test_only_the_email_may_be_in_the_way(client: Client) -> None:
     there = create(client)
     other = User(id=there["id"], name="Other", email="other@example.com")
     with pytest.raises(IntegrityError, match="users_user_pkey"):
-        bulk._insert_missing([other])
-    bulk._insert_missing([User(name="Other", email=ADA["email"].upper())])
+        insert_missing([other], conflict_target=services.EMAIL_INDEX)
+    other = User(name="Other", email=ADA["email"].upper())
+    insert_missing([other], conflict_target=services.EMAIL_INDEX)
     assert User.objects.get().name == ADA["name"]
 
 
@@ -433,34 +352,3 @@ def test_a_byte_order_mark_is_no_content(client: Client) -> None:
     created = {**ADA, "email": "b@example.com"}
     response = send(client, "POST", "/users", mark + json.dumps(created).encode())
     assert response.status_code == 201
-
-
-def test_what_was_exported_is_imported_without_what_the_contract_names(
-    client: Client,
-) -> None:
-    """And what GET returned is PUT back so."""
-    for name in ("Ada", "Grace", "Jos\u00e9 \U0001f600"):
-        create(client, name=name, email=f"{len(name)}@example.com")
-    *exported, last = lines(client.get("/users/export"))
-    assert last == {"next": None}
-    paths = contract.document()["paths"]
-    summaries = [
-        paths["/users/import"]["post"]["summary"],
-        paths["/users/{user_id}"]["put"]["summary"],
-    ]
-    read_only = "id, created_at, updated_at"
-    assert all(read_only in summary for summary in summaries)
-    assert "the last line" in summaries[0]
-    for row in [*exported, last]:
-        assert load(client, row)[0]["status"] == "invalid"
-    path = f"/users/{exported[0]['id']}"
-    assert send(client, "PUT", path, client.get(path).json()).status_code == 400
-
-    rows = [{k: v for k, v in row.items() if k not in read_only} for row in exported]
-    assert [r["status"] for r in load(client, *rows)[:-1]] == ["exists"] * 3
-    assert send(client, "PUT", path, rows[0]).status_code == 200
-    for row in exported:
-        client.delete(f"/users/{row['id']}")
-    assert [r["status"] for r in load(client, *rows)[:-1]] == ["created"] * 3
-    names = {user["name"] for user in client.get("/users").json()["users"]}
-    assert names == {row["name"] for row in exported}

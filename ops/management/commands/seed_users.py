@@ -5,15 +5,17 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
+from config.api.bulk_import import BATCH_ROWS
 from config.api.problem_types import PROBLEM_TYPES
 from config.api.problems import (
     is_database_state,
     problem_from_database_error,
 )
-from users import bulk
+from ops.sample_users import SAMPLE, sample_lines
+from users.services import users_import
 
 MAX_USERS = 1_000_000
-PROGRESS_ROWS = 10 * bulk.BATCH_ROWS
+PROGRESS_ROWS = 10 * BATCH_ROWS
 
 
 def count(text: str) -> int:
@@ -23,11 +25,11 @@ def count(text: str) -> int:
 
 
 class Command(BaseCommand):
-    help = "Insert sample users; those already there are left alone."
+    help = "Insert sample users; existing ones are skipped."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--count", type=count, default=len(bulk.SAMPLE), help="default: 5"
+            "--count", type=count, default=len(SAMPLE), help="default: 5"
         )
         parser.add_argument("--format", choices=("text", "json"), default="text")
 
@@ -35,7 +37,7 @@ class Command(BaseCommand):
         summary: dict[str, int] = {}
         causes: set[str] = set()
         try:
-            for result in bulk.users_import(bulk.sample_lines(options["count"])):
+            for result in users_import(sample_lines(options["count"])):
                 summary = result.get("summary", summary)
                 causes |= {result["cause"]} if "cause" in result else set()
                 if result.get("line", 0) % PROGRESS_ROWS == 0 and "line" in result:
@@ -52,7 +54,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(counts))
         else:
             self.stdout.write(
-                f"{counts['created']} created, {counts['exists']} already there."
+                f"{counts['created']} created, {counts['exists']} existing."
             )
         if counts["failed"]:
             raise CommandError(
