@@ -124,6 +124,29 @@ def manage(command: str) -> str:
     return f"manage.py {command}{option}"
 
 
+def advise_endpoint(environ: Mapping[str, str], *, directory: Path = DIRECTORY) -> str:
+    """How a command whose target has no endpoint gets one."""
+    if environ.get(VARIABLE) == AWS:
+        command = f"manage.py dsql_status --format env {OPTION} {AWS}"
+        return f"Set DSQL_ENDPOINT; `{command}` prints it."
+    try:
+        status = sandbox_status.status(
+            Path(environ.get(DIRECTORY_VARIABLE) or directory)
+        )
+    except StateError as error:
+        return str(error)
+    if status.state != "running":
+        return (
+            "In this project DSQL_ENDPOINT names it. Without AWS, start the sandbox and "
+            "make its clusters: `manage.py sandbox up`, then `manage.py dsql_provision`."
+        )
+    if not status.regions:
+        return (
+            "The sandbox has no cluster yet; make it with `manage.py dsql_provision`."
+        )
+    return "Set DSQL_ENDPOINT; `manage.py sandbox env` prints it."
+
+
 def describe(environ: Mapping[str, str] = os.environ) -> str:
     """The target, by what tells it from every other: the account id, or the directory.
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from config.dsql.tokens import CredentialsUnavailable
+from config.dsql.credentials import CredentialsUnavailable
 
 logger = logging.getLogger(__name__)
 TRACEBACK_SECONDS = 60

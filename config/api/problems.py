@@ -12,8 +12,8 @@ from config.api.failures import FAILURES
 from config.api.problem_types import PROBLEM_TYPES
 from config.api.responses import json_response
 from config.dsql.conflicts import OutcomeUnknown, sqlstates
+from config.dsql.credentials import CredentialsUnavailable
 from config.dsql.retry import ConflictRetriesExhausted
-from config.dsql.tokens import CredentialsUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1

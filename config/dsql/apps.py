@@ -4,5 +4,5 @@ from django.apps import AppConfig
 class DSQLConfig(AppConfig):
     """Optional: commands of Django's that must not work in one transaction."""
 
-    name = "config.dsql"
+    name = __package__
     label = "dsql"

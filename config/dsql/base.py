@@ -4,7 +4,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC
 from functools import partial
@@ -19,10 +19,9 @@ from django.utils.functional import cached_property
 from psycopg import pq
 from psycopg.types.datetime import TimestamptzLoader
 
-from config.dsql import driver
-from config.dsql.checks import DatabaseValidation
-from config.dsql.client import DatabaseClient
-from config.dsql.conflicts import (
+from . import driver
+from .client import DatabaseClient
+from .conflicts import (
     ConnectionLost,
     OutcomeUnknown,
     ServerUnavailable,
@@ -30,21 +29,23 @@ from config.dsql.conflicts import (
     is_unresolved,
     leaves_doubt,
 )
-from config.dsql.creation import DATABASE, DatabaseCreation, schema_of
-from config.dsql.cursors import CursorDebugWrapper, CursorWrapper
-from config.dsql.deadlines import Allowance, Limits, left, require_time, within
-from config.dsql.driver import answer_within, open_within
-from config.dsql.endpoints import Endpoints, endpoints
-from config.dsql.features import DatabaseFeatures
-from config.dsql.introspection import DatabaseIntrospection
-from config.dsql.operations import DatabaseOperations
-from config.dsql.options import SECONDS, Options
-from config.dsql.retry import note_commit, repeat
-from config.dsql.schema import DatabaseSchemaEditor
-from config.dsql.signals import connected
-from config.dsql.split import Splitter
-from config.dsql.statements import Cursor, ErrorWrapper
-from config.dsql.tokens import TOKENS, Endpoint, region_of
+from .creation import DATABASE, DatabaseCreation, schema_of
+from .cursors import CursorDebugWrapper, CursorWrapper
+from .ddl.journal import MigrationRun
+from .deadlines import Allowance, Limits, left, require_time, within
+from .driver import answer_within, open_within
+from .endpoints import Endpoints, endpoints
+from .features import DatabaseFeatures
+from .introspection import DatabaseIntrospection
+from .operations import DatabaseOperations
+from .options import SECONDS, Options
+from .retry import note_commit, repeat
+from .schema import DatabaseSchemaEditor
+from .signals import connected
+from .split import Splitter
+from .statements import Cursor, ErrorWrapper
+from .tokens import TOKENS, Endpoint, region_of
+from .validation import DatabaseValidation
 
 # DSQL ends a session after 60 minutes; jitter keeps processes from reconnecting at once.
 MAX_AGE_SECONDS = (45 * 60, 55 * 60)
@@ -71,8 +72,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
     introspection_class = DatabaseIntrospection
     SchemaEditorClass = DatabaseSchemaEditor
     validation_class = DatabaseValidation
-    migration_plan: Sequence[tuple[Any, bool]] = ()  # of the last migrate
-    editor: DatabaseSchemaEditor | None = None  # the one that keeps the journal
     splitter: Splitter | None = None  # set by split_transactions()
     # Columns of identity type must be bigint and name a CACHE of 1 or at least 65536:
     # AWS user guide, "Sequences and identity columns".
@@ -104,6 +103,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.limits = Limits()
+        self.migration_run = MigrationRun(self.limits)
 
     def get_connection_params(self) -> dict[str, Any]:
         """libpq's parameters; the password is added when the connection opens.
@@ -279,22 +279,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         finally:
             self.limits.suspended -= 1
 
-    @property
-    def migrating(self) -> bool:
-        """Whether a migrate is under way: between pre_migrate and post_migrate."""
-        return self.limits.migrating
-
-    @migrating.setter
-    def migrating(self, migrating: bool) -> None:
-        self.limits.migrating = migrating
-
     # Inner blocks
 
-    def savepoint(self):
+    def savepoint(self) -> str:
         """A name for what DSQL lacks: an inner block that has one tells of its failure."""
         return CHANGED if self.changed else UNCHANGED
 
-    def savepoint_rollback(self, sid):
+    def savepoint_rollback(self, sid: str) -> None:
         """Let the outermost block be undone, and end with an error if nothing else ends it.
 
         Elsewhere what it did before the inner block would be kept. Django undoes it without
@@ -308,19 +299,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.undone = TransactionManagementError(UNDONE)
             self.undone.__cause__ = self.rollback_exc
 
-    def set_rollback(self, rollback):
+    def set_rollback(self, rollback: bool) -> None:
         super().set_rollback(rollback)
         self.undone = None  # who calls this knows
 
     # Lost connections
 
-    def make_cursor(self, cursor):
+    def make_cursor(self, cursor: Any) -> CursorWrapper:
         return CursorWrapper(cursor, self)
 
-    def make_debug_cursor(self, cursor):
+    def make_debug_cursor(self, cursor: Any) -> CursorDebugWrapper:
         return CursorDebugWrapper(cursor, self)
 
-    def set_autocommit(self, autocommit, *args, **kwargs):
+    def set_autocommit(self, autocommit: bool, *args: Any, **kwargs: Any) -> None:
         if self.autocommit and not autocommit and not self.in_transaction():
             self.reconnect_if_closed()
         before, began = self.handled, None if autocommit else sys.exc_info()[1]
@@ -379,10 +370,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """COMMIT inside an atomic block, which goes on in a transaction of its own."""
         self._commit()
 
-    def _commit(self):
+    def _commit(self) -> None:
         require_time()
         try:
-            super()._commit()
+            super()._commit()  # type: ignore[misc]  # not in the stubs
         except Error as error:
             closed = self.connection is not None and self.connection.closed
             if closed or leaves_doubt(error):

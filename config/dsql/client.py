@@ -1,27 +1,32 @@
 """``manage.py dbshell``: psql with a fresh token, which it sends over verified TLS only."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from django.db.backends.postgresql import client
 from psycopg.conninfo import make_conninfo
 
-from config.dsql.options import SECURITY
-from config.dsql.tokens import TOKENS, Endpoint
+from .options import SECURITY
+from .tokens import TOKENS, Endpoint
 
 
 class DatabaseClient(client.DatabaseClient):
     @classmethod
-    def settings_to_cmd_args_env(cls, settings_dict, parameters):
+    def settings_to_cmd_args_env(
+        cls, settings_dict: dict[str, Any], parameters: Iterable[str]
+    ) -> tuple[list[str], dict[str, str] | None]:
         args, env = super().settings_to_cmd_args_env(settings_dict, parameters)
         if options := settings_dict["OPTIONS"].get("options"):  # the schema of NAME
             env = {**(env or {}), "PGOPTIONS": options}
         return args, env
 
     @staticmethod
-    def _conninfo(params):
+    def _conninfo(params: dict[str, Any]) -> str:
         """The database, and what the environment or a service file must not change."""
         secure = {name: params[name] for name in SECURITY}
         return make_conninfo(dbname=params["dbname"], **secure)
 
-    def runshell(self, parameters):
+    def runshell(self, parameters: Iterable[str]) -> None:
         params = self.connection.get_connection_params()
         endpoint = Endpoint(params["host"], params["region"], params["user"])
         settings = {

@@ -1,16 +1,27 @@
 """Statements on rows; UPDATE and DELETE go in batches inside ``split_transactions``."""
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 from django.db.backends.postgresql import compiler
 from django.db.models.sql.constants import ROW_COUNT
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import WhereNode
+
+if TYPE_CHECKING:
+    CompilerBase = compiler.SQLCompiler
+else:
+    CompilerBase = object
 
 SQLCompiler = compiler.SQLCompiler
 SQLAggregateCompiler = compiler.SQLAggregateCompiler
 
 
 class SQLInsertCompiler(compiler.SQLInsertCompiler):
-    def assemble_as_sql(self, fields, value_rows):
+    connection: Any
+
+    def assemble_as_sql(self, fields: Any, value_rows: Any) -> tuple[Any, Any]:
+        rows: Any
         rows, params = super().assemble_as_sql(fields, value_rows)
         if isinstance(rows, compiler.InsertUnnest):
             ops = self.connection.ops
@@ -19,10 +30,14 @@ class SQLInsertCompiler(compiler.SQLInsertCompiler):
         return rows, params
 
 
-class SplitCompiler:
+class SplitCompiler(CompilerBase):
     """A statement that changes rows: several of it inside ``split_transactions``."""
 
-    def execute_sql(self, result_type, *args, **kwargs):
+    connection: Any
+
+    def execute_sql(  # type: ignore[override]  # overloads
+        self, result_type: Any, *args: Any, **kwargs: Any
+    ) -> Any:
         splitter = self.connection.splitter
         if splitter is None or result_type != ROW_COUNT:
             return super().execute_sql(result_type, *args, **kwargs)
@@ -31,7 +46,7 @@ class SplitCompiler:
             for part in self._parts(splitter.rows)
         )
 
-    def _parts(self, rows):
+    def _parts(self, rows: int) -> Iterator[Any]:
         """The statement for so many rows at a time, chosen before the first is changed.
 
         Changed rows may no longer fit the condition, or others may that did not.
@@ -46,7 +61,7 @@ class SplitCompiler:
             dict.fromkeys(tuple(key) if len(key) > 1 else key[0] for key in found)
         )
         for start in range(0, len(keys), rows):
-            part = self.query.clone()
+            part: Any = self.query.clone()
             part.where = WhereNode()
             part.add_filter("pk__in", keys[start : start + rows])
             yield part.get_compiler(self.using)

@@ -2,13 +2,14 @@
 
 import re
 import sys
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 from django.db.backends.postgresql import creation
 
-from config.dsql.retry import repeat
+from .retry import repeat
 
 DATABASE = "postgres"
 # AWS user guide, "Cluster quotas and database limits": schemas per database.
@@ -33,19 +34,21 @@ def schema_of(name: str | None) -> str | None:
 
 
 class DatabaseCreation(creation.DatabaseCreation):
-    def _get_test_db_name(self):
+    def _get_test_db_name(self) -> str:
         wanted = self.connection.settings_dict["TEST"]["NAME"]
         if wanted is None:
             alias = re.sub(r"\W", "_", self.connection.alias).lower()
             wanted = f"{TEST_DATABASE_PREFIX}{alias}"
         return f"{DATABASE}.{wanted.rpartition('.')[2]}"
 
-    def get_test_db_clone_settings(self, suffix):
-        settings = super().get_test_db_clone_settings(suffix)
+    def get_test_db_clone_settings(self, suffix: str) -> dict[str, Any]:
+        settings: dict[str, Any] = super().get_test_db_clone_settings(suffix)
         schema_of(settings["NAME"])
         return settings
 
-    def _create_test_db(self, verbosity, autoclobber, keepdb=False):
+    def _create_test_db(
+        self, verbosity: int, autoclobber: bool, keepdb: bool = False
+    ) -> str:
         """As Django's own, which would remove a leftover with DROP DATABASE."""
         name = self._get_test_db_name()
         schema = self._schema(name)
@@ -55,7 +58,7 @@ class DatabaseCreation(creation.DatabaseCreation):
             self._make(cursor, schema, keepdb)
         return name
 
-    def _ask(self, schema):
+    def _ask(self, schema: str) -> None:
         question = (
             f"Schema {schema} is left from an earlier run. Type 'yes' to delete it, "
             f"or 'no' to cancel: "
@@ -64,7 +67,7 @@ class DatabaseCreation(creation.DatabaseCreation):
             self.log("Tests cancelled.")
             sys.exit(1)
 
-    def _make(self, cursor, schema, keepdb):
+    def _make(self, cursor: Any, schema: str, keepdb: bool) -> bool:
         """An empty schema; False when there was one and it is kept."""
         if self._exists(cursor, schema):
             if keepdb:
@@ -74,7 +77,7 @@ class DatabaseCreation(creation.DatabaseCreation):
         repeat(lambda: cursor.execute(f"CREATE SCHEMA {quoted}"))
         return True
 
-    def _clone_test_db(self, suffix, verbosity, keepdb=False):
+    def _clone_test_db(self, suffix: str, verbosity: int, keepdb: bool = False) -> None:
         """Build a worker's schema by migrating it: nothing copies one in DSQL."""
         connection = self.connection
         original = connection.settings_dict["NAME"]
@@ -96,23 +99,23 @@ class DatabaseCreation(creation.DatabaseCreation):
             connection.close()
             connection.settings_dict["NAME"] = original
 
-    def _destroy_test_db(self, test_database_name, verbosity):
+    def _destroy_test_db(self, test_database_name: str, verbosity: int) -> None:
         with self.connection._nodb_cursor() as cursor:
             self._drop(cursor, self._schema(test_database_name))
 
-    def _drop(self, cursor, schema):
+    def _drop(self, cursor: Any, schema: str) -> None:
         quoted = self.connection.ops.quote_name(schema)
         with cursor.db.without_deadline():
             repeat(lambda: cursor.execute(f"DROP SCHEMA IF EXISTS {quoted} CASCADE"))
 
     @staticmethod
-    def _exists(cursor, schema):
+    def _exists(cursor: Any, schema: str) -> bool:
         query = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s"
         repeat(lambda: cursor.execute(query, [schema]))
         return cursor.fetchone() is not None
 
     @staticmethod
-    def _schema(name):
+    def _schema(name: str) -> str:
         """The schema of a test database; Django hands its name over bare or quoted."""
         schema = schema_of(f"{DATABASE}.{name.strip(chr(34)).rpartition('.')[2]}")
         assert schema is not None  # noqa: S101 - the name above always has a schema

@@ -13,8 +13,8 @@ from django.db import Error
 from django.db.backends import utils
 from django.db.backends.postgresql import base
 
-from config.dsql.deadlines import note_asked, require_time
-from config.dsql.retry import note_commit, repeat
+from .deadlines import note_asked, require_time
+from .retry import note_commit, repeat
 
 READ = re.compile(r"[\s(]*(?:SELECT|SHOW)\b", re.IGNORECASE)
 

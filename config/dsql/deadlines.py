@@ -82,7 +82,7 @@ def _end_request(**_: Any) -> None:
     _current.set(None)
 
 
-request_finished.connect(_end_request, dispatch_uid="config.dsql.deadlines")
+request_finished.connect(_end_request, dispatch_uid=__name__)
 
 
 @contextmanager

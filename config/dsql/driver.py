@@ -14,7 +14,7 @@ import psycopg
 from psycopg import *  # noqa: F403 - Django looks for the driver's errors here
 from psycopg import pq
 
-from config.dsql.deadlines import STEP, Allowance, Limits, NoAnswer, bounded
+from .deadlines import STEP, Allowance, Limits, NoAnswer, bounded
 
 Result = TypeVar("Result")
 # One for all addresses of the connection being opened, and how many are left to try.

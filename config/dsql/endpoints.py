@@ -24,9 +24,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error
 from django.dispatch import Signal
 
-from config.dsql.deadlines import asked, left, within
-from config.dsql.retry import Policy
-from config.dsql.tokens import Endpoint
+from .deadlines import asked, left, within
+from .retry import Policy
+from .tokens import Endpoint
 
 logger = logging.getLogger(__name__)
 # Sent with ``endpoint``, where new connections go from now on, and ``reason``.

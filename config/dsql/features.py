@@ -232,7 +232,7 @@ class DatabaseFeatures(features.DatabaseFeatures):
     )
 
     @cached_property
-    def introspected_field_types(self):
+    def introspected_field_types(self) -> dict[str, str]:  # type: ignore[override]  # cached
         # Identity columns are bigint, and addresses are kept as text.
         return {
             **super().introspected_field_types,
@@ -242,7 +242,7 @@ class DatabaseFeatures(features.DatabaseFeatures):
         }
 
     @cached_property
-    def django_test_skips(self):
+    def django_test_skips(self) -> dict[str, set[str]]:  # type: ignore[override]  # cached
         skips = super().django_test_skips
         for cause, classes in GAPS.items():
             skips[cause] = {

@@ -8,11 +8,15 @@ Django's own queries ask functions and casts that nobody has documented for DSQL
 (pg_table_is_visible, obj_description, regclass, …), so each is asked anew here.
 """
 
+from typing import Any
+
 from django.db.backends.postgresql import introspection
 from django.db.backends.postgresql.introspection import FieldInfo, TableInfo
 from django.db.models import Index
 
-from config.dsql.catalog import (
+from config.dsql.ddl.catalog import Index as CatalogIndex
+
+from .ddl.catalog import (
     COLUMN,
     CONSTRAINT,
     DEPENDENT,
@@ -48,14 +52,14 @@ CONSTRAINTS = f"""
 
 
 class DatabaseIntrospection(introspection.DatabaseIntrospection):
-    def get_table_list(self, cursor):
+    def get_table_list(self, cursor: Any) -> Any:
         return [
             TableInfo(name, {"v": "v"}.get(kind, "t"), comment)
             for name, kind, comment in Catalog(self.connection).rows(TABLES)
             if name not in self.ignored_tables
         ]
 
-    def get_table_description(self, cursor, table_name):
+    def get_table_description(self, cursor: Any, table_name: str) -> list[FieldInfo]:
         catalog = Catalog(self.connection)
         where, params = catalog.relation(table_name)
         defaults = catalog.defaults(table_name)
@@ -83,7 +87,9 @@ class DatabaseIntrospection(introspection.DatabaseIntrospection):
             for line in cursor.description
         ]
 
-    def get_sequences(self, cursor, table_name, table_fields=()):
+    def get_sequences(
+        self, cursor: Any, table_name: str, table_fields: Any = ()
+    ) -> list[Any]:
         catalog = Catalog(self.connection)
         where, params = catalog.relation(table_name)
         return [
@@ -91,14 +97,14 @@ class DatabaseIntrospection(introspection.DatabaseIntrospection):
             for name, column in catalog.rows(SEQUENCES + where, params)
         ]
 
-    def get_relations(self, cursor, table_name):
+    def get_relations(self, cursor: Any, table_name: str) -> dict[str, Any]:
         return {
             found["columns"][0]: found["foreign_key"][::-1]
             for found in self._constraints(table_name).values()
             if found["foreign_key"]
         }
 
-    def get_constraints(self, cursor, table_name):
+    def get_constraints(self, cursor: Any, table_name: str) -> dict[str, Any]:
         """As PostgreSQL's, without CHECKs that stand for NOT NULL and invalid indexes."""
         constraints = {
             name: found
@@ -109,7 +115,7 @@ class DatabaseIntrospection(introspection.DatabaseIntrospection):
             constraints.setdefault(index.name, self._index(index))
         return constraints
 
-    def _constraints(self, table_name):
+    def _constraints(self, table_name: str) -> dict[str, dict[str, Any]]:
         catalog = Catalog(self.connection)
         where, params = catalog.relation(table_name)
         rows = catalog.rows(CONSTRAINTS + where, params)
@@ -131,7 +137,7 @@ class DatabaseIntrospection(introspection.DatabaseIntrospection):
         return constraints
 
     @staticmethod
-    def _index(index):
+    def _index(index: CatalogIndex) -> dict[str, Any]:
         """A unique index has its keys for columns, any other the included ones too."""
         expressions = None in index.keys
         columns = list(index.keys)

@@ -18,8 +18,8 @@ from django.db import Error, connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import get_urlconf, set_urlconf
 
-from config.dsql.conflicts import causes
-from config.dsql.retry import (
+from .conflicts import causes
+from .retry import (
     Attempts,
     ConflictRetriesExhausted,
     Effects,

@@ -1,19 +1,22 @@
 """SQL that differs from PostgreSQL's outside the schema."""
 
+from typing import Any
+
 from django.db import IntegrityError, OperationalError
 from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.backends.postgresql import operations
 from django.db.models import AutoField
 
-from config.dsql.catalog import Catalog
-from config.dsql.conflicts import sqlstates
-from config.dsql.rows import BATCH, ROW_LIMIT, Rows
+from .conflicts import sqlstates
+from .ddl.batches import BATCH, ROW_LIMIT, Batches
+from .ddl.catalog import Catalog
 
 FOREIGN_KEY_VIOLATION = "23503"
 
 
 class DatabaseOperations(operations.DatabaseOperations):
-    compiler_module = "config.dsql.compiler"
+    connection: Any
+    compiler_module = f"{__package__}.compiler"
     # One statement at a time: DSQL takes one DDL statement per transaction.
     prepare_sql_script = BaseDatabaseOperations.prepare_sql_script
     # Identity columns are bigint whatever the field's class.
@@ -27,7 +30,7 @@ class DatabaseOperations(operations.DatabaseOperations):
         ("AutoField", "BigAutoField", "SmallAutoField"), "bigint"
     )
 
-    def storage_type(self, field):
+    def storage_type(self, field: Any) -> str | None:
         """The type of the field's column; None when it has none.
 
         Django makes a foreign key to an AutoField an integer, but identity columns are
@@ -36,45 +39,47 @@ class DatabaseOperations(operations.DatabaseOperations):
         target = field
         while target.is_relation and getattr(target, "foreign_related_fields", None):
             target = target.target_field
-        own = field.db_type(self.connection)
+        own: str | None = field.db_type(self.connection)
         if own is not None and target.get_internal_type() in self.cast_data_types:
             return "bigint"
         return own
 
-    def set_time_zone_sql(self):
+    def set_time_zone_sql(self) -> str:
         return "SET TIME ZONE %s"
 
-    def bulk_batch_size(self, fields, objs):
+    def bulk_batch_size(self, fields: Any, objs: Any) -> int:
         """Rows per INSERT: as many as there are, unless transactions are being split."""
         splitter = self.connection.splitter
         return len(objs) if splitter is None else min(len(objs), splitter.rows)
 
     # Addresses are kept as text: DSQL stores no inet.
 
-    def adapt_ipaddressfield_value(self, value):
+    def adapt_ipaddressfield_value(self, value: Any) -> Any:
         return value or None
 
-    def lookup_cast(self, lookup_type, internal_type=None):
+    def lookup_cast(self, lookup_type: str, internal_type: str | None = None) -> str:
         if internal_type in ("IPAddressField", "GenericIPAddressField"):
             internal_type = "CharField"
         return super().lookup_cast(lookup_type, internal_type)
 
     # Sequences
 
-    def sequence_reset_sql(self, style, model_list):
+    def sequence_reset_sql(self, style: Any, model_list: Any) -> list[str]:
         """Forwards only: every session holds a block of keys up to where it stands.
 
         Set back, a sequence would hand out the same block again. Where it stands is asked
         with nextval(), which costs a block: DSQL has no view of sequences' states.
         """
         return [
-            self._advance_sequence(self.quote_name(model._meta.db_table), field.column)
+            self._advance_sequence(
+                self.quote_name(model._meta.db_table), str(field.column)
+            )
             for model in model_list
             for field in model._meta.local_fields
             if isinstance(field, AutoField)
         ]
 
-    def _advance_sequence(self, table, column):
+    def _advance_sequence(self, table: str, column: str) -> str:
         names = ", ".join("'{}'".format(n.replace("'", "''")) for n in (table, column))
         sequence = f"pg_get_serial_sequence({names})"
         return (
@@ -85,7 +90,14 @@ class DatabaseOperations(operations.DatabaseOperations):
 
     # Flush
 
-    def sql_flush(self, style, tables, *, reset_sequences=False, allow_cascade=False):
+    def sql_flush(
+        self,
+        style: Any,
+        tables: Any,
+        *,
+        reset_sequences: bool = False,
+        allow_cascade: bool = False,
+    ) -> list[str]:
         """One DELETE per table: DSQL has no TRUNCATE."""
         deletes = [
             f"{style.SQL_KEYWORD('DELETE FROM')} {style.SQL_FIELD(self.quote_name(table))}"
@@ -101,7 +113,7 @@ class DatabaseOperations(operations.DatabaseOperations):
         ]
         return [*deletes, *self.sequence_reset_by_name_sql(style, sequences)]
 
-    def execute_sql_flush(self, sql_list):
+    def execute_sql_flush(self, sql_list: Any) -> None:
         """Run the statements of sql_flush.
 
         1. All in one transaction and one round trip: Django's foreign keys are checked at
@@ -115,7 +127,7 @@ class DatabaseOperations(operations.DatabaseOperations):
         with self.connection.without_deadline():
             self._flush(sql_list)
 
-    def _flush(self, sql_list):
+    def _flush(self, sql_list: list[str]) -> None:
         try:
             self._run("; ".join(sql.rstrip(";") for sql in sql_list))
         except (IntegrityError, OperationalError) as error:
@@ -128,16 +140,18 @@ class DatabaseOperations(operations.DatabaseOperations):
             for sql in sql_list[len(deletes) :]:
                 self._run(sql)
 
-    def _empty(self, tables):
+    def _empty(self, tables: list[str]) -> None:
         tables, error = self._empty_in_rounds(tables)
         if tables:
             for table in tables:
                 self._cut_loose(table)
             tables, error = self._empty_in_rounds(tables)
-        if tables:
+        if error is not None:
             raise error
 
-    def _empty_in_rounds(self, tables):
+    def _empty_in_rounds(
+        self, tables: list[str]
+    ) -> tuple[list[str], IntegrityError | None]:
         """Empty what nothing refers to, until no table gives way; those that are left."""
         while tables:
             refused, error = [], None
@@ -152,7 +166,7 @@ class DatabaseOperations(operations.DatabaseOperations):
             tables = refused
         return [], None
 
-    def _delete_in_batches(self, table):
+    def _delete_in_batches(self, table: str) -> None:
         columns = Catalog(self.connection).primary_key(table)
         # "ctid" names a row of a table that has no key.
         key = ", ".join(map(self.quote_name, columns)) or "ctid"
@@ -161,17 +175,17 @@ class DatabaseOperations(operations.DatabaseOperations):
         while self._run(batch):
             pass
 
-    def _cut_loose(self, table):
+    def _cut_loose(self, table: str) -> None:
         catalog = Catalog(self.connection)
         with self.connection.cursor() as cursor:
             references = self.connection.introspection.get_relations(cursor, table)
-        rows = Rows(catalog, table, catalog.primary_key(table))
+        rows = Batches(self.connection, table, catalog.primary_key(table))
         for column, found in catalog.columns(table).items():
             if column in references and not found.not_null:
                 name = self.quote_name(column)
                 rows.update(f"{name} = NULL", f"{name} IS NOT NULL")
 
-    def _run(self, sql):
+    def _run(self, sql: str) -> int:
         with self.connection.cursor() as cursor:
             cursor.execute(sql)
-            return cursor.rowcount
+            return int(cursor.rowcount)

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from config.dsql.tokens import region_of
+from .tokens import region_of
 
 AMAZON_ROOTS = Path(__file__).with_name("amazon-roots.pem")
 # Set whatever the environment or a service file says. Encryption by GSSAPI would take
@@ -56,6 +56,10 @@ KNOWN = OURS | DJANGOS | LIBPQS
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 
+class MissingEndpoint(ImproperlyConfigured):
+    """HOST is empty: a project that has its own way to an endpoint can name it."""
+
+
 class Options:
     """The settings of one database. Every method raises ImproperlyConfigured."""
 
@@ -67,9 +71,9 @@ class Options:
     def validate(self) -> None:
         """Refuse what can be refused without the driver's parameters."""
         if not self._host:
-            raise ImproperlyConfigured(
-                f"{self._name}['HOST'] is empty: set DSQL_ENDPOINT to the "
-                f"cluster's endpoint, or run `make run` or `manage.py sandbox up`."
+            raise MissingEndpoint(
+                f"{self._name}['HOST'] is empty; set it to the cluster's endpoint, "
+                f"<id>.dsql.<region>.on.aws."
             )
         self._require_host(f"{self._name}['HOST']", self._host)
         if self._options.get("pool"):
@@ -122,13 +126,13 @@ class Options:
         self._require_host(option, peer)
         if region_of(peer) is None:
             raise ImproperlyConfigured(
-                f"{option} is {peer!r}, which names no Region; set DSQL_PEER_ENDPOINT to "
-                f"the other Region's <id>.dsql.<region>.on.aws, or to nothing."
+                f"{option} is {peer!r}, which names no Region; set it to the other "
+                f"Region's <id>.dsql.<region>.on.aws or remove it."
             )
         if peer == self._host:
             raise ImproperlyConfigured(
-                f"{option} is {peer!r}, and so is HOST; set DSQL_PEER_ENDPOINT to the "
-                f"other Region's endpoint, or to nothing."
+                f"{option} is {peer!r}, and so is HOST; set it to the other Region's "
+                f"endpoint or remove it."
             )
         return str(peer)
 

@@ -1,4 +1,4 @@
-"""The one runner for repeatable work."""
+"""The one retry rule: the backend repeats single statements, run_transaction repeats blocks."""
 
 import itertools
 import random
@@ -9,9 +9,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from django.db import Error, OperationalError, connections, transaction
+from django.db import Error, OperationalError, transaction
 
-from config.dsql.conflicts import (
+from .conflicts import (
     ConnectionLost,
     OutcomeUnknown,
     ServerUnavailable,
@@ -19,13 +19,13 @@ from config.dsql.conflicts import (
     is_conflict,
     sqlstates,
 )
-from config.dsql.deadlines import left
-from config.dsql.signals import conflict_retried
+from .deadlines import left
+from .signals import conflict_retried
 
 Result = TypeVar("Result")
 OnRetry = Callable[[int, float, BaseException], None]
 SCHEMA_CHANGED = "(OC001)"  # in the text: OC000 has the same SQLSTATE
-# A column that changes its type has no name for some milliseconds: columns.py. Where it
+# A column that changes its type has no name for some milliseconds (ddl/type_change.py). Where it
 # never had one, the error comes a moment later.
 UNDEFINED_COLUMN, COLUMN_DELAYS = "42703", (0.01, 0.03, 0.09)
 # Whether a repeat is under way: the outermost one repeats, those inside run once.
@@ -127,24 +127,6 @@ def run_transaction(
             return work()
 
     return repeat(attempt, policy=policy, sleep=sleep, on_retry=on_retry)
-
-
-def run_statement(
-    work: Callable[[], Result],
-    *,
-    policy: Policy | None = None,
-    using: str = "default",
-    sleep: Callable[[float], None] = time.sleep,
-    on_retry: OnRetry | None = None,
-) -> Result:
-    """Run ``work``, one statement in autocommit: one round trip, repeated on a conflict.
-
-    Inside an open atomic block the statement runs once: only the block's owner can
-    repeat it. Raises OutcomeUnknown when the connection was lost during a write.
-    """
-    if connections[using].in_atomic_block:
-        return work()
-    return repeat(work, policy=policy, sleep=sleep, on_retry=on_retry)
 
 
 def repeat(

@@ -2,21 +2,22 @@
 
 A token is a SigV4 presigned URL without its scheme, used as the password:
 AWS user guide, "Generating an authentication token in Amazon Aurora DSQL".
-botocore resolves and refreshes the credentials; no client is built.
 """
 
+import hashlib
+import hmac
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from urllib.parse import quote
 
-from django.db import OperationalError
+from .credentials import Credentials, find_credentials
 
 LIFETIME = 900  # seconds; DSQL checks a token only when a connection opens
 RENEW_BEFORE = 300  # seconds left at which a kept token is no longer handed out
-MAX_CAUSE = 300  # characters of a source's error
+ALGORITHM = "AWS4-HMAC-SHA256"
+EMPTY = hashlib.sha256(b"").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,56 +41,39 @@ def region_of(host: str) -> str | None:
     return None
 
 
-@cache
-def _session() -> Any:
-    # Imported at the first connection: botocore costs 70 ms, settings need none of it.
-    from botocore.session import Session
+def sign(
+    endpoint: Endpoint,
+    credentials: Credentials,
+    lifetime: int = LIFETIME,
+    now: float | None = None,
+) -> str:
+    """A token for the endpoint, valid for ``lifetime`` seconds from now.
 
-    return Session()
-
-
-class CredentialsUnavailable(OperationalError):
-    """No token can be signed: one sentence that says why, and what to do."""
-
-
-def session_credentials() -> Any:
-    """The process's frozen AWS credentials, refreshed by botocore when due.
-
-    Raises CredentialsUnavailable, whatever the source failed with.
+    IAM user guide, "Create a signed AWS API request": the parts of the signature stand in
+    the query, in botocore's order, and are signed in alphabetical order.
     """
-    try:
-        credentials = _session().get_credentials()
-        frozen = None if credentials is None else credentials.get_frozen_credentials()
-    # Each source raises what it meets: BotoCoreError, ClientError of STS, OSError of a
-    # token's file, ValueError of a program's output, RuntimeError of an expired refresh.
-    except Exception as error:
-        cause = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise CredentialsUnavailable(
-            f"The AWS credentials to sign a DSQL token with cannot be had: "
-            f"{cause[:MAX_CAUSE]}; sign in again (`aws sso login`) or correct their source."
-        ) from error
-    if frozen is None or not (frozen.access_key and frozen.secret_key):
-        raise CredentialsUnavailable(
-            "No AWS credentials to sign a DSQL token with: set AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or run with an IAM role."
-        )
-    return frozen
-
-
-def sign(endpoint: Endpoint, credentials: Any, lifetime: int = LIFETIME) -> str:
-    """A token for the endpoint, valid for ``lifetime`` seconds from now."""
-    from botocore.auth import SigV4QueryAuth
-    from botocore.awsrequest import AWSRequest
-
-    request = AWSRequest(
-        method="GET",
-        url=f"https://{endpoint.host}/",
-        params={"Action": endpoint.action},
-    )
-    SigV4QueryAuth(credentials, "dsql", endpoint.region, expires=lifetime).add_auth(
-        request
-    )
-    return str(request.url).removeprefix("https://")
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    scope = f"{moment[:8]}/{endpoint.region}/dsql/aws4_request"
+    parameters = {
+        "Action": endpoint.action,
+        "X-Amz-Algorithm": ALGORITHM,
+        "X-Amz-Credential": f"{credentials.access_key}/{scope}",
+        "X-Amz-Date": moment,
+        "X-Amz-Expires": str(lifetime),
+        "X-Amz-SignedHeaders": "host",
+    }
+    if credentials.token:
+        parameters["X-Amz-Security-Token"] = credentials.token
+    pairs = [
+        f"{name}={quote(value, safe='-_.~')}" for name, value in parameters.items()
+    ]
+    host = endpoint.host.lower()
+    request = f"GET\n/\n{'&'.join(sorted(pairs))}\nhost:{host}\n\nhost\n{EMPTY}"
+    digest = hashlib.sha256(request.encode()).hexdigest()
+    key = f"AWS4{credentials.secret_key}".encode()
+    for part in (*scope.split("/"), f"{ALGORITHM}\n{moment}\n{scope}\n{digest}"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return f"{endpoint.host}/?{'&'.join(pairs)}&X-Amz-Signature={key.hex()}"
 
 
 class TokenCache:
@@ -97,25 +81,33 @@ class TokenCache:
 
     def __init__(
         self,
-        credentials: Callable[[], Any] = session_credentials,
+        credentials: Callable[[], Credentials] = find_credentials,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._credentials = credentials
         self._clock = clock
-        self._kept: dict[Endpoint, tuple[str, float, str]] = {}
+        self._kept: dict[Endpoint, tuple[Credentials, float, str]] = {}
         self._lock = threading.Lock()
 
     def issue(self, endpoint: Endpoint) -> str:
         credentials = self._credentials()
         with self._lock:
-            key, expires, token = self._kept.get(endpoint, ("", 0.0, ""))
+            kept = self._kept.get(endpoint)
             now = self._clock()
             # More than LIFETIME are left when the clock was set back since.
-            fresh = RENEW_BEFORE <= expires - now <= LIFETIME
-            if key != credentials.access_key or not fresh:
-                token = sign(endpoint, credentials)
-                self._kept[endpoint] = (credentials.access_key, now + LIFETIME, token)
+            if (
+                kept
+                and kept[0] == credentials
+                and RENEW_BEFORE <= kept[1] - now <= LIFETIME
+            ):
+                return kept[2]
+            token = sign(endpoint, credentials, now=now)
+            self._kept[endpoint] = credentials, now + LIFETIME, token
             return token
+
+    def clear(self) -> None:
+        with self._lock:
+            self._kept.clear()
 
 
 TOKENS = TokenCache()

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from django.db import DatabaseError, connections
 
+from config.dsql.credentials import CredentialsUnavailable
 from config.dsql.deadlines import within
 from config.dsql.endpoints import Trouble, trouble_of
-from config.dsql.tokens import CredentialsUnavailable
 from ops.clusters.apply import ApplyError
 from ops.clusters.database import connected
 from ops.clusters.inventory import Cluster

@@ -10,8 +10,8 @@ import django
 from django.core.management import call_command
 from django.db import connection
 
-from config.dsql.catalog import Catalog
-from config.dsql.journal import Journal
+from config.dsql.ddl.catalog import Catalog
+from config.dsql.ddl.journal import Journal
 from tests.contrib_project.cutting import fresh
 from tests.database import default_connection
 
@@ -28,10 +28,10 @@ def meet_what_is_not_recorded() -> None:
 
 def meet_the_journal_of_an_ended_migration() -> None:
     wrapper = default_connection()
-    wrapper.migration_plan = ()
+    wrapper.migration_run.plan = ()
     journal = Journal(wrapper)
     journal.migration = "demo.0001_initial"
-    journal.leaves(TABLE)
+    journal.record_removal(TABLE)
     call_command("migrate", "demo", "0002", verbosity=0)
 
 
@@ -42,12 +42,11 @@ def ask_for_everything() -> None:
         catalog.active_job(index)
     for of_table in (
         "has_table", "has_rows", "columns", "defaults", "primary_key", "definitions",
-        "checked_not_null", "indexes",
+        "checked_not_null", "constraints", "indexes",
     ):  # fmt: skip
         getattr(catalog, of_table)(TABLE)
     for of_column in (
-        "comment", "not_null_checks", "constraints_on", "needed_by", "indexes_on",
-        "constraint", "definition",
+        "comment", "needed_by", "constraint", "definition",
     ):  # fmt: skip
         getattr(catalog, of_column)(TABLE, COLUMN)
     catalog.invalid_indexes()

@@ -1,6 +1,7 @@
 """An operator's way from nothing to nothing, in Regions other than the default."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -23,9 +24,17 @@ def test_from_nothing_to_nothing(checkout: Checkout) -> None:
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout if code == 0 else done.stderr
 
-    assert "none yet: manage.py dsql_provision" in manage("sandbox", "up")
+    def advised(**environ: str) -> list[str]:
+        error = manage("makemigrations", "--check", code=1, **environ)
+        return re.findall(r"`manage\.py (.*?)`", error)
+
+    up, *rest = advised(API_AUTH="none")  # as the sandbox sets it
+    assert "none yet: manage.py dsql_provision" in manage(*up.split())
+    (provision,) = advised()
+    assert rest == [provision]
     assert "First: manage.py dsql_provision" in manage("dsql_database", code=1)
-    assert "Ready. Next: manage.py dsql_database" in manage("dsql_provision")
+    assert "Ready. Next: manage.py dsql_database" in manage(provision)
+    assert "No changes detected" in manage("makemigrations", "--check")
     assert "Nothing to change: the clusters are as wanted." in manage("dsql_provision")
     said = manage("dsql_database")
     assert 'CREATE ROLE "app" WITH LOGIN' in said

@@ -20,9 +20,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
-from botocore.credentials import Credentials
 from psycopg import pq
 
+from config.dsql.credentials import Credentials
 from config.dsql.tokens import Endpoint, sign
 from ops.local.sandbox import lifecycle
 

@@ -354,3 +354,14 @@ def test_nobody_says_yes_where_standard_input_is_closed(
 def test_yes_answers_for_the_user(choose: Any) -> None:
     line = "dsql_verify --yes --rounds 5 --target aws"
     assert choose(line, {}) == ["manage.py", "dsql_verify", "--rounds", "5"]
+
+
+def test_the_advice_for_a_missing_endpoint_fits_the_target(
+    sandbox: lifecycle.Status, absent: Path
+) -> None:
+    advice = target.advise_endpoint({"TARGET": "aws"})
+    assert "`manage.py dsql_status --format env --target aws` prints it" in advice
+    advice = target.advise_endpoint({}, directory=absent)
+    assert "`manage.py sandbox up`, then `manage.py dsql_provision`" in advice
+    advice = target.advise_endpoint({}, directory=sandbox.root)
+    assert advice == "Set DSQL_ENDPOINT; `manage.py sandbox env` prints it."

@@ -1,1 +1,1 @@
-"""The rooms of the schema editor, each a layer on the one before."""
+"""The schema editor's parts; schema.py puts them together."""

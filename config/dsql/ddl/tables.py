@@ -1,22 +1,17 @@
-"""Tables."""
+"""Tables: created, removed, renamed."""
 
-import re
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from django.db import DatabaseError, ProgrammingError
 from django.db.backends.ddl_references import Statement
 
-from config.dsql.conflicts import sqlstates
-from config.dsql.ddl.statements import (
-    DUPLICATE_TABLE,
-    UNDEFINED_TABLE,
-    Statements,
-    step,
-)
-
-PROBE = "dsql_wanted"  # a table for a moment, see Tables._as_made
-NAMED_UNIQUE = re.compile(r'CONSTRAINT "(?:[^"]|"")+" UNIQUE\b')
+from ..conflicts import sqlstates
+from . import sql
+from .catalog import Catalog, Column
+from .probe import PROBE, Probe
+from .runner import Runner
 
 
 class CreateTable(str):
@@ -25,119 +20,113 @@ class CreateTable(str):
     model: Any
 
 
-class Tables(Statements):
-    def table_sql(self, model):
+class Tables:
+    def __init__(
+        self, writer: sql.Writer, runner: Runner, catalog: Catalog, probe: Probe
+    ) -> None:
+        self.writer, self.runner = writer, runner
+        self.catalog, self.probe = catalog, probe
+        # Tables of this editor, which the catalog may not show yet.
+        self._created: set[str] = set()
+
+    def exists(self, table: str) -> bool:
+        return table in self._created or self.catalog.has_table(table)
+
+    def complete(self, model: Any, text: str, constraints: list[Any]) -> CreateTable:
         """CREATE TABLE with every constraint that can stand in it.
 
-        1. Let Django write the table; it defers foreign keys and unique_together.
-        2. Take back what it deferred, except foreign keys to tables that do not exist
-           yet: those are added at the end, when all tables of this editor do.
+        ``constraints`` are the statements that Django has deferred. Those to tables that
+        do not exist yet are deferred again: at the end all tables of this editor do.
         """
-        deferred, self.deferred_sql = self.deferred_sql, []
-        try:
-            sql, params = super().table_sql(model)
-            constraints = self.deferred_sql
-        finally:
-            self.deferred_sql = deferred
-        if params:
-            sql, params = self.connection.ops.compose_sql(sql, params), None
-        self._made.add(model._meta.db_table)
+        self._created.add(model._meta.db_table)
         for statement in constraints:
             inline = self._inline(model, statement)
             if inline is None:
-                self.deferred_sql.append(statement)
+                self.writer.deferred_sql.append(statement)
             else:
-                sql = f"{sql[:-1]}, {inline})"
-        statement = CreateTable(sql)
-        statement.model = model
-        return statement, params
+                text = f"{text[:-1]}, {inline})"
+        created = CreateTable(text)
+        created.model = model
+        return created
 
-    def _inline(self, model, statement):
+    def _inline(self, model: Any, statement: Any) -> str | None:
         """The statement's constraint as a part of CREATE TABLE, or None."""
         parts = getattr(statement, "parts", {})
         template = getattr(statement, "template", None)
         head = f"CONSTRAINT {parts.get('name')} "
-        key = [self.quote_name(field.column) for field in model._meta.pk_fields]
-        if template == self.sql_create_unique:
+        key = [self.writer.quote_name(field.column) for field in model._meta.pk_fields]
+        if template == sql.ADD_UNIQUE:
             if str(parts["columns"]) == ", ".join(key):
                 return None  # PostgreSQL would merge it with the primary key
             return head + "UNIQUE{nulls_distinct} ({columns}){deferrable}".format(
                 **parts
             )
-        if template == self.sql_create_check:
+        if template == sql.ADD_CHECK:
             return head + "CHECK ({check})".format(**parts)
-        if template == self.sql_create_fk and self._exists(parts["to_table"].table):
+        if template == sql.ADD_FOREIGN_KEY and self.exists(parts["to_table"].table):
             return head + (
                 "FOREIGN KEY ({column}) REFERENCES {to_table} ({to_column})"
                 "{deferrable}".format(**parts)
             )
         return None
 
-    def _exists(self, table):
-        return table in self._made or self.catalog.has_table(table)
+    def create(self, statement: CreateTable) -> None:
+        """Run CREATE TABLE, unless the same table exists already."""
+        text = str(statement)
 
-    def _create_table(self, sql, params):
-        text = self.connection.ops.compose_sql(sql, params) if params else str(sql)
-
-        def same():
-            self._refuse_different(sql.model, text)
+        def is_done() -> bool:
+            self._require_same(statement.model, text)
             return True
 
-        self._unless_done(text, {DUPLICATE_TABLE}, same)
+        self.runner.execute_unless_done(text, {sql.DUPLICATE_TABLE}, is_done)
 
-    def _as_made(self, look, *statements):
-        """What ``look()`` sees in the catalog of what the statements make of PROBE.
-
-        PostgreSQL prints a definition otherwise than it was written: only what it makes
-        of the wanted one can be compared with what exists.
-        """
-        drop = f"DROP TABLE IF EXISTS {PROBE}"
-        self._run(drop)  # an interrupted run may have left it
+    def remove(self, table: str, delete: Callable[[], None]) -> None:
+        """Call ``delete``, which may find that an earlier run has dropped the table."""
+        self._created.discard(table)
         try:
-            for text in statements:
-                self._run(text)
-            return look()
-        finally:
-            self._run(drop)
+            delete()
+        except DatabaseError as error:
+            if sql.UNDEFINED_TABLE not in sqlstates(error) or self.exists(table):
+                raise
+            self.writer.deferred_sql = [
+                statement
+                for statement in self.writer.deferred_sql
+                if not (
+                    isinstance(statement, Statement)
+                    and statement.references_table(table)
+                )
+            ]
 
-    def _without_rows(self, table):
-        """CREATE TABLE for PROBE with the columns of a table."""
-        columns = self.catalog.columns(table).values()
-        return "CREATE TABLE {} ({})".format(
-            PROBE, ", ".join(f"{self.quote_name(c.name)} {c.shown}" for c in columns)
-        )
+    def rename(self, new_name: str, rename: Callable[[], None]) -> None:
+        """Call ``rename``, which may find that an earlier run has renamed the table."""
+        try:
+            rename()
+        except DatabaseError as error:
+            is_missing = sql.UNDEFINED_TABLE in sqlstates(error)
+            if not is_missing or not self.catalog.has_table(new_name):
+                raise
+        self._created.add(new_name)
 
-    def _refuse_different(self, model, text):
+    def _require_same(self, model: Any, text: str) -> None:
         """Raise ProgrammingError unless the table has what CREATE TABLE would make."""
         table = model._meta.db_table
         # Names of UNIQUE constraints are taken, by the table that exists.
-        text = NAMED_UNIQUE.sub("UNIQUE", text)
-        columns, defaults, definitions = self._as_made(
-            lambda: self._seen(PROBE), text.replace(self.quote_name(table), PROBE, 1)
+        text = sql.NAMED_UNIQUE.sub("UNIQUE", text)
+        desired = self.probe.read(
+            lambda: self._read(PROBE),
+            text.replace(self.writer.quote_name(table), PROBE, 1),
         )
-        found, found_defaults, found_definitions = self._seen(table)
-        differences = [
-            difference
-            for name, column in columns.items()
-            for difference in self._differences(name, found.get(name), column)
-        ]
-        differences += [
-            f"{name} has the default {found_defaults.get(name)}, not {defaults.get(name)}"
-            for name in columns
-            if name in found and found_defaults.get(name) != defaults.get(name)
-        ]
-        missing = Counter(definitions) - Counter(found_definitions)
-        differences += [f"it has no {definition}" for definition in missing]
-        key = [self._column(field) for field in model._meta.pk_fields]
+        differences = [*_differences(self._read(table), desired)]
+        key = [sql.unquote(field.column) for field in model._meta.pk_fields]
         if self.catalog.primary_key(table) != key:
             differences.append(f"its primary key is not ({', '.join(key)})")
         if differences:
             raise ProgrammingError(
-                f"Table {table} exists already and differs: {'; '.join(differences)}. Drop "
-                f"or rename it, or record the migration with --fake if it is what you want."
+                f"Table {table} already exists and differs: {'; '.join(differences)}. Drop "
+                f"or rename it, or record the migration with --fake if it is as intended."
             )
 
-    def _seen(self, table):
+    def _read(self, table: str) -> "Definition":
         catalog = self.catalog
         return (
             catalog.columns(table),
@@ -145,44 +134,34 @@ class Tables(Statements):
             catalog.definitions(table),
         )
 
-    @staticmethod
-    def _differences(name, found, wanted):
-        if found is None:
-            yield f"it has no column {name}"
-            return
-        if found.type != wanted.type:
-            yield f"{name} is {found.shown}, not {wanted.shown}"
-        if found.not_null != wanted.not_null:
-            yield f"{name} is{' NOT' * wanted.not_null} NULL in the migration only"
-        if found.identity != wanted.identity:
-            yield f"{name} is{' no' * (not found.identity)} identity column"
-        if found.generated != wanted.generated:
-            yield f"{name} is{' no' * (not found.generated)} generated column"
 
-    @step
-    def delete_model(self, model):
-        table = model._meta.db_table
-        self._made.discard(table)
-        try:
-            super().delete_model(model)
-        except DatabaseError as error:
-            if UNDEFINED_TABLE not in sqlstates(error) or self._exists(table):
-                raise
-            self._forget(table)
+# Columns, defaults, constraints.
+Definition = tuple[dict[str, Column], dict[str, str], Sequence[str]]
 
-    def _forget(self, table):
-        self.deferred_sql = [
-            sql
-            for sql in self.deferred_sql
-            if not (isinstance(sql, Statement) and sql.references_table(table))
-        ]
 
-    @step
-    def alter_db_table(self, model, old_db_table, new_db_table):
-        try:
-            super().alter_db_table(model, old_db_table, new_db_table)
-        except DatabaseError as error:
-            gone = UNDEFINED_TABLE in sqlstates(error)
-            if not gone or not self.catalog.has_table(new_db_table):
-                raise
-        self._made.add(new_db_table)
+def _differences(existing: Definition, desired: Definition) -> Iterator[str]:
+    columns, defaults, definitions = existing
+    for name, column in desired[0].items():
+        yield from _column_differences(name, columns.get(name), column)
+    for name in desired[0]:
+        default = desired[1].get(name)
+        if name in columns and defaults.get(name) != default:
+            yield f"{name} has the default {defaults.get(name)}, not {default}"
+    for definition in Counter(desired[2]) - Counter(definitions):
+        yield f"it has no {definition}"
+
+
+def _column_differences(
+    name: str, existing: Column | None, desired: Column
+) -> Iterator[str]:
+    if existing is None:
+        yield f"it has no column {name}"
+        return
+    if existing.type != desired.type:
+        yield f"{name} is {existing.shown}, not {desired.shown}"
+    if existing.not_null != desired.not_null:
+        yield f"{name} is{' NOT' * desired.not_null} NULL in the migration only"
+    if existing.identity != desired.identity:
+        yield f"{name} is{' no' * (not existing.identity)} identity column"
+    if existing.generated != desired.generated:
+        yield f"{name} is{' no' * (not existing.generated)} generated column"

@@ -3,13 +3,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from config.dsql.tokens import (
-    CredentialsUnavailable,
-    Endpoint,
-    region_of,
-    session_credentials,
-    sign,
-)
+from config.dsql.credentials import CredentialsUnavailable, find_credentials
+from config.dsql.tokens import Endpoint, region_of, sign
 from ops.clusters import inventory
 from ops.clusters.command import ClusterCommand, seconds
 from ops.target import manage
@@ -48,7 +43,7 @@ class Command(ClusterCommand):
                 f"--endpoint {host!r} names no Region; use <id>.dsql.<region>.on.aws."
             )
         try:
-            credentials = session_credentials()
+            credentials = find_credentials()
         except CredentialsUnavailable as error:
             raise CommandError(str(error)) from error
         self.stdout.write(sign(Endpoint(host, region, user), credentials, int(expires)))

@@ -1,28 +1,40 @@
-"""The least that can serve: one file, botocore's signer, psycopg and json."""
+"""The least that can serve: one file, psycopg and json."""
 
+import hashlib
+import hmac
 import json
 import os
+import time
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
-from botocore.auth import SigV4QueryAuth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 FIELDS = ("id", "name", "email", "created_at", "updated_at")
 
 
 def token(host: str) -> str:
-    credentials = Credentials(
-        os.environ["AWS_ACCESS_KEY_ID"],
-        os.environ["AWS_SECRET_ACCESS_KEY"],
-        os.environ.get("AWS_SESSION_TOKEN"),
+    region = host.split(".")[2]
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    scope = f"{moment[:8]}/{region}/dsql/aws4_request"
+    values = {
+        "Action": "DbConnectAdmin",
+        "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+        "X-Amz-Credential": f"{os.environ['AWS_ACCESS_KEY_ID']}/{scope}",
+        "X-Amz-Date": moment,
+        "X-Amz-Expires": "900",
+        "X-Amz-SignedHeaders": "host",
+    }
+    query = "&".join(
+        f"{name}={quote(value, safe='')}" for name, value in values.items()
     )
-    request = AWSRequest("GET", f"https://{host}/", params={"Action": "DbConnectAdmin"})
-    SigV4QueryAuth(credentials, "dsql", host.split(".")[2], expires=900).add_auth(
-        request
-    )
-    return str(request.url).removeprefix("https://")
+    empty = hashlib.sha256(b"").hexdigest()
+    request = f"GET\n/\n{query}\nhost:{host}\n\nhost\n{empty}"
+    digest = hashlib.sha256(request.encode()).hexdigest()
+    key = f"AWS4{os.environ['AWS_SECRET_ACCESS_KEY']}".encode()
+    for part in (*scope.split("/"), f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{digest}"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return f"{host}/?{query}&X-Amz-Signature={key.hex()}"
 
 
 def connect() -> psycopg.Connection:

@@ -192,8 +192,10 @@ def wrong_claims() -> Iterator[tuple[str, str, str]]:
     yield "no expiry", '"exp"', token(exp=None)
     yield "a text as expiry", "not a signed JWT", token(exp="never")
     for name in ("exp", "nbf", "iat"):
-        for value in (True, str(now + 60), f"{now:_}", [now], {}):
-            yield f"{name} {value!r}", "", token(**{name: value})
+        values: list[Any] = [True, str(now + 60), f"{now:_}", [now], {}]
+        for value in values:
+            claim: dict[str, Any] = {name: value}
+            yield f"{name} {value!r}", "", token(**claim)
     yield "an empty subject", "sub must", token(sub="")
     yield (
         "an extension that is no text",
@@ -430,7 +432,7 @@ def test_the_choice_is_checked(
 def test_half_a_configuration_is_refused(settings: Any) -> None:
     settings.OIDC_AUDIENCE, settings.OIDC_ISSUER = "", "http://issuer.example.com"
     errors = run_checks(tags=["security"], include_deployment_checks=True)
-    ours = [error.id for error in errors if str(error.id).startswith("api.")]
+    ours = [str(error.id) for error in errors if str(error.id).startswith("api.")]
     assert sorted(ours) == ["api.E002", "api.E004"]
 
 

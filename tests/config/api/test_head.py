@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
-from django.http import StreamingHttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -21,9 +20,10 @@ PATHS = ["/", "/health", "/health/live", "/openapi.json", "/problems", "/users",
 
 def both(path: str, **headers: Any) -> tuple[Any, Any]:
     client = Client(headers={"X-Request-Id": "same"})
-    get, head = client.get(path, **headers), client.head(path, **headers)
-    if isinstance(get, StreamingHttpResponse):
-        get.getvalue()
+    get: Any = client.get(path, **headers)
+    head = client.head(path, **headers)
+    if get.streaming:
+        b"".join(get.streaming_content)
     return get, head
 
 

@@ -66,7 +66,10 @@ def test_health_is_asked_of_the_database_once_a_second() -> None:
 
 
 def test_a_probe_that_breaks_is_not_cached() -> None:
-    outcomes = [ValueError("a bug"), health.State("ok", "current")]
+    outcomes: list[ValueError | health.State] = [
+        ValueError("a bug"),
+        health.State("ok", "current"),
+    ]
 
     def probe() -> health.State:
         outcome = outcomes.pop(0)

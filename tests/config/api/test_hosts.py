@@ -96,7 +96,10 @@ def test_nothing_is_served_to_a_rebound_name(
 
 @pytest.mark.django_db
 def test_a_forwarded_host_does_not_count(client: Client) -> None:
-    forwarded = {"HTTP_X_FORWARDED_HOST": "testserver", "HTTP_HOST": REBOUND}
+    forwarded: dict[str, Any] = {
+        "HTTP_X_FORWARDED_HOST": "testserver",
+        "HTTP_HOST": REBOUND,
+    }
     assert client.get("/health/live", **forwarded).status_code == 400
     forwarded = {"HTTP_X_FORWARDED_HOST": REBOUND, "HTTP_HOST": "testserver"}
     assert client.get("/health/live", **forwarded).status_code == 200

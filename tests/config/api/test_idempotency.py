@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -56,11 +57,11 @@ def test_after_a_deletion_no_replay_in_any_region_names_anyone() -> None:
     with both_regions() as regions:
         for number, (creating, deleting) in enumerate([(0, 0), (0, 1), (1, 0)]):
             key = f"k{number}"
-            path = regions.serve(creating, lambda k=key: post(key=k))["Location"]
-            gone = regions.serve(deleting, lambda p=path: Client().delete(p))
+            path = regions.serve(creating, partial(post, key=key))["Location"]
+            gone = regions.serve(deleting, partial(Client().delete, path))
             assert gone.status_code == 204
             for region in (0, 1):
-                answer = regions.serve(region, lambda k=key: post(key=k))
+                answer = regions.serve(region, partial(post, key=key))
                 assert (answer.status_code, answer.json()["code"]) == (410, "gone")
                 assert "Ada" not in f"{answer.content!r} {answer.headers}"
                 assert "Idempotency-Replayed" not in answer
@@ -79,7 +80,10 @@ def test_an_erased_key_is_gone_for_other_bodies_and_new_after_its_time() -> None
 
 def test_a_deletion_that_is_refused_erases_nothing() -> None:
     first = post()
-    for header in ({"HTTP_IF_MATCH": '"1"'}, {"HTTP_IF_NONE_MATCH": "*"}):
+    conditions: list[dict[str, Any]] = [
+        {"HTTP_IF_MATCH": '"1"'}, {"HTTP_IF_NONE_MATCH": "*"},
+    ]  # fmt: skip
+    for header in conditions:
         assert Client().delete(first["Location"], **header).status_code == 412
     other = Client().delete("/users/6f1c0a3e-3f7e-4d57-9a53-0f3d8a3a1b11")
     assert other.status_code == 404
@@ -127,14 +131,14 @@ def test_replays_during_a_deletion_are_before_or_after_it(
             body, key = {**ADA, "email": f"u{number}@example.com"}, f"k{number}"
             first = post(body, key)
             gone, replay = regions.at_once(
-                lambda p=first["Location"]: Client().delete(p),
-                lambda b=body, k=key: post(b, k),
+                partial(Client().delete, first["Location"]),
+                partial(post, body, key),
             )
             assert gone.status_code == 204
             assert replay.status_code in {201, 410}
             if replay.status_code == 201:
                 assert replay.content == first.content
-            assert [regions.serve(r, lambda b=body, k=key: post(b, k)).status_code
+            assert [regions.serve(r, partial(post, body, key)).status_code
                     for r in (0, 1)] == [410, 410]  # fmt: skip
     assert User.objects.count() == 0
 
@@ -145,7 +149,7 @@ def test_a_user_and_the_answer_about_it_go_together_whatever_is_cut(
     monkeypatch.setattr(retry, "DEFAULT_POLICY", retry.Policy(base_delay=0.001))
     with both_regions() as regions:
         users = [
-            regions.serve(1, lambda n=n: post({**ADA, "email": f"{n}@a.com"}, f"k{n}"))
+            regions.serve(1, partial(post, {**ADA, "email": f"{n}@a.com"}, f"k{n}"))
             for n in range(50)
         ]
         rates = {"cut-before-statement": 0.2, "cut-after-commit": 0.3, "conflict": 0.2}
@@ -155,13 +159,13 @@ def test_a_user_and_the_answer_about_it_go_together_whatever_is_cut(
         for user in users:
             path = user["Location"]
             client = Client(raise_request_exception=False)
-            answer = regions.serve(0, lambda c=client, p=path: c.delete(p))
+            answer = regions.serve(0, partial(client.delete, path))
             seen[answer.status_code] += 1
         faults.clear()
         for number, user in enumerate(users):
             there = User.objects.filter(pk=user.json()["id"]).exists()
             body = {**ADA, "email": f"{number}@a.com"}
-            replay = regions.serve(1, lambda b=body, n=number: post(b, f"k{n}"))
+            replay = regions.serve(1, partial(post, body, f"k{number}"))
             assert replay.status_code == (201 if there else 410)
     assert set(seen) <= {204, 404, 503}
     assert seen[503] > 3
@@ -209,8 +213,8 @@ def test_concurrent_repeats_make_one_user(monkeypatch: pytest.MonkeyPatch) -> No
         for number in range(100):
             body = {**ADA, "email": f"u{number}@example.com"}
             one, other = regions.at_once(
-                lambda b=body, n=number: post(b, f"k{n}"),
-                lambda b=body, n=number: post(b, f"k{n}"),
+                partial(post, body, f"k{number}"),
+                partial(post, body, f"k{number}"),
             )
             assert one.status_code == other.status_code == 201
             assert one.content == other.content
@@ -256,7 +260,7 @@ def test_concurrent_repeats_of_an_expired_key_make_one_user(
             StoredResponse.objects.update(created_at=day_ago)
             User.objects.all().delete()
             one, other = regions.at_once(
-                lambda b=body, k=key: post(b, k), lambda b=body, k=key: post(b, k)
+                partial(post, body, key), partial(post, body, key)
             )
             assert (one.status_code, other.status_code) == (201, 201)
             assert one.content == other.content
@@ -336,7 +340,7 @@ def test_a_second_attempt_is_judged_without_what_the_first_one_met(
 ) -> None:
     """The key's row was in the first one's way, and is gone when the second one fails."""
     assert post().status_code == 201
-    lookups = []
+    lookups: list[str] = []
 
     def fail(execute: Any, statement: str, *args: Any) -> Any:
         if statement.startswith("SELECT") and not lookups:

@@ -22,7 +22,7 @@ def wrapper(**settings: Any) -> DatabaseWrapper:
 
 
 def test_an_empty_host_names_the_remedy() -> None:
-    with pytest.raises(ImproperlyConfigured, match="set DSQL_ENDPOINT"):
+    with pytest.raises(ImproperlyConfigured, match="set it to the cluster's endpoint"):
         wrapper(HOST="").get_connection_params()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from config.dsql.base import DatabaseWrapper
-from config.dsql.catalog import Catalog
+from config.dsql.ddl.catalog import Catalog
 from tests.config.dsql.conftest import run
 
 
@@ -29,7 +29,7 @@ def test_a_table_is_found_with_and_without_its_schema(
     assert list(catalog.columns(table)) == ["id", "Net", "gross"]
     assert catalog.defaults(table) == {"Net": "7", "gross": '("Net" * 2)'}
     assert catalog.primary_key(table) == ["id"]
-    assert catalog.not_null_checks(table, "Net") == ["net_notnull"]
+    assert catalog.constraints(table).not_null_checks("Net") == ["net_notnull"]
     assert not catalog.has_table("odd name")
 
 
@@ -67,7 +67,7 @@ def test_a_name_alone_makes_no_not_null_check(catalog: Catalog) -> None:
         catalog.connection,
         "CREATE TABLE t (a bigint CONSTRAINT b_notnull CHECK (a > 0))",
     )
-    assert catalog.not_null_checks("t", "a") == []
+    assert catalog.constraints("t").not_null_checks("a") == []
     assert catalog.checked_not_null("t") == set()
     assert catalog.checked_not_null("Odd name") == {"Net"}
 
@@ -83,7 +83,7 @@ def test_an_index_is_found_by_the_columns_of_its_expression_and_predicate(
     ):
         with catalog.connection.schema_editor() as editor:
             editor.execute(sql)
-    found = {index.name: index for index in catalog.indexes_on("Odd name", "Net")}
+    found = {i.name: i for i in catalog.indexes("Odd name") if "Net" in i.uses}
     assert set(found) == {"plain", "expressed", "partial"}
     assert found["plain"].keys == ("Net",)
     assert found["plain"].included == ("gross",)

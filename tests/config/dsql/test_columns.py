@@ -11,9 +11,9 @@ from django.db import DataError, IntegrityError, NotSupportedError, models
 from django.test.utils import isolate_apps
 
 from config.dsql.base import DatabaseWrapper
-from config.dsql.columns import TypeChange
+from config.dsql.ddl.batches import Batches
+from config.dsql.ddl.type_change import TypeChange
 from config.dsql.retry import ConflictRetriesExhausted
-from config.dsql.rows import Rows
 from tests.config.dsql.conftest import run
 
 NUMBERS = count()
@@ -88,7 +88,7 @@ def refused(scratch: DatabaseWrapper, values: str) -> bool:
     return False
 
 
-class FixedField(models.Field):
+class FixedField(models.Field):  # type: ignore[type-arg]  # generic in the stubs only
     def __init__(self, length: int = 10, **options: Any) -> None:
         super().__init__(**options)
         self.length = length
@@ -148,14 +148,14 @@ def test_a_value_that_grew_too_long_after_it_was_copied_is_not_cut(
     def grow() -> None:
         run(scratch, "UPDATE users_item SET v = 'short no more'")
 
-    with after(monkeypatch, "_build_plain_twins", grow), pytest.raises(DataError):
+    with after(monkeypatch, "_build_replacements", grow), pytest.raises(DataError):
         alter(scratch, before, item(v=models.CharField(max_length=5)))
     assert run(scratch, "SELECT v FROM users_item") == [("short no more",)]
     assert names(scratch) == {"id", "size", "v"}
     assert refused(scratch, "2, NULL")
 
 
-def test_checks_and_not_null_hold_when_the_columns_have_changed_hands(
+def test_checks_and_not_null_hold_after_the_cutover(
     scratch: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     either = models.CheckConstraint(
@@ -174,7 +174,7 @@ def test_checks_and_not_null_hold_when_the_columns_have_changed_hands(
         with pytest.raises(IntegrityError):
             run(scratch, "UPDATE users_item SET v = NULL")
 
-    with after(monkeypatch, "_change_hands", write):
+    with after(monkeypatch, "_cut_over", write):
         alter(scratch, before, item(options, v=models.PositiveBigIntegerField()))
     assert seen == [True, True]
     found = definitions(scratch)
@@ -186,7 +186,7 @@ def test_checks_and_not_null_hold_when_the_columns_have_changed_hands(
 @pytest.mark.parametrize(
     "error", [ConflictRetriesExhausted("again and again"), KeyboardInterrupt()]
 )
-@pytest.mark.parametrize("method", ["_copy_rest", "_hold"])
+@pytest.mark.parametrize("method", ["_copy_rest", "_enforce_constraints"])
 def test_the_column_is_back_after_an_error_in_the_window(
     scratch: DatabaseWrapper,
     monkeypatch: pytest.MonkeyPatch,
@@ -372,15 +372,15 @@ def test_rows_that_become_null_while_others_are_filled_are_filled_too(
     )
     create(scratch, before)
     run(scratch, "INSERT INTO users_item (id, v) VALUES (1, NULL), (2, 2)")
-    update = Rows.update
+    update = Batches.update
     seen: list[bool] = []
 
-    def update_and_write(self: Rows, *texts: str) -> int:
+    def update_and_write(self: Batches, *texts: str) -> int:
         count = update(self, *texts)
         seen.append(refused(scratch, f"{10 + len(seen)}, NULL"))
         return count
 
-    monkeypatch.setattr(Rows, "update", update_and_write)
+    monkeypatch.setattr(Batches, "update", update_and_write)
     alter(scratch, before, changed)
     assert seen == [False, True]
     found = run(scratch, "SELECT id, v FROM users_item ORDER BY id")
@@ -396,7 +396,7 @@ def test_no_default_of_the_migration_stays_when_not_null_fails(
     )
     create(scratch, before)
     run(scratch, "INSERT INTO users_item (id, v) VALUES (1, NULL)")
-    monkeypatch.setattr(Rows, "update", lambda *_: 0)
+    monkeypatch.setattr(Batches, "update", lambda *_: 0)
     with pytest.raises(IntegrityError):
         alter(scratch, before, changed)
     with pytest.raises(IntegrityError):

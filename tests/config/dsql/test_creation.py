@@ -25,7 +25,9 @@ def own_settings(settings: Any, other: DatabaseWrapper) -> Iterator[None]:
 
 @pytest.fixture
 def creation(other: DatabaseWrapper) -> DatabaseCreation:
-    return other.creation
+    made = other.creation
+    assert isinstance(made, DatabaseCreation)
+    return made
 
 
 def schemas(connection: DatabaseWrapper) -> list[str]:

@@ -255,9 +255,10 @@ def test_what_cannot_be_done_changes_nothing(scratch: DatabaseWrapper) -> None:
     run(scratch, "CREATE VIEW names AS SELECT name FROM users_item")
     was = described(scratch)
     longer = build("Longer", models.CharField(max_length=60), {})
+    size: Any = models.F("size")
     generated = added(
         models.GeneratedField(
-            expression=models.F("size"),
+            expression=size,
             output_field=models.IntegerField(),
             db_persist=True,
         ),

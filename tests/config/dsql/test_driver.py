@@ -16,13 +16,17 @@ from config.dsql.endpoints import Trouble, trouble_of
 from ops.local.sandbox import lifecycle
 
 
+def refuse_to_open(params: dict[str, Any]) -> None:
+    pytest.fail(f"opened {params}")
+
+
 def test_a_lookup_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: ended.wait(30))
     monkeypatch.delenv("PGHOSTADDR")
     allowance = Allowance(0.2)
     with pytest.raises(NoAnswer):
-        driver.open_within(allowance, {"host": "db.example.com"}, pytest.fail)
+        driver.open_within(allowance, {"host": "db.example.com"}, refuse_to_open)
     ended.set()
 
 
@@ -73,7 +77,7 @@ def test_a_name_that_cannot_be_looked_up_is_a_lost_endpoint(
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     monkeypatch.delenv("PGHOSTADDR")
     with pytest.raises(psycopg.OperationalError, match="failed to resolve") as caught:
-        driver.open_within(Allowance(5), {"host": "db.example.com"}, pytest.fail)
+        driver.open_within(Allowance(5), {"host": "db.example.com"}, refuse_to_open)
     assert trouble_of(caught.value) is Trouble.LOST
 
 

@@ -42,6 +42,7 @@ from config.dsql.split import split_transactions
 from config.dsql.statements import Cursor
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.fault_control import FaultClient
+from tests.database import default_connection
 from tests.golden import replay
 from users.models import User
 
@@ -90,7 +91,7 @@ def test_the_peer_serves_while_the_own_endpoint_is_lost(
     assert client.get("/users").json()["count"] == 2
     assert faults.connections()[SECONDARY] == 1
 
-    state = connection.endpoints
+    state = default_connection().endpoints
     state._probe_at = 0.0
     close_old_connections()  # between requests; the test client leaves it out
     assert client.get("/users")["X-Database-Region"] == SECONDARY
@@ -107,7 +108,7 @@ def test_a_transaction_starts_again_and_does_not_move(faults: FaultClient) -> No
 
     def work() -> None:
         new_user().save()
-        regions.append(connection.peer_region)
+        regions.append(default_connection().peer_region)
         if len(regions) == 1:
             faults.add("down", region=PRIMARY)
         new_user().save()
@@ -206,10 +207,11 @@ def test_a_commit_of_unknown_outcome_is_never_repeated(
 ) -> None:
     connection.close()
     faults.add(times=1, **fault)
-    calls = []
+    calls: list[str] = []
 
     def work() -> None:
-        calls.append(new_user().save())
+        new_user().save()
+        calls.append("saved")
 
     with pytest.raises(OutcomeUnknown):
         run_transaction(work)
@@ -227,11 +229,13 @@ def test_an_unavailable_server_is_asked_again_where_nothing_can_have_happened(
     before = connection.connection
     faults.clear()
     faults.add("unavailable-at-statement", times=2)
-    calls = []
+    calls: list[str] = []
 
     def work() -> None:
-        calls.append(new_user().save())
-        calls.append(new_user().save())
+        new_user().save()
+        calls.append("saved")
+        new_user().save()
+        calls.append("saved")
 
     run_transaction(work, sleep=lambda _: None)
     assert count() == 2
@@ -304,7 +308,7 @@ def test_an_unavailable_server_leaves_the_outcome_of_a_commit_unknown(
     faults: FaultClient, kind: str, rows: int, split: bool
 ) -> None:
     faults.add(kind, times=1)
-    calls = []
+    calls: list[int] = []
 
     def work() -> None:
         calls.append(1)

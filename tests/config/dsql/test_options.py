@@ -65,13 +65,12 @@ def test_a_host_that_is_not_one_name_is_refused(host: Any) -> None:
         wrapper(HOST=HOST, OPTIONS={"peer_host": host}).get_connection_params()
 
 
+BAD_SECONDS: list[Any] = [0, -1, "8", True, float("nan"), float("inf"), []]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
-    [
-        (name, value)
-        for name in options.SECONDS
-        for value in (0, -1, "8", True, float("nan"), float("inf"), [])
-    ],
+    [(name, value) for name in options.SECONDS for value in BAD_SECONDS],
 )
 def test_a_time_that_is_no_number_of_seconds_is_refused(name: str, value: Any) -> None:
     with pytest.raises(ImproperlyConfigured, match=f"'{name}'.*seconds above 0"):

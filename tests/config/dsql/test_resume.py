@@ -8,8 +8,9 @@ from django.db import ProgrammingError, migrations, models
 from django.db.migrations.state import ProjectState
 from django.db.models.functions import Concat, Lower, Upper
 
-from config.dsql import journal
 from config.dsql.base import DatabaseWrapper
+from config.dsql.ddl import journal
+from config.dsql.schema import DatabaseSchemaEditor
 from tests.config.dsql.conftest import run
 
 NAMES = "SELECT conname FROM pg_constraint WHERE conrelid = '{}'::regclass AND contype = '{}'"
@@ -27,7 +28,7 @@ def migrate(
     after: str = "",
 ) -> list[str]:
     """Apply them as one migration; the statements, up to one that begins with ``kill``."""
-    migration = migrations.Migration("0001_all", "library")
+    migration: Any = migrations.Migration("0001_all", "library")
     migration.operations = operations
     sent: list[str] = []
 
@@ -54,7 +55,7 @@ def migrate(
 
 
 def book(**options: Any) -> migrations.CreateModel:
-    fields = [
+    fields: Any = [
         ("id", models.BigIntegerField(primary_key=True)),
         ("title", models.CharField(max_length=20)),
         ("shelf", models.CharField(max_length=20)),
@@ -74,8 +75,8 @@ def test_a_step_is_known_whatever_the_order_of_its_set(
     scratch: DatabaseWrapper,
 ) -> None:
     pairs = [("title", "shelf"), ("shelf", "rank")]
-    with scratch.schema_editor() as editor:
-        texts = {editor._described(each) for each in (pairs, tuple(pairs[::-1]))}
+    describe = DatabaseSchemaEditor(scratch).runner.describe
+    texts = {describe(each) for each in (pairs, tuple(pairs[::-1]))}
     assert len(texts) == 1
 
 
@@ -146,7 +147,7 @@ def test_objects_that_exist_as_wanted_are_accepted(scratch: DatabaseWrapper) -> 
                 editor.add_constraint(made, constraint)
             for index in indexes:
                 editor.add_index(made, index)
-        assert run(scratch, "SELECT to_regclass('dsql_wanted')") == [(None,)]
+        assert run(scratch, "SELECT to_regclass('dsql_probe')") == [(None,)]
 
 
 X, Y = models.Q(rank__gt=0), models.Q(rank__lt=0)
@@ -208,10 +209,11 @@ def test_another_object_of_the_name_is_an_error_that_shows_both(
         )
         add(made, pair[0])
         with pytest.raises(
-            ProgrammingError, match=r"(CREATE|CHECK|UNIQUE).* and it is not: .*named"
+            ProgrammingError,
+            match=r"named already .* Found: (CREATE|CHECK|UNIQUE).* Expected: .*named",
         ):
             add(made, pair[1])
-    assert run(scratch, "SELECT to_regclass('dsql_wanted')") == [(None,)]
+    assert run(scratch, "SELECT to_regclass('dsql_probe')") == [(None,)]
 
 
 @pytest.mark.parametrize(

@@ -11,30 +11,36 @@ from django.test.utils import isolate_apps
 from django_stubs_ext.db.models import TypedModelMeta
 
 from config.dsql.base import DatabaseWrapper
+from config.dsql.ddl.runner import Runner
 from config.dsql.schema import DatabaseSchemaEditor
 from tests.config.dsql.conftest import run
 
 VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('{}')"
 
 
-class Waiting(DatabaseSchemaEditor):
+class WaitingRunner(Runner):
     """Makes a job's fate known only while it is waited for."""
 
     on_job: Callable[[str], None]
-    delays: list[float]
 
-    def _run(self, text: str) -> Any:
-        job = super()._run(text)
+    def submit(self, text: str) -> Any:
+        job = super().submit(text)
         if job is not None:
             self.on_job(job)
         return job
+
+
+class Waiting(DatabaseSchemaEditor):
+    runner_class = WaitingRunner
+    runner: WaitingRunner
+    delays: list[float]
 
 
 @pytest.fixture
 def editor(scratch: DatabaseWrapper) -> Waiting:
     editor = Waiting(scratch)
     editor.delays = []
-    editor.sleep = editor.delays.append
+    editor.runner.sleep = editor.delays.append
     return editor
 
 
@@ -123,8 +129,8 @@ def test_waits_for_the_job_with_growing_pauses_and_says_so(
         if sum(editor.delays) > 25:
             service(jobs[0], "completed", "")
 
-    editor.on_job, editor.sleep = begin, pause
-    editor.clock = lambda: sum(editor.delays)
+    editor.runner.on_job, editor.runner.sleep = begin, pause
+    editor.runner.clock = lambda: sum(editor.delays)
     editor.execute("CREATE UNIQUE INDEX ASYNC emails ON t (email)")
     assert editor.delays[:8] == [0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.0]
     assert set(editor.delays[7:]) == {2.0}
@@ -138,7 +144,9 @@ def test_a_unique_index_that_cannot_be_built_is_dropped_and_reported(
     editor: Waiting, service: Any
 ) -> None:
     run(editor.connection, "CREATE TABLE t (email text)")
-    editor.on_job = lambda job: service(job, "failed", "Key (email)=(a) is duplicated")
+    editor.runner.on_job = lambda job: service(
+        job, "failed", "Key (email)=(a) is duplicated"
+    )
     statement = "CREATE UNIQUE INDEX ASYNC emails ON t (email)"
     with pytest.raises(IntegrityError) as caught:
         editor.execute(statement)
@@ -147,7 +155,7 @@ def test_a_unique_index_that_cannot_be_built_is_dropped_and_reported(
         f"dropped. Correct the rows, then migrate again. Statement: {statement}"
     )
     assert run(editor.connection, "SELECT to_regclass('emails')") == [(None,)]
-    editor.on_job = lambda job: service(job, "completed", "")
+    editor.runner.on_job = lambda job: service(job, "completed", "")
     editor.execute(statement)
     assert run(editor.connection, VALID.format("emails")) == [(True,)]
 
@@ -176,7 +184,7 @@ def test_a_purged_job_is_judged_by_its_index(
         superuser.execute("SELECT sandbox.run_job(%s)", [job])
         superuser.execute("DELETE FROM sandbox.jobs WHERE job_id = %s", [job])
 
-    editor.on_job = end_and_purge
+    editor.runner.on_job = end_and_purge
     editor.execute("CREATE INDEX ASYNC emails ON t (email)")
     assert editor.delays == []
     assert run(editor.connection, VALID.format("emails")) == [(True,)]

@@ -19,6 +19,7 @@ from config.dsql.conflicts import ConnectionLost
 from config.dsql.signals import connected
 from ops.local.sandbox.fault_control import FaultClient
 from tests.config.dsql.conftest import run
+from tests.database import default_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -51,7 +52,7 @@ def test_a_listener_of_new_connections_that_fails_leaves_no_half_open_one(
     assert connection.connection is None
     assert faults.connections() == open_ones
     close_old_connections()
-    assert run(connection, "SELECT 1") == [(1,)]
+    assert run(default_connection(), "SELECT 1") == [(1,)]
 
 
 def test_requests_after_a_failed_set_up_are_served(

@@ -23,6 +23,7 @@ from ops.local.sandbox.fault_control import FaultClient
 from tests.config.dsql.conftest import run
 from tests.config.dsql.test_failover import count, create, new_user
 from tests.conftest import JOB_DELAY
+from tests.database import default_connection
 
 PRIMARY, SECONDARY = "us-east-1", "us-east-2"
 
@@ -99,7 +100,7 @@ def test_a_transaction_that_a_silent_endpoint_swallowed_starts_again_at_the_peer
 
     def work() -> None:
         new_user().save()
-        regions.append(connection.peer_region)
+        regions.append(default_connection().peer_region)
         if len(regions) == 1:
             faults.add("silent", region=PRIMARY)
         new_user().save()
@@ -113,10 +114,12 @@ def test_a_transaction_that_a_silent_endpoint_swallowed_starts_again_at_the_peer
 def test_an_open_connection_to_an_endpoint_known_as_lost_is_not_waited_for(
     client: Client, faults: FaultClient
 ) -> None:
-    own, waited = connection.connection, []
+    own: Any = connection.connection
+    waited: list[Any] = []
     own.on_silence = lambda: waited.append(own)
     faults.add("silent", region=PRIMARY)
-    connection.endpoints.leave(connection.endpoints.own, "as another thread does")
+    endpoints = default_connection().endpoints
+    endpoints.leave(endpoints.own, "as another thread does")
     connection.close_if_unusable_or_obsolete()
     assert client.get("/users")["X-Database-Region"] == SECONDARY
     assert own.closed
@@ -158,11 +161,15 @@ def test_a_request_whose_time_is_over_sends_nothing(
     assert count() == 0
 
 
+def refuse_to_sleep(seconds: float) -> None:
+    pytest.fail(f"slept {seconds} s")
+
+
 def test_a_request_that_is_nearly_over_repeats_no_conflict(faults: FaultClient) -> None:
     faults.add("conflict")
     patient = Policy(base_delay=9.0, budget=99.0, random=lambda: 1.0)
     with within(8), pytest.raises(OperationalError, match="after 1 attempts"):
-        repeat(new_user().save, policy=patient, sleep=pytest.fail)
+        repeat(new_user().save, policy=patient, sleep=refuse_to_sleep)
 
 
 def test_time_that_ends_before_commit_leaves_no_doubt() -> None:
@@ -185,9 +192,9 @@ def test_migrations_and_the_schema_editor_wait(
     slow = "SELECT pg_sleep(0.5)"
     with scratch.schema_editor():
         run(scratch, slow)
-    scratch.migrating = True
+    scratch.migration_run.is_active = True
     run(scratch, slow)
-    scratch.migrating = False
+    scratch.migration_run.is_active = False
     with scratch.without_deadline():
         run(scratch, slow)
     with pytest.raises(ConnectionLost, match="No answer"):
@@ -225,7 +232,7 @@ def test_a_schema_editor_that_cannot_begin_lifts_no_deadline(
     with pytest.raises(RuntimeError), scratch.schema_editor():
         pytest.fail("it began")
     assert scratch.limits.suspended == 0
-    assert scratch.editor is None
+    assert scratch.migration_run.journal is None
 
 
 def test_without_a_limit_statements_are_waited_for(

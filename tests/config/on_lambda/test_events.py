@@ -189,7 +189,10 @@ def test_the_default_route_of_an_http_api_has_the_path_of_the_caller(
     assert split_path(asked) == (mount, inside)
 
 
-def test_an_open_health_beside_an_authorizer_answers_as_health() -> None:
+def test_an_open_health_beside_an_authorizer_answers_as_health(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
     asked = event(API, "/prod/health/live", "/health/live", None)
     asked["resource"] = "/health/live"
     assert get(asked) == (200, {"status": "ok", "region": "us-east-1"})

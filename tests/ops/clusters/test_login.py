@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError
 from django.db import OperationalError, connections
 
-from config.dsql.tokens import CredentialsUnavailable
+from config.dsql.credentials import CredentialsUnavailable
 from ops.clusters import login
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.fault_control import FaultClient

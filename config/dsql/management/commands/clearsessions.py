@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.sessions.management.commands import clearsessions
 from django.db import router
 
-from config.dsql.split import split_transactions
+from ...split import split_transactions
 
 
 class Command(clearsessions.Command):

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.core.management.commands import loaddata
 
-from config.dsql.split import ROWS, split_transactions
+from ...split import ROWS, split_transactions
 
 
 class Command(loaddata.Command):

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import psycopg
 import pytest
-from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, ConnectionClosedError
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
+from config.dsql.credentials import Credentials
 from config.dsql.tokens import Endpoint, sign
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.clusters import Timing
@@ -393,6 +393,7 @@ def test_the_data_plane_follows_the_control_plane(tmp_path: Path) -> None:
     try:
         assert status.regions == ()
         keys = status.credentials
+        key, secret = keys.values()
         session = boto3.Session(
             keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]
         )
@@ -412,7 +413,7 @@ def test_the_data_plane_follows_the_control_plane(tmp_path: Path) -> None:
                 host=endpoint.host, hostaddr=lifecycle.HOST, port=status.port,
                 user="admin", dbname="postgres", sslmode="verify-full",
                 sslrootcert=str(status.sslrootcert), autocommit=True,
-                password=sign(endpoint, Credentials(*keys.values())),
+                password=sign(endpoint, Credentials(key, secret)),
             )  # fmt: skip
 
         first = client.create_cluster(deletionProtectionEnabled=False)

@@ -9,9 +9,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from botocore.credentials import Credentials
 from django.core.management import CommandError, call_command
 
+from config.dsql.credentials import Credentials
 from config.dsql.tokens import Endpoint, sign
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.fault_control import FaultClient
@@ -26,7 +26,8 @@ LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 @pytest.fixture
 def connect(sandbox: lifecycle.Status) -> Iterator[Connect]:
     opened: list[psycopg.Connection[Any]] = []
-    keys = Credentials(*sandbox.credentials.values())
+    key, secret = sandbox.credentials.values()
+    keys = Credentials(key, secret)
 
     def open_connection(region: str = PRIMARY, **more: Any) -> psycopg.Connection[Any]:
         host = next(r.endpoint for r in sandbox.regions if r.region == region)

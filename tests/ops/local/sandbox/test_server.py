@@ -15,11 +15,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from botocore import credentials
 from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from psycopg.rows import scalar_row
 
+from config.dsql.credentials import Credentials
 from config.dsql.tokens import Endpoint, sign
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.state import State
@@ -35,15 +36,16 @@ def token_of(
     lifetime: int = 900,
     service: str = "dsql",
 ) -> str:
-    credentials = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
+    pair = keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]
     if service == "dsql":
-        return sign(endpoint, credentials, lifetime)
+        return sign(endpoint, Credentials(*pair), lifetime)
     request = AWSRequest(
         "GET", f"https://{endpoint.host}/", params={"Action": endpoint.action}
     )
-    SigV4QueryAuth(credentials, service, endpoint.region, expires=lifetime).add_auth(
-        request
+    signer = SigV4QueryAuth(
+        credentials.Credentials(*pair), service, endpoint.region, expires=lifetime
     )
+    signer.add_auth(request)
     return str(request.url).removeprefix("https://")
 
 

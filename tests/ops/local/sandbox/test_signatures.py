@@ -1,8 +1,8 @@
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from config.dsql.credentials import Credentials
 from config.dsql.tokens import Endpoint, sign
 from ops.local.sandbox.signatures import Key, TokenRefused, verify
 
@@ -10,17 +10,13 @@ HOST = "abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws"
 KEY = Key("AKIA", "secret", "arn:aws:iam::1:user/x", ("DbConnect", "DbConnectAdmin"))
 
 
-@dataclass(frozen=True)
-class Keys:
-    access_key: str = "AKIA"
-    secret_key: str = "secret"
-    token: str | None = None
+KEYS = Credentials("AKIA", "secret")
 
 
 def token(
-    user: str = "admin", region: str = "us-east-1", keys: Keys | None = None
+    user: str = "admin", region: str = "us-east-1", keys: Credentials = KEYS
 ) -> str:
-    return sign(Endpoint(HOST, region, user), keys or Keys())
+    return sign(Endpoint(HOST, region, user), keys)
 
 
 def check(text: str, *, user: str = "admin", later: float = 0) -> Key:
@@ -46,8 +42,8 @@ def test_accepts_what_botocore_signed() -> None:
         (token(), -1200, "not yet current"),
         (token(region="us-east-2"), 0, "another Region"),
         (token("app"), 0, "user: admin, action: DbConnect"),
-        (token(keys=Keys(secret_key="wrong")), 0, "does not match"),
-        (token(keys=Keys(access_key="OTHER")), 0, "is invalid"),
+        (token(keys=Credentials("AKIA", "wrong")), 0, "does not match"),
+        (token(keys=Credentials("OTHER", "secret")), 0, "is invalid"),
         (token().replace(HOST, "other" + HOST[5:]), 0, "another host"),
         (
             token().replace("X-Amz-Expires=900", "X-Amz-Expires=9000"),

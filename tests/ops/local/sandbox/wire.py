@@ -6,8 +6,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from botocore.credentials import Credentials
-
+from config.dsql.credentials import Credentials
 from config.dsql.tokens import Endpoint, sign
 from ops.local.sandbox import lifecycle, messages
 from ops.local.sandbox.messages import Framer, message

@@ -7,22 +7,23 @@ from typing import Any
 
 from django.db import OperationalError
 
-from config.dsql.catalog import Catalog
-from config.dsql.conflicts import sqlstates
-from config.dsql.retry import ConflictRetriesExhausted, run_statement
+from ..conflicts import sqlstates
+from ..retry import ConflictRetriesExhausted
 
 logger = logging.getLogger(__name__)
 BATCH = 1000  # rows; DSQL takes 3,000 per transaction, and rows may be added meanwhile
 ROW_LIMIT = "54000"  # of rows, and of a transaction's size and age
+# What sqlmigrate prints above the statement.
+IN_BATCHES = f"in batches of {BATCH} rows by primary key, until none is left:"
 REPORT_EVERY = 10.0  # seconds between two lines about a copy that still runs
 
 
-class Rows:
+class Batches:
     """A table's rows, changed in the order of its key, each batch a transaction."""
 
-    def __init__(self, catalog: Catalog, table: str, key: Sequence[str]) -> None:
-        quote = catalog.connection.ops.quote_name
-        self.catalog = catalog
+    def __init__(self, connection: Any, table: str, key: Sequence[str]) -> None:
+        quote = connection.ops.quote_name
+        self.connection = connection
         self.table, self.shown = quote(table), table
         self.key = ", ".join(quote(column) for column in key)
         self.places = ", ".join("%s" for _ in key)
@@ -44,8 +45,8 @@ class Rows:
             try:
                 changed += self._run(sql, last, upto)
             except OperationalError as error:
-                too_much = isinstance(error, ConflictRetriesExhausted)
-                if size == 1 or not (too_much or ROW_LIMIT in sqlstates(error)):
+                is_too_much = isinstance(error, ConflictRetriesExhausted)
+                if size == 1 or not (is_too_much or ROW_LIMIT in sqlstates(error)):
                     raise
                 size = max(1, size // 10)
                 continue
@@ -61,12 +62,13 @@ class Rows:
 
     def _key_at(self, size: int, last: Any) -> Any:
         after = f"WHERE ({self.key}) > ({self.places})" if last else ""
-        found = self.catalog.rows(
-            f"SELECT {self.key} FROM {self.table} {after} "
-            f"ORDER BY {self.key} LIMIT 1 OFFSET {size - 1}",
-            last or (),
-        )
-        return found[0] if found else None
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {self.key} FROM {self.table} {after} "
+                f"ORDER BY {self.key} LIMIT 1 OFFSET {size - 1}",
+                last,
+            )
+            return cursor.fetchone()
 
     def _run(self, sql: str, last: Any, upto: Any) -> int:
         params: list[Any] = []
@@ -74,10 +76,6 @@ class Rows:
             if bound:
                 sql += f" AND ({self.key}) {operator} ({self.places})"
                 params += bound
-
-        def work() -> int:
-            with self.catalog.connection.cursor() as cursor:
-                cursor.execute(sql, params or [])
-                return int(cursor.rowcount)
-
-        return run_statement(work, using=self.catalog.connection.alias)
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            return int(cursor.rowcount)

@@ -15,8 +15,8 @@ from django.db import models, router
 from django.db.backends.base.validation import BaseDatabaseValidation
 from django.db.models.sql import Query
 
-from config.dsql.catalog import Catalog
-from config.dsql.ddl.indexes import HARMLESS_OPCLASSES
+from .ddl.catalog import Catalog
+from .ddl.index_keys import HARMLESS_OPCLASSES
 
 # AWS user guide, "Supported data types": what it leaves out.
 REFUSED_TYPES = {

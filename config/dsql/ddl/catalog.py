@@ -1,21 +1,20 @@
-"""What the catalog says: the schema editor resumes and chooses its steps by it.
+"""What the catalog shows: the schema editor resumes and chooses its steps by it.
 
 Only catalogs that the AWS user guide lists as supported are read ("System tables and
 commands"), joined by OID, and information_schema.columns. Four functions are called:
-current_schema(), format_type(), pg_get_constraintdef() and pg_get_indexdef(). What a name
-means is found by a join and not by a cast to regclass; arrays are taken apart and put in
-order here.
+current_schema(), format_type(), pg_get_constraintdef() and pg_get_indexdef(). A name is
+resolved by a join and not by a cast to regclass; arrays are taken apart and ordered here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import ProgrammingError
 from django.db.backends.utils import split_identifier
 
-from config.dsql.conflicts import sqlstates
-from config.dsql.retry import run_statement
+from ..conflicts import sqlstates
+from .sql import is_same_text
 
 CANNOT_COERCE, UNDEFINED_FUNCTION = "42846", "42883"
 
@@ -25,6 +24,8 @@ NOT_VALID = " NOT VALID"
 RELATION = "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
 COLUMN = f"{RELATION} JOIN pg_attribute a ON a.attrelid = c.oid"
 CONSTRAINT = f"{RELATION} JOIN pg_constraint k ON k.conrelid = c.oid"
+# One row for each column that the constraint names; one for a CHECK that names none.
+CONSTRAINT_OR_COLUMN = f"{CONSTRAINT} LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (k.conkey)"
 # One row for each column that the constraint names.
 CONSTRAINT_COLUMN = (
     f"{COLUMN} JOIN pg_constraint k ON k.conrelid = c.oid AND a.attnum = ANY (k.conkey)"
@@ -60,6 +61,27 @@ class Constraint:
     kind: str  # pg_constraint.contype
     valid: bool
     definition: str
+    columns: frozenset[str] = frozenset()  # known where a whole table is read
+
+
+class Constraints(dict[str, Constraint]):
+    """A table's constraints by name, as one query found them."""
+
+    def on(self, column: str) -> dict[str, Constraint]:
+        """CHECK and FOREIGN KEY constraints that name the column."""
+        return {
+            name: found
+            for name, found in self.items()
+            if found.kind in ("c", "f") and column in found.columns
+        }
+
+    def not_null_checks(self, column: str) -> list[str]:
+        """The CHECKs that stand for the column's NOT NULL."""
+        return [
+            name
+            for name, found in self.on(column).items()
+            if _is_not_null(name, found.definition, column)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +103,7 @@ class Index:
     keys: tuple[str | None, ...]  # names of columns; None where a key is an expression
     included: tuple[str | None, ...]
     key_options: tuple[int, ...]
+    uses: frozenset[str]  # columns that it names, also in an expression or predicate
 
     @property
     def nulls_first(self) -> tuple[bool, ...]:
@@ -88,18 +111,15 @@ class Index:
 
 
 class Catalog:
-    """Each question is one query or two, repeated when a schema change interrupts them (OC001)."""
+    """Each method sends one query or two; the cursor repeats one that a schema change ends."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
 
     def rows(self, query: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        def work() -> list[tuple[Any, ...]]:
-            with self.connection.cursor() as cursor:
-                cursor.execute(query, params or None)
-                return list(cursor.fetchall())
-
-        return run_statement(work, using=self.connection.alias)
+        with self.connection.cursor() as cursor:
+            cursor.execute(query, params or None)
+            return list(cursor.fetchall())
 
     def relation(self, table: str, alias: str = "c") -> tuple[str, list[str]]:
         """The condition that finds a table as db_table names it, and its parameters."""
@@ -142,7 +162,9 @@ class Catalog:
             params,
         )
         return {
-            name: default or made for name, default, made in found if default or made
+            name: default or generated
+            for name, default, generated in found
+            if default or generated
         }
 
     def comment(self, table: str, column: str) -> str | None:
@@ -156,19 +178,12 @@ class Catalog:
         )
         return found[0][0] if found else None
 
-    def types(self, names: Iterable[str]) -> list[tuple[int, int]]:
-        """OID and modifier of each type as the database reads its name."""
-        typed = ", ".join(f"NULL::{name}" for name in names)
-
-        def work() -> list[tuple[int, int]]:
-            with self.connection.cursor() as cursor:
-                cursor.execute(f"SELECT {typed}")
-                result = cursor.pgresult
-                return [
-                    (result.ftype(i), result.fmod(i)) for i in range(result.nfields)
-                ]
-
-        return run_statement(work, using=self.connection.alias)
+    def type(self, name: str) -> tuple[int, int]:
+        """OID and modifier of a type as the database reads its name."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SELECT NULL::{name}")
+            result = cursor.pgresult
+            return result.ftype(0), result.fmod(0)
 
     def can_copy(self, old_type: str, new_type: str) -> bool:
         """Whether values can be cast to the new type and compared with it."""
@@ -192,13 +207,6 @@ class Catalog:
         return [
             name
             for name, number, key in sorted(found, key=lambda row: row[2].index(row[1]))
-        ]
-
-    def not_null_checks(self, table: str, column: str) -> list[str]:
-        return [
-            name
-            for name, found in self.constraints_on(table, column).items()
-            if _is_not_null(name, found.definition, column)
         ]
 
     def checked_not_null(self, table: str) -> set[str]:
@@ -239,37 +247,38 @@ class Catalog:
         found = self.constraint(table, name)
         return found.definition.removesuffix(NOT_VALID) if found else ""
 
-    def constraints_on(self, table: str, column: str) -> dict[str, Constraint]:
-        """CHECK and FOREIGN KEY constraints that name the column."""
+    def constraints(self, table: str) -> Constraints:
         where, params = self.relation(table)
         found = self.rows(
-            "SELECT k.conname, k.contype, k.convalidated, pg_get_constraintdef(k.oid) "
-            f"{CONSTRAINT_COLUMN} WHERE {where} AND k.contype IN ('c', 'f') AND a.attname = %s",
-            [*params, column],
+            "SELECT k.conname, k.contype, k.convalidated, pg_get_constraintdef(k.oid), "
+            f"a.attname {CONSTRAINT_OR_COLUMN} WHERE {where}",
+            params,
         )
-        return {name: Constraint(*rest) for name, *rest in found}
+        columns: dict[str, set[Any]] = {}
+        for name, *_, column in found:
+            columns.setdefault(name, set()).add(column)
+        return Constraints({
+            name: Constraint(kind, valid, definition, frozenset(columns[name] - {None}))
+            for name, kind, valid, definition, _ in found
+        })  # fmt: skip
 
     def needed_by(self, table: str, column: str) -> list[str]:
         """Views and generated columns that name the column."""
         where, params = self.relation(table)
-        views = self.rows(
-            f"SELECT DISTINCT v.relname {DEPENDENT} "
-            # A view needs its rule, and its rule the column.
+        # A view needs its rule, and its rule the column.
+        found = self.rows(
+            f"SELECT 'view', v.relname {DEPENDENT} "
             "JOIN pg_depend r ON r.objid = d.objid AND r.classid = d.classid "
             "JOIN pg_class v ON v.oid = r.refobjid "
-            f"WHERE {where} AND a.attname = %s AND v.relkind = 'v' AND r.deptype = 'i'",
-            [*params, column],
-        )
-        generated = self.rows(
-            f"SELECT g.attname {DEPENDENT} JOIN pg_attrdef f ON f.oid = d.objid "
+            f"WHERE {where} AND a.attname = %s AND v.relkind = 'v' AND r.deptype = 'i' "
+            f"UNION SELECT 'generated column', g.attname {DEPENDENT} "
+            "JOIN pg_attrdef f ON f.oid = d.objid "
             "JOIN pg_attribute g ON g.attrelid = f.adrelid AND g.attnum = f.adnum "
             f"WHERE {where} AND a.attname = %s AND g.attnum <> a.attnum AND g.attgenerated <> ''",
-            [*params, column],
+            [*params, column, *params, column],
         )
-        return [
-            *(f"view {name}" for (name,) in views),
-            *(f"generated column {name}" for (name,) in generated),
-        ]
+        views_first = sorted(found, key=lambda row: (row[0] != "view", row[1]))
+        return [f"{kind} {name}" for kind, name in views_first]
 
     def index(self, table: str, name: str) -> Index | None:
         """The index of that name in the table's schema, whatever table it is on."""
@@ -282,21 +291,6 @@ class Catalog:
         """The valid ones; a build that failed leaves one that is not."""
         where, params = self.relation(table)
         return self._indexes(f"{where} AND i.indisvalid", params)
-
-    def indexes_on(self, table: str, column: str) -> list[Index]:
-        """Valid indexes that name the column, also in an expression or predicate."""
-        where, params = self.relation(table)
-        found = self.rows(
-            f"SELECT d.objid {DEPENDENT} WHERE {where} AND a.attname = %s",
-            [*params, column],
-        )
-        dependent = {oid for (oid,) in found}
-        return [
-            index
-            for index in self.indexes(table)
-            # What serves a constraint depends on that, and that on the column.
-            if {index.oid, index.constraint_oid} & dependent
-        ]
 
     def invalid_indexes(self) -> list[tuple[str, str]]:
         """Name and table of every index of the schema that is not valid."""
@@ -330,35 +324,58 @@ class Catalog:
             f"WHERE {condition} ORDER BY x.relname",
             params,
         )
-        names = {row[15]: self.column_names(row[15]) for row in found}
-        made: Any = Index
-        return [
-            made(
-                *row[:13],
-                DEFERRALS.get(row[13:15], ""),
-                tuple(map(names[row[15]].get, numbers(row[17])[: row[16]])),
-                tuple(map(names[row[15]].get, numbers(row[17])[row[16] :])),
-                numbers(row[18]),
-            )
-            for row in found
-        ]
+        columns = {row[15]: self._columns_and_dependents(row[15]) for row in found}
+        return [_build_index(row, columns[row[15]]) for row in found]
+
+    def _columns_and_dependents(
+        self, relation: int
+    ) -> dict[int, tuple[str, frozenset[int]]]:
+        """By the column's number its name and the OIDs of what depends on it."""
+        found = self.rows(
+            "SELECT a.attnum, a.attname, d.objid FROM pg_attribute a LEFT JOIN pg_depend d "
+            "ON d.refobjid = a.attrelid AND d.refobjsubid = a.attnum "
+            "WHERE a.attrelid = %s AND a.attnum > 0",
+            [relation],
+        )
+        names = {number: name for number, name, _ in found}
+        dependents: dict[int, set[int]] = {number: set() for number in names}
+        for number, _, dependent in found:
+            if dependent is not None:
+                dependents[number].add(dependent)
+        return {n: (names[n], frozenset(dependents[n])) for n in names}
 
     def _quoted(self, name: str) -> str:
         return str(self.connection.ops.quote_name(name))
 
 
-def numbers(vector: str) -> tuple[int, ...]:
+def _build_index(
+    row: tuple[Any, ...], columns: dict[int, tuple[str, frozenset[int]]]
+) -> Index:
+    oid, constraint_oid, key_count = row[0], row[12], row[16]
+    names: list[Any] = [columns.get(n, (None,))[0] for n in parse_numbers(row[17])]
+    # What serves a constraint depends on that, and that on the column.
+    uses = (
+        name
+        for name, dependents in columns.values()
+        if {oid, constraint_oid} & dependents
+    )
+    return Index(  # type: ignore[call-arg]  # a slice of 13 columns
+        *row[:13],
+        DEFERRALS.get(row[13:15], ""),
+        tuple(names[:key_count]),
+        tuple(names[key_count:]),
+        parse_numbers(row[18]),
+        frozenset(uses),
+    )
+
+
+def parse_numbers(vector: str) -> tuple[int, ...]:
     """What int2vector holds, whose text is numbers with spaces between them."""
     return tuple(map(int, vector.split()))
 
 
 def _is_not_null(name: str, definition: str, column: str) -> bool:
     """Whether the CHECK stands for NOT NULL; a name alone may end so by chance."""
-    return name.endswith(NOT_NULL_SUFFIX) and same_text(
+    return name.endswith(NOT_NULL_SUFFIX) and is_same_text(
         definition.removesuffix(NOT_VALID), f"CHECK (({column} IS NOT NULL))"
     )
-
-
-def same_text(printed: str, written: str) -> bool:
-    """Whether nothing but quotes differs, as where there are only names."""
-    return printed.replace('"', "") == written.replace('"', "")
