@@ -134,7 +134,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         params = dict(conn_params)
         self.endpoints = self.known_endpoints(params)
         self.limits.statement = params.pop("statement_seconds")
-        self.limits.first_answer = params.pop("first_answer_seconds")
+        self.limits.login = params.pop("login_seconds")
         self.limits.request = params.pop("request_seconds")
         open_one = super().get_new_connection
 
@@ -267,7 +267,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def is_usable(self) -> bool:
         """Whether the server answers, which it does soon or not at all."""
-        with within(math.inf, step=self.limits.first_answer):
+        with within(math.inf, step=self.limits.login):
             return bool(super().is_usable())
 
     @contextmanager

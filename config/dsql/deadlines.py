@@ -145,7 +145,7 @@ class Limits:
     """The times of one database's connections; infinite where there is no limit."""
 
     statement: float = math.inf
-    first_answer: float = math.inf
+    login: float = math.inf
     request: float = math.inf
     suspended: int = 0  # by so many blocks that change the schema
     migrating: bool = False
@@ -167,7 +167,7 @@ class Limits:
     def for_connection(self) -> Allowance:
         work = _current.get()
         step = math.inf if work is None else work.step
-        return Allowance(min(self.first_answer, step, self._left()))
+        return Allowance(min(self.login, step, self._left()))
 
     def _left(self) -> float:
         """What the work has left, which lasts no longer than a request to this database."""

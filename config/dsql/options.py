@@ -33,7 +33,7 @@ DEFAULTS = {
 SECONDS: dict[str, float] = {
     "return_seconds": 15.0,  # mean time between two looks at a lost endpoint
     "statement_seconds": 8.0,  # from sending a statement to the end of its answer
-    "first_answer_seconds": 3.0,  # until a new connection has logged in
+    "login_seconds": 3.0,  # until a new connection has logged in
     "request_seconds": 25.0,  # for all of one request, the peer's turn included
 }
 OURS = {"region", "peer_host", "pool", *SECONDS}

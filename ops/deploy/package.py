@@ -28,7 +28,7 @@ HANDLER = ("boto3", "durationpy", "markupsafe", "s3transfer", "werkzeug", "zappa
 TASK_ROOT = "/var/task"
 BUDGET = 20 * 2**20  # bytes; AWS refuses 50 MiB, cold starts suffer long before
 NOT_SERVED = (
-    "config/settings_ops.py",
+    "config/settings_ops.py", "config/*.md", "*/py.typed",
     "bin/*", "*/tests/*", "*.po", "*.mo", "*.pyi", "*.pyx", "*.pxd", "*.c", "*.h",
     "*/static/*", "*/__pycache__/*",
     # Service models: DSQL tokens are signed locally, no AWS API is called.

@@ -132,7 +132,7 @@ def test_a_requests_time_is_one_for_all_works_inside_it(clock: list[float]) -> N
 def test_a_request_has_its_own_time_until_its_response_is_ready_or_closed(
     clock: list[float], streaming: bool
 ) -> None:
-    limits = Limits(statement=8, first_answer=3, request=25)
+    limits = Limits(statement=8, login=3, request=25)
     seen: list[float] = []
 
     def look() -> Iterator[bytes]:

@@ -83,7 +83,7 @@ def test_times_have_defaults_and_may_be_without_limit() -> None:
     assert times == {
         "return_seconds": 15,
         "statement_seconds": 8,
-        "first_answer_seconds": 3,
+        "login_seconds": 3,
         "request_seconds": 25,
     }
     unlimited = wrapper(HOST=HOST, OPTIONS={"statement_seconds": None})

@@ -37,7 +37,7 @@ def impatient(
     options = connection.settings_dict["OPTIONS"]
     monkeypatch.setitem(options, "peer_host", sandbox.regions[1].endpoint)
     monkeypatch.setitem(options, "statement_seconds", 0.6)
-    monkeypatch.setitem(options, "first_answer_seconds", 0.6)
+    monkeypatch.setitem(options, "login_seconds", 0.6)
     connection.close()
     connection.ensure_connection()
     yield

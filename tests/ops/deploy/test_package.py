@@ -58,11 +58,17 @@ def entries(tmp_path: Path, files: dict[str, bytes]) -> dict[str, Path]:
 def test_what_is_built_is_the_project_the_dependencies_and_zappas_settings(
     tmp_path: Path, site: Path, project: Path
 ) -> None:
-    (project / "config" / "settings_ops.py").write_text("")
+    backend = project / "config" / "dsql"
+    backend.mkdir()
+    for path in (
+        project / "config" / "settings_ops.py", backend / "README.md", backend / "py.typed",
+    ):  # fmt: skip
+        path.write_text("")
     repository.commit(project)
     built = build(archive(tmp_path / "a.zip"), HERE, lambda _: None)
     with zipfile.ZipFile(built.path) as found:
-        sources = {name for name in found.namelist() if name.endswith(".py")}
+        suffixes = (".py", ".md", ".typed")
+        sources = {name for name in found.namelist() if name.endswith(suffixes)}
     assert sources == {
         "config/__init__.py", "users/__init__.py", "dependency.py", "zappa_settings.py",
     }  # fmt: skip
