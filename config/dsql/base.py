@@ -25,15 +25,15 @@ from .conflicts import (
     ConnectionLost,
     OutcomeUnknown,
     ServerUnavailable,
+    is_outcome_unknown,
     is_unavailable,
     is_unresolved,
-    leaves_doubt,
 )
-from .creation import DATABASE, DatabaseCreation, schema_of
+from .creation import DATABASE, DatabaseCreation, parse_schema
 from .cursors import CursorDebugWrapper, CursorWrapper
 from .ddl.journal import MigrationRun
 from .deadlines import Allowance, Limits, left, require_time, within
-from .driver import answer_within, open_within
+from .driver import call_within, open_within
 from .endpoints import Endpoints, endpoints
 from .features import DatabaseFeatures
 from .introspection import DatabaseIntrospection
@@ -44,7 +44,7 @@ from .schema import DatabaseSchemaEditor
 from .signals import connected
 from .split import Splitter
 from .statements import Cursor, ErrorWrapper
-from .tokens import TOKENS, Endpoint, region_of
+from .tokens import TOKENS, Endpoint, parse_region
 from .validation import DatabaseValidation
 
 # DSQL ends a session after 60 minutes; jitter keeps processes from reconnecting at once.
@@ -113,7 +113,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         options = Options(self.alias, self.settings_dict)
         options.validate()
         self.settings_dict["NAME"] = self.settings_dict["NAME"] or DATABASE
-        schema = schema_of(self.settings_dict["NAME"])
+        schema = parse_schema(self.settings_dict["NAME"])
         params = {**super().get_connection_params(), "dbname": DATABASE}
         if schema is not None:
             path = f"-c search_path={schema}"
@@ -142,7 +142,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             allowance = self.limits.for_connection()
             # Where credentials come from, a program or a service, has its own pace.
             issue = partial(TOKENS.issue, endpoint)
-            token = answer_within(Allowance(left()), issue)
+            token = call_within(Allowance(left()), issue)
             connection = open_within(
                 allowance,
                 {**params, "host": endpoint.host, "password": token},
@@ -158,7 +158,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         started = monotonic()
         endpoint, connection = self.endpoints.connect(dial)
         seconds = monotonic() - started
-        at_peer = endpoint != self.endpoints.own
+        at_peer = endpoint != self.endpoints.local
         self.peer_region = endpoint.region if at_peer else None
         self._leave = partial(
             self.endpoints.leave, endpoint, "a new connection was cut"
@@ -175,7 +175,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         own = Endpoint(params["host"], params.pop("region"), user)
         return endpoints(
             own,
-            Endpoint(peer, region_of(peer) or "", user) if peer else None,
+            Endpoint(peer, parse_region(peer) or "", user) if peer else None,
             params.pop("return_seconds"),
         )
 
@@ -252,18 +252,20 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Django calls this before a connection's use; a busy one costs no round trip."""
         if self.connection is not None and self._unchecked and not self.in_atomic_block:
             self._unchecked = False
-            if self._belongs_elsewhere() or (self._doubtful and not self.is_usable()):
+            if self._is_at_wrong_endpoint() or (
+                self._doubtful and not self.is_usable()
+            ):
                 self.close()
                 return
             self._doubtful = False
         super().close_if_health_check_failed()
 
-    def _belongs_elsewhere(self) -> bool:
+    def _is_at_wrong_endpoint(self) -> bool:
         """Whether a new connection would go to the other endpoint by now."""
         at_peer = self.peer_region is not None
         if at_peer:
             self.endpoints.probe_if_due(self._dial)
-        return self.endpoints.away != at_peer
+        return self.endpoints.failed_over != at_peer
 
     def is_usable(self) -> bool:
         """Whether the server answers, which it does soon or not at all."""
@@ -376,7 +378,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             super()._commit()  # type: ignore[misc]  # not in the stubs
         except Error as error:
             closed = self.connection is not None and self.connection.closed
-            if closed or leaves_doubt(error):
+            if closed or is_outcome_unknown(error):
                 raise self._outcome_unknown("COMMIT", error) from error
             raise
         if self.changed:

@@ -100,6 +100,6 @@ def is_unresolved(error: BaseException) -> bool:
     )
 
 
-def leaves_doubt(error: BaseException) -> bool:
+def is_outcome_unknown(error: BaseException) -> bool:
     """Whether COMMIT may have been done although this is its answer."""
     return is_unresolved(error) or _has(error, frozenset({UNAVAILABLE}))

@@ -17,7 +17,7 @@ MAX_SCHEMAS = 10
 SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
-def schema_of(name: str | None) -> str | None:
+def parse_schema(name: str | None) -> str | None:
     """The schema in a NAME of the form ``postgres.<schema>``; None for ``postgres``.
 
     Raises ImproperlyConfigured for any other name.
@@ -43,7 +43,7 @@ class DatabaseCreation(creation.DatabaseCreation):
 
     def get_test_db_clone_settings(self, suffix: str) -> dict[str, Any]:
         settings: dict[str, Any] = super().get_test_db_clone_settings(suffix)
-        schema_of(settings["NAME"])
+        parse_schema(settings["NAME"])
         return settings
 
     def _create_test_db(
@@ -117,6 +117,6 @@ class DatabaseCreation(creation.DatabaseCreation):
     @staticmethod
     def _schema(name: str) -> str:
         """The schema of a test database; Django hands its name over bare or quoted."""
-        schema = schema_of(f"{DATABASE}.{name.strip(chr(34)).rpartition('.')[2]}")
+        schema = parse_schema(f"{DATABASE}.{name.strip(chr(34)).rpartition('.')[2]}")
         assert schema is not None  # noqa: S101 - the name above always has a schema
         return schema

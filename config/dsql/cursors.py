@@ -13,13 +13,13 @@ from django.db import Error
 from django.db.backends import utils
 from django.db.backends.postgresql import base
 
-from .deadlines import note_asked, require_time
+from .deadlines import note_region, require_time
 from .retry import note_commit, repeat
 
 READ = re.compile(r"[\s(]*(?:SELECT|SHOW)\b", re.IGNORECASE)
 
 
-def reads(sql: object) -> bool:
+def is_read(sql: object) -> bool:
     """Whether running the statement twice is as good as once; when in doubt it is not."""
     if not isinstance(sql, str) or READ.match(sql) is None:
         return False
@@ -45,7 +45,7 @@ class CursorWrapper(utils.CursorWrapper):
     def _executemany(self, sql: Any, param_list: Any, *ignored: Any) -> Any:
         execute = super()._executemany  # type: ignore[misc]  # not in the stubs
         self._note(sql)
-        if self.db.autocommit and not reads(sql):
+        if self.db.autocommit and not is_read(sql):
             note_commit()  # of some of them, perhaps, when it fails
         return self._judged(execute, sql, param_list)
 
@@ -55,7 +55,7 @@ class CursorWrapper(utils.CursorWrapper):
 
     def _note(self, sql: Any) -> None:
         if not (self.db.autocommit or self.db.changed):
-            self.db.changed = not reads(sql)
+            self.db.changed = not is_read(sql)
 
     def _begin_anew(self) -> None:
         if not self.db.autocommit:
@@ -67,14 +67,14 @@ class CursorWrapper(utils.CursorWrapper):
 
     def _judged(self, execute: Callable[..., Any], sql: Any, params: Any) -> Any:
         require_time()
-        note_asked(self.db.peer_region)
+        note_region(self.db.peer_region)
         try:
             result = execute(sql, params)
         except Error as error:
-            self.db.judge(error, harmless=reads(sql))
+            self.db.judge(error, harmless=is_read(sql))
             raise
         self.db.proven = True
-        if self.db.autocommit and not reads(sql):
+        if self.db.autocommit and not is_read(sql):
             note_commit()
         return result
 

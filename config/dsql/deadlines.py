@@ -1,7 +1,7 @@
 """How long the database is waited for: DSQL has no statement_timeout, so the client counts.
 
 A statement, a new connection and a request each have a time, set in OPTIONS. What was
-waited for longer ends with NoAnswer and its connection is closed, because nobody can
+waited for longer ends with NoResponse and its connection is closed, because nobody can
 tell what still arrives on it.
 
 Time in which the process itself stood still (Lambda freezes it between requests) is not
@@ -27,7 +27,7 @@ STEP = 0.1  # seconds after which whoever waits looks up, as psycopg does
 COUNTED = 1.0
 
 
-class NoAnswer(psycopg.OperationalError):
+class NoResponse(psycopg.OperationalError):
     """The server was silent for as long as it may be; the connection is closed."""
 
 
@@ -107,7 +107,7 @@ def require_time() -> None:
         raise OutOfTime("The time of the request is over. The statement was not sent.")
 
 
-def note_asked(region: str | None) -> None:
+def note_region(region: str | None) -> None:
     """Remember where the statement about to be sent goes."""
     work = _current.get()
     for each in work.chain() if work is not None else ():
@@ -182,7 +182,7 @@ class Limits:
 def bounded(
     waiting: Generator[Any, Any, Result], allowance: Allowance
 ) -> Generator[Any, Any, Result]:
-    """The same steps of psycopg, ended by NoAnswer when the allowance is spent.
+    """The same steps of psycopg, ended by NoResponse when the allowance is spent.
 
     What has arrived is read before time is looked at, so that an answer which came while
     the process was frozen counts.
@@ -197,7 +197,9 @@ def bounded(
             if ready and allowance.renewed:
                 allowance.spent = 0.0
             elif allowance.spent >= allowance.seconds:
-                raise NoAnswer(f"No answer of the server in {allowance.seconds:.1f} s.")
+                raise NoResponse(
+                    f"No answer of the server in {allowance.seconds:.1f} s."
+                )
     except StopIteration as end:
         result: Result = end.value
         return result

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import *  # noqa: F403 - Django looks for the driver's errors here
 from psycopg import pq
 
-from .deadlines import STEP, Allowance, Limits, NoAnswer, bounded
+from .deadlines import STEP, Allowance, Limits, NoResponse, bounded
 
 Result = TypeVar("Result")
 # One for all addresses of the connection being opened, and how many are left to try.
@@ -77,7 +77,7 @@ class BoundedConnection(psycopg.Connection[Any]):
             return super().wait(gen, *args, **kwargs)
         try:
             return super().wait(bounded(gen, allowance), *args, **kwargs)
-        except NoAnswer:
+        except NoResponse:
             self.close()
             if self.on_silence is not None:
                 self.on_silence()
@@ -94,7 +94,7 @@ def open_within(
 ) -> Any:
     """Open a connection in so much time, names looked up and all addresses tried.
 
-    Raises NoAnswer, or psycopg.OperationalError of the last address.
+    Raises NoResponse, or psycopg.OperationalError of the last address.
     """
     addresses = params.get("hostaddr") or os.environ.get("PGHOSTADDR")
     if not addresses:
@@ -113,7 +113,7 @@ def open_within(
 def _addresses(host: str, allowance: Allowance) -> list[str]:
     """Every address of the name, in the system's order of preference."""
     try:
-        found = answer_within(
+        found = call_within(
             allowance, lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         )
     except (OSError, UnicodeError) as error:
@@ -123,10 +123,10 @@ def _addresses(host: str, allowance: Allowance) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def answer_within(allowance: Allowance, work: Callable[[], Result]) -> Result:
+def call_within(allowance: Allowance, work: Callable[[], Result]) -> Result:
     """What ``work`` returns or raises, for calls that know no timeout of their own.
 
-    Raises NoAnswer when it takes longer; its thread is then left to itself.
+    Raises NoResponse when it takes longer; its thread is then left to itself.
     """
     if allowance.seconds == math.inf:
         return work()
@@ -156,5 +156,5 @@ def answer_within(allowance: Allowance, work: Callable[[], Result]) -> Result:
     if failed:
         raise failed[0]
     if not ended:
-        raise NoAnswer(f"No answer of the system in {allowance.seconds:.1f} s.")
+        raise NoResponse(f"No answer of the system in {allowance.seconds:.1f} s.")
     return ended[0]

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from .tokens import region_of
+from .tokens import parse_region
 
 AMAZON_ROOTS = Path(__file__).with_name("amazon-roots.pem")
 # Set whatever the environment or a service file says. Encryption by GSSAPI would take
@@ -36,22 +36,22 @@ SECONDS: dict[str, float] = {
     "login_seconds": 3.0,  # until a new connection has logged in
     "request_seconds": 25.0,  # for all of one request, the peer's turn included
 }
-OURS = {"region", "peer_host", "pool", *SECONDS}
+BACKEND_OPTIONS = {"region", "peer_host", "pool", *SECONDS}
 # Not assume_role: DSQL refuses SET ROLE.
-DJANGOS = {
+DJANGO_OPTIONS = {
     "cursor_factory",
     "isolation_level",
     "prepare_threshold",
     "server_side_binding",
 }
-LIBPQS = {
+LIBPQ_OPTIONS = {
     "application_name", "client_encoding", "connect_timeout", "fallback_application_name", "hostaddr",
     "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval",
     "load_balance_hosts", "options", "port", "sslcrl", "sslcrldir",
     "ssl_max_protocol_version", "sslnegotiation", "sslrootcert", "tcp_user_timeout",
     *SECURITY,
 }  # fmt: skip
-KNOWN = OURS | DJANGOS | LIBPQS
+KNOWN = BACKEND_OPTIONS | DJANGO_OPTIONS | LIBPQ_OPTIONS
 # One name: a path or "@" would be a Unix socket, where libpq uses no TLS.
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
@@ -105,7 +105,7 @@ class Options:
         return float(value)
 
     def region(self) -> str:
-        named, found = self._options.get("region"), region_of(self._host)
+        named, found = self._options.get("region"), parse_region(self._host)
         if named and found and named != found:
             raise ImproperlyConfigured(
                 f"{self._name} has OPTIONS['region'] {named!r} but HOST {self._host!r} "
@@ -124,7 +124,7 @@ class Options:
             return None
         option = self._option("peer_host")
         self._require_host(option, peer)
-        if region_of(peer) is None:
+        if parse_region(peer) is None:
             raise ImproperlyConfigured(
                 f"{option} is {peer!r}, which names no Region; set it to the other "
                 f"Region's <id>.dsql.<region>.on.aws or remove it."

@@ -14,7 +14,7 @@ SYNCHRONOUS_INDEX = re.compile(
 # It ends when the job does, which may take as long as it likes.
 WAIT_FOR_JOB = re.compile(r"\s*CALL\s+sys\.wait_for_job\b", re.IGNORECASE)
 ROW_LIMIT = "transaction row limit exceeded"
-WAY_OUT = (
+REMEDY = (
     " DSQL takes 3,000 changed rows per transaction, rows that foreign keys cascade to "
     "included. Change fewer rows at a time, or commit batch by batch with "
     f"{__package__}.split.split_transactions(), in a migration inside "
@@ -59,5 +59,5 @@ class ErrorWrapper(DatabaseErrorWrapper):
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         if exc_value is not None and ROW_LIMIT in str(exc_value):
-            exc_value.args = (f"{exc_value.args[0]}.{WAY_OUT}", *exc_value.args[1:])
+            exc_value.args = (f"{exc_value.args[0]}.{REMEDY}", *exc_value.args[1:])
         super().__exit__(exc_type, exc_value, traceback)

@@ -33,7 +33,7 @@ class Endpoint:
         return "DbConnectAdmin" if self.user == "admin" else "DbConnect"
 
 
-def region_of(host: str) -> str | None:
+def parse_region(host: str) -> str | None:
     """The Region in ``<id>.dsql.<region>.on.aws``, or None for another name."""
     parts = host.lower().split(".")
     if len(parts) == 5 and parts[1].startswith("dsql") and parts[3:] == ["on", "aws"]:

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import DatabaseError, connections
 
 from config.dsql.retry import run_transaction
-from config.dsql.tokens import region_of
+from config.dsql.tokens import parse_region
 from ops.clusters.checks import CheckFailed
 from ops.clusters.failover import serving_without
 from users.models import User
@@ -113,7 +113,7 @@ def failover(pair: Pair) -> str:
     """The way out of a Region whose endpoint is lost leads to the other."""
     hosts = [str(connections[alias].settings_dict["HOST"]) for alias in pair]
     for own, peer in (hosts, reversed(hosts)):
-        if serving_without(own, peer) != region_of(peer):
+        if serving_without(own, peer) != parse_region(peer):
             raise CheckFailed(
                 f"{own} was to be avoided, but served.",
                 f"Can {peer} be reached from here, by the same role?",

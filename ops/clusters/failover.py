@@ -23,7 +23,7 @@ def serving_without(own: str, peer: str) -> str | None:
 
     try:
         known = wrapper.known_endpoints(wrapper.get_connection_params())
-        with known.without_own(), wrapper.cursor() as cursor:
+        with known.avoid_local(), wrapper.cursor() as cursor:
             cursor.execute("SELECT 1")
         found: str | None = wrapper.peer_region
         return found

@@ -11,7 +11,7 @@ from django.db import DatabaseError, connections
 
 from config.dsql.credentials import CredentialsUnavailable
 from config.dsql.deadlines import within
-from config.dsql.endpoints import Trouble, trouble_of
+from config.dsql.endpoints import ConnectFailure, classify_failure
 from ops.clusters.apply import ApplyError
 from ops.clusters.database import connected
 from ops.clusters.inventory import Cluster
@@ -41,7 +41,7 @@ def await_login(cluster: Cluster, say: Callable[[str], None]) -> None:
             text = " ".join(str(error).split())
             if isinstance(error, CredentialsUnavailable):
                 raise _refused(cluster, "was not asked", text) from error
-            if trouble_of(error) is Trouble.FINAL:
+            if classify_failure(error) is ConnectFailure.FINAL:
                 raise _refused(cluster, "refuses the login", text) from error
             if left <= PAUSE_SECONDS:
                 waited = f"accepted no login in {PATIENCE_SECONDS:.0f} s"

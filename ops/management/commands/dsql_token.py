@@ -4,7 +4,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from config.dsql.credentials import CredentialsUnavailable, find_credentials
-from config.dsql.tokens import Endpoint, region_of, sign
+from config.dsql.tokens import Endpoint, parse_region, sign
 from ops.clusters import inventory
 from ops.clusters.command import ClusterCommand, seconds
 from ops.target import manage
@@ -37,7 +37,7 @@ class Command(ClusterCommand):
         **_: Any,
     ) -> None:
         host = endpoint or self._endpoint(topology, role)
-        region = region_of(host)
+        region = parse_region(host)
         if region is None:
             raise CommandError(
                 f"--endpoint {host!r} names no Region; use <id>.dsql.<region>.on.aws."

@@ -7,7 +7,7 @@ import time
 import uuid
 from typing import Any
 
-from config.dsql.tokens import TOKENS, Endpoint, region_of
+from config.dsql.tokens import TOKENS, Endpoint, parse_region
 
 FIELDS = ("id", "name", "email", "created_at", "updated_at")
 HEADERS = {
@@ -23,7 +23,7 @@ logger = logging.getLogger("peer")
 
 def connect_arguments() -> dict[str, Any]:
     host = os.environ["DSQL_ENDPOINT"]
-    endpoint = Endpoint(host, str(region_of(host)), "admin")
+    endpoint = Endpoint(host, str(parse_region(host)), "admin")
     return {
         "host": host, "user": "admin", "dbname": "postgres", "sslmode": "verify-full",
         "password": TOKENS.issue(endpoint),

@@ -8,7 +8,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from config.dsql.base import DatabaseWrapper
-from config.dsql.creation import DatabaseCreation, schema_of
+from config.dsql.creation import DatabaseCreation, parse_schema
 from tests.config.dsql.conftest import run
 from users.models import User
 
@@ -154,7 +154,7 @@ def test_a_worker_whose_name_is_no_schema_is_refused(
 def test_a_name_is_the_database_or_a_schema_of_it(
     name: str | None, schema: str | None
 ) -> None:
-    assert schema_of(name) == schema
+    assert parse_schema(name) == schema
 
 
 @pytest.mark.parametrize(

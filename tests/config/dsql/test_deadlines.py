@@ -16,7 +16,7 @@ from config.dsql import deadlines, driver
 from config.dsql.deadlines import (
     Allowance,
     Limits,
-    NoAnswer,
+    NoResponse,
     OutOfTime,
     RequestDeadline,
     bounded,
@@ -62,13 +62,13 @@ def test_an_answer_in_time_is_the_answer(clock: list[float]) -> None:
 
 
 def test_silence_ends_when_the_allowance_is_spent(clock: list[float]) -> None:
-    with pytest.raises(NoAnswer, match=r"in 8\.0 s"):
+    with pytest.raises(NoResponse, match=r"in 8\.0 s"):
         wait(clock, Allowance(8), [(0.1, NOTHING)] * 82, 1)
     assert 1008 <= clock[0] < 1008.3
 
 
 def test_an_answer_that_drips_ends_too(clock: list[float]) -> None:
-    with pytest.raises(NoAnswer):
+    with pytest.raises(NoResponse):
         wait(clock, Allowance(8), [(0.9, DATA)] * 20, 100)
     assert clock[0] < 1009
 
@@ -78,7 +78,7 @@ def test_outside_of_a_request_a_result_may_last_while_it_keeps_coming(
 ) -> None:
     steps = [(0.9, DATA)] * 50
     assert wait(clock, Allowance(8, renewed=True), steps, 50) == "answer"
-    with pytest.raises(NoAnswer):
+    with pytest.raises(NoResponse):
         wait(
             clock, Allowance(8, renewed=True), [(0.9, DATA), *[(0.5, NOTHING)] * 17], 9
         )

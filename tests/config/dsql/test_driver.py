@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from config.dsql import driver
-from config.dsql.deadlines import Allowance, NoAnswer
-from config.dsql.endpoints import Trouble, trouble_of
+from config.dsql.deadlines import Allowance, NoResponse
+from config.dsql.endpoints import ConnectFailure, classify_failure
 from ops.local.sandbox import lifecycle
 
 
@@ -25,7 +25,7 @@ def test_a_lookup_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: ended.wait(30))
     monkeypatch.delenv("PGHOSTADDR")
     allowance = Allowance(0.2)
-    with pytest.raises(NoAnswer):
+    with pytest.raises(NoResponse):
         driver.open_within(allowance, {"host": "db.example.com"}, refuse_to_open)
     ended.set()
 
@@ -78,7 +78,7 @@ def test_a_name_that_cannot_be_looked_up_is_a_lost_endpoint(
     monkeypatch.delenv("PGHOSTADDR")
     with pytest.raises(psycopg.OperationalError, match="failed to resolve") as caught:
         driver.open_within(Allowance(5), {"host": "db.example.com"}, refuse_to_open)
-    assert trouble_of(caught.value) is Trouble.LOST
+    assert classify_failure(caught.value) is ConnectFailure.LOST
 
 
 def test_without_another_thread_a_lookup_is_made_in_this_one(
@@ -88,7 +88,7 @@ def test_without_another_thread_a_lookup_is_made_in_this_one(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", fail)
-    assert driver.answer_within(Allowance(5), lambda: 7) == 7
+    assert driver.call_within(Allowance(5), lambda: 7) == 7
 
 
 @pytest.mark.parametrize("error", [RuntimeError, OSError])
@@ -97,6 +97,6 @@ def test_a_lookups_own_error_is_raised(error: type[Exception]) -> None:
         raise error
 
     with pytest.raises(error):
-        driver.answer_within(Allowance(5), fail)
-    assert driver.answer_within(Allowance(5), lambda: 7) == 7
-    assert driver.answer_within(Allowance(math.inf), lambda: 7) == 7
+        driver.call_within(Allowance(5), fail)
+    assert driver.call_within(Allowance(5), lambda: 7) == 7
+    assert driver.call_within(Allowance(math.inf), lambda: 7) == 7

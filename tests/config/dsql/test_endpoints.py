@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from config.dsql.deadlines import NoAnswer, within
-from config.dsql.endpoints import Endpoints, Trouble, switched, trouble_of
+from config.dsql.deadlines import NoResponse, within
+from config.dsql.endpoints import ConnectFailure, Endpoints, classify_failure, switched
 from config.dsql.retry import Policy
 from config.dsql.tokens import Endpoint
 
@@ -39,7 +39,7 @@ class World:
 
     def execute(self, sql: str) -> None:
         if self.silent:
-            raise NoAnswer(sql)
+            raise NoResponse(sql)
 
     def close(self) -> None:
         self.dialled.append("closed")
@@ -54,8 +54,8 @@ class World:
             peer,
             return_seconds=10,
             patience={
-                Trouble.BUSY: Policy(base_delay=0.5, budget=5.0, **times),
-                Trouble.LOST: Policy(base_delay=0.5, budget=1.0, **times),
+                ConnectFailure.BUSY: Policy(base_delay=0.5, budget=5.0, **times),
+                ConnectFailure.LOST: Policy(base_delay=0.5, budget=1.0, **times),
             },
             clock=lambda: self.now,
             sleep=self.sleep,
@@ -77,7 +77,7 @@ def switches() -> Iterator[list[str]]:
 @pytest.mark.parametrize(
     ("text", "trouble"),
     [
-        (WAKING, Trouble.BUSY),
+        (WAKING, ConnectFailure.BUSY),
         ("FATAL:  Unable to accept connection, too many open connections.", "busy"),
         ("FATAL:  Unable to accept connection, rate exceeded.", "busy"),
         ("FATAL:  server unavailable", "busy"),
@@ -93,9 +93,9 @@ def switches() -> Iterator[list[str]]:
     ],
 )
 def test_the_text_of_a_failed_login_tells_the_trouble(
-    text: str, trouble: Trouble | str
+    text: str, trouble: ConnectFailure | str
 ) -> None:
-    assert trouble_of(psycopg.OperationalError(text)) is Trouble(trouble)
+    assert classify_failure(psycopg.OperationalError(text)) is ConnectFailure(trouble)
 
 
 def test_a_busy_cluster_is_asked_again_until_it_answers(switches: list[str]) -> None:
@@ -119,7 +119,7 @@ def test_after_two_busy_seconds_the_peer_is_asked() -> None:
     endpoints = world.endpoints()
     assert endpoints.connect(world.dial)[0] == PEER
     assert 1002 <= world.now <= 1003
-    assert endpoints.away
+    assert endpoints.failed_over
 
 
 def test_busy_seconds_of_a_start_that_gave_up_count_for_the_next_request() -> None:
@@ -175,7 +175,7 @@ def test_a_lost_endpoint_gives_way_to_the_peer_without_waiting(
 
 
 def is_failed_over(endpoints: Endpoints) -> bool:
-    return endpoints.away
+    return endpoints.failed_over
 
 
 def test_a_due_probe_inside_a_request_brings_connections_home(
@@ -213,7 +213,7 @@ def test_a_clock_that_was_set_back_keeps_nobody_away() -> None:
     endpoints.connect(world.dial)
     world.now -= 3600
     endpoints.probe_if_due(world.dial)
-    assert not endpoints.away
+    assert not endpoints.failed_over
 
 
 def test_a_login_without_an_answered_statement_brings_nobody_home() -> None:
@@ -222,7 +222,7 @@ def test_a_login_without_an_answered_statement_brings_nobody_home() -> None:
     endpoints.connect(world.dial)
     world.now += 15
     endpoints.probe_if_due(world.dial)
-    assert endpoints.away
+    assert endpoints.failed_over
     assert world.dialled[-2:] == ["own", "closed"]
 
 
@@ -246,7 +246,7 @@ def test_a_silent_peer_is_left_too_and_without_one_nothing_changes() -> None:
     assert endpoints.connect(world.dial)[0] == OWN
     alone = world.endpoints(peer=None)
     alone.leave(OWN, "silent")
-    assert not alone.away
+    assert not alone.failed_over
 
 
 def test_a_request_that_is_nearly_over_waits_for_no_endpoint() -> None:
@@ -274,7 +274,7 @@ def test_the_own_endpoint_serves_when_the_peer_is_lost_too() -> None:
     endpoints.connect(world.dial)
     world.peer = [REFUSED]
     assert endpoints.connect(world.dial)[0] == OWN
-    assert not endpoints.away
+    assert not endpoints.failed_over
 
 
 def test_a_no_of_the_own_endpoint_is_no_reason_to_go_elsewhere() -> None:
@@ -295,16 +295,16 @@ def test_when_both_are_lost_both_reasons_are_told() -> None:
 def test_the_way_out_can_be_checked_while_all_is_well(switches: list[str]) -> None:
     world = World()
     endpoints = world.endpoints()
-    with endpoints.without_own():
+    with endpoints.avoid_local():
         assert endpoints.connect(world.dial)[0] == PEER
     assert endpoints.connect(world.dial)[0] == OWN
     assert switches == []
     endpoints.leave(OWN, "silent")
-    with endpoints.without_own():
+    with endpoints.avoid_local():
         assert endpoints.connect(world.dial)[0] == PEER
-    assert endpoints.away
+    assert endpoints.failed_over
     with (
         pytest.raises(ImproperlyConfigured, match="no peer endpoint"),
-        world.endpoints(peer=None).without_own(),
+        world.endpoints(peer=None).avoid_local(),
     ):
         pytest.fail("there is no way out")

@@ -27,10 +27,10 @@ from config.dsql.conflicts import (
     OutcomeUnknown,
     ServerUnavailable,
     is_conflict,
+    is_outcome_unknown,
     is_unavailable,
-    leaves_doubt,
 )
-from config.dsql.cursors import reads
+from config.dsql.cursors import is_read
 from config.dsql.endpoints import endpoints
 from config.dsql.retry import (
     ConflictRetriesExhausted,
@@ -364,7 +364,7 @@ def test_a_write_that_the_server_gave_up_was_not_done(
 def test_commit_leaves_a_doubt_where_the_server_cannot_tell(state: str) -> None:
     error = OperationalError("wrapped")
     error.__cause__ = psycopg.errors.lookup(state)("the server cannot tell")
-    assert leaves_doubt(error)
+    assert is_outcome_unknown(error)
 
 
 def test_statements_that_begin_with_a_select_are_no_read(faults: FaultClient) -> None:
@@ -382,7 +382,7 @@ def test_statements_that_begin_with_a_select_are_no_read(faults: FaultClient) ->
      ("SELECT ';'", False), ("SELECTED", False), (b"SELECT 1", False)],
 )  # fmt: skip
 def test_only_a_single_select_is_known_to_change_nothing(sql: Any, read: bool) -> None:
-    assert reads(sql) is read
+    assert is_read(sql) is read
 
 
 def test_other_internal_errors_are_not_taken_for_an_unavailable_server() -> None:
@@ -393,7 +393,7 @@ def test_other_internal_errors_are_not_taken_for_an_unavailable_server() -> None
     bug = InternalError("cache lookup failed for type 7")
     bug.__cause__ = Bug("cache lookup failed for type 7")
     assert not is_unavailable(bug)
-    assert leaves_doubt(bug)
+    assert is_outcome_unknown(bug)
 
 
 def test_an_error_is_judged_by_its_own_cause_and_not_by_an_earlier_one() -> None:

@@ -119,7 +119,7 @@ def test_an_open_connection_to_an_endpoint_known_as_lost_is_not_waited_for(
     own.on_silence = lambda: waited.append(own)
     faults.add("silent", region=PRIMARY)
     endpoints = default_connection().endpoints
-    endpoints.leave(endpoints.own, "as another thread does")
+    endpoints.leave(endpoints.local, "as another thread does")
     connection.close_if_unusable_or_obsolete()
     assert client.get("/users")["X-Database-Region"] == SECONDARY
     assert own.closed

@@ -175,8 +175,8 @@ def test_its_readme_names_every_option_check_command_and_setting() -> None:
     checks = re.findall(r'id="(dsql\.\w+)"', (PACKAGE / "validation.py").read_text())
     commands = (PACKAGE / "management" / "commands").glob("[!_]*.py")
     names = [
-        *options.OURS,
-        *options.DJANGOS,
+        *options.BACKEND_OPTIONS,
+        *options.DJANGO_OPTIONS,
         *options.DEFAULTS,
         *checks,
         MAX_BODY_SETTING,

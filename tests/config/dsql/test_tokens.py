@@ -16,7 +16,7 @@ from config.dsql.tokens import (
     RENEW_BEFORE,
     Endpoint,
     TokenCache,
-    region_of,
+    parse_region,
     sign,
 )
 
@@ -135,4 +135,4 @@ def test_threads_that_begin_at_once_share_the_first_signature(
     [(HOST, "us-east-1"), ("localhost", None), ("x.rds.us-east-1.on.aws", None)],
 )
 def test_reads_the_region_from_the_host(host: str, region: str | None) -> None:
-    assert region_of(host) == region
+    assert parse_region(host) == region

@@ -55,7 +55,7 @@ def test_a_silent_endpoint_leaves_time_for_the_peer_and_is_remembered(
     faults.add("silent", region=PRIMARY)
     handler.prepare()
     assert default_connection().peer_region == SECONDARY
-    assert default_connection().endpoints.away
+    assert default_connection().endpoints.failed_over
     answer = client.get("/users")
     assert (answer.status_code, answer["X-Database-Region"]) == (200, SECONDARY)
     connection.close()
@@ -77,7 +77,7 @@ def test_an_endpoint_that_goes_silent_after_the_login_is_remembered(
 
     monkeypatch.setattr(connection, "init_connection_state", set_up)
     handler.prepare()
-    assert default_connection().endpoints.away
+    assert default_connection().endpoints.failed_over
     monkeypatch.undo()
     assert client.get("/users").status_code == 200
 

@@ -9,7 +9,7 @@ from django.core.exceptions import SuspiciousOperation
 from django.test import Client
 
 from config.dsql.deadlines import Allowance
-from config.dsql.driver import answer_within
+from config.dsql.driver import call_within
 from config.telemetry.logs import JSONFormatter, LineFormatter, mask
 from config.telemetry.measures import Measures
 from config.telemetry.middleware import measured
@@ -135,7 +135,7 @@ def test_lines_of_the_thread_that_a_request_waits_for_have_its_id(
     """botocore warns there when credentials cannot be refreshed."""
     logger = logging.getLogger("botocore.credentials")
     with measured(Measures("order-17")):
-        answer_within(Allowance(30), lambda: logger.warning("Refreshing failed"))
+        call_within(Allowance(30), lambda: logger.warning("Refreshing failed"))
     assert (
         written.getvalue()
         == "WARNING botocore.credentials Refreshing failed [order-17]\n"
