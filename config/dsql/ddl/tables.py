@@ -51,24 +51,17 @@ class Tables:
 
     def _inline(self, model: Any, statement: Any) -> str | None:
         """The statement's constraint as a part of CREATE TABLE, or None."""
-        parts = getattr(statement, "parts", {})
-        template = getattr(statement, "template", None)
-        head = f"CONSTRAINT {parts.get('name')} "
+        template = getattr(statement, "template", "")
+        if template not in (sql.ADD_UNIQUE, sql.ADD_CHECK, sql.ADD_FOREIGN_KEY):
+            return None
+        parts = statement.parts
         key = [self.writer.quote_name(field.column) for field in model._meta.pk_fields]
-        if template == sql.ADD_UNIQUE:
-            if str(parts["columns"]) == ", ".join(key):
-                return None  # PostgreSQL would merge it with the primary key
-            return head + "UNIQUE{nulls_distinct} ({columns}){deferrable}".format(
-                **parts
-            )
-        if template == sql.ADD_CHECK:
-            return head + "CHECK ({check})".format(**parts)
-        if template == sql.ADD_FOREIGN_KEY and self.exists(parts["to_table"].table):
-            return head + (
-                "FOREIGN KEY ({column}) REFERENCES {to_table} ({to_column})"
-                "{deferrable}".format(**parts)
-            )
-        return None
+        if template == sql.ADD_UNIQUE and str(parts["columns"]) == ", ".join(key):
+            return None  # PostgreSQL would merge it with the primary key
+        if template == sql.ADD_FOREIGN_KEY and not self.exists(parts["to_table"].table):
+            return None
+        constraint = template.partition(" ADD ")[2].removesuffix(" NOT VALID")
+        return str(constraint % parts)
 
     def create(self, statement: CreateTable) -> None:
         """Run CREATE TABLE, unless the same table exists already."""
