@@ -12,6 +12,7 @@ from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThan
 
 from config.api.ndjson import read_pages
 from config.api.pagination import Cursor, Order, Page, read_page
+from config.dsql.prepared import Query, as_value
 from users.models import User
 
 FIELDS = ("id", "name", "email", "created_at", "updated_at")
@@ -48,10 +49,10 @@ class Filters:
 
     def apply(self, rows: Rows) -> Rows:
         if self.email is not None:
-            rows = rows.filter(Exact(Lower("email"), Lower(Value(self.email))))
+            rows = rows.filter(Exact(Lower("email"), Lower(as_value(self.email))))
         if self.name_prefix is not None:
             # The database's collation is C: a prefix is a range of code points.
-            prefix = Lower(Value(self.name_prefix))
+            prefix = Lower(as_value(self.name_prefix))
             rows = rows.filter(
                 GreaterThanOrEqual(Lower("name"), prefix),
                 LessThan(Lower("name"), Concat(prefix, Value(LAST_ENDING))),
@@ -66,8 +67,11 @@ class Filters:
 ALL = Filters()
 
 
+BY_ID: Query[dict[str, Any]] = Query(lambda *, user_id: EVERY.filter(pk=user_id))
+
+
 def user_get(*, user_id: uuid.UUID) -> dict[str, Any] | None:
-    return next(iter(EVERY.filter(pk=user_id)), None)
+    return BY_ID.first(user_id=user_id)
 
 
 def user_list(

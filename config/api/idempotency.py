@@ -12,11 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connections
-from django.db.models import Exists, Model, OuterRef, Q, QuerySet, sql
+from django.db import InterfaceError, OperationalError
+from django.db.models import Exists, Model, OuterRef, QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.request import Request
@@ -26,6 +25,7 @@ from config.api.models import StoredResponse
 from config.api.problems import RETRY_AFTER_SECONDS, Problem
 from config.dsql.conflicts import OutcomeUnknown, constraints, sqlstates
 from config.dsql.deadlines import left
+from config.dsql.prepared import Changes, Update
 from config.dsql.retry import ConflictRetriesExhausted
 from config.dsql.writes import insert_rows
 
@@ -180,29 +180,19 @@ def delete_expired() -> int:
     return deleted
 
 
-def erasure(model: type[Model], key: uuid.UUID) -> tuple[str, list[Any]]:
-    """The statement that erases the stored response about a row that does not exist.
-
-    To be sent after the row's deletion, as one query with it, which is one transaction: no
-    replay in any Region shows what the row held once the deletion is committed. The record
-    stays, or a late repeat would create the row again.
-    """
-    statement, params = _erasure(model)
-    return statement, [*params, key]
-
-
-@cache
-def _erasure(model: type[Model]) -> tuple[str, list[Any]]:
-    """Composed once; the key is the only parameter that changes, and the last."""
-    query = sql.UpdateQuery(StoredResponse)
-    query.add_update_values(
-        {"status": GONE, "fingerprint": "", "headers": "{}", "body": ""}
-    )
+def _build_erasure(*, model: type[Model], key: Any) -> Changes:
     row = model._default_manager.filter(pk=OuterRef("resource"))  # noqa: SLF001 - Django's documented API
-    query.add_q(~Exists(row) & Q(resource=uuid.UUID(int=0)))
-    compiler = query.get_compiler(connection=connections["default"])
-    statement, params = compiler.as_sql()
-    return statement, list(params[:-1])
+    return Changes(
+        StoredResponse.objects.filter(~Exists(row), resource=key),
+        {"status": GONE, "fingerprint": "", "headers": "{}", "body": ""},
+    )
+
+
+# Erases the stored response about a row that does not exist. To be sent after the row's
+# deletion, as one query with it, which is one transaction: no replay in any Region shows
+# what the row held once the deletion is committed. The record stays, or a late repeat would
+# create the row again.
+ERASURE = Update(_build_erasure, constants=("model",))
 
 
 def _delete(rows: QuerySet[StoredResponse]) -> int:

@@ -9,23 +9,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import DateTimeField, Expression, Model, Q
+from django.db.models import DateTimeField, Expression, Model, Q, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.request import Request
 
-from config.api import idempotency
 from config.api.access import has_scope
 from config.api.conditions import ANY, UNCONDITIONAL, Conditions
+from config.api.idempotency import ERASURE
 from config.api.problems import Problem
 from config.api.region import serving_region
 from config.api.responses import empty_response, json_response
-from config.dsql.writes import delete_with, update_returning
+from config.dsql.prepared import Changes, Delete, Update, as_value
+from config.dsql.writes import execute_together
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TICK = timedelta(microseconds=1)  # what timestamptz resolves
+NEW = "new_"  # before the names of values, which no other argument has
 Row = dict[str, Any]
 
 
@@ -81,9 +84,14 @@ def update_row(
 
     A row that has these values already keeps its version. Raises PreconditionFailed.
     """
-    changed = {**values, "updated_at": NextVersion(timezone.now(), values)}
-    rows = model._default_manager.filter(Q(pk=key) & precondition(conditions))  # noqa: SLF001 - Django's documented API
-    for row in update_returning(rows, changed, fields):
+    for row in _UPDATE.rows(
+        model=model,
+        fields=tuple(fields),
+        key=key,
+        now=timezone.now(),
+        **_versions(conditions),
+        **{f"{NEW}{name}": value for name, value in values.items()},
+    ):
         return row
     _require_missing(model, key, conditions)
     return None
@@ -96,9 +104,12 @@ def delete_row(
 
     Raises PreconditionFailed.
     """
-    rows = model._default_manager.filter(precondition(conditions) & Q(pk=key))  # noqa: SLF001 - Django's documented API
-    if delete_with(rows, idempotency.erasure(model, key)):
-        return True
+    try:
+        deletion = _DELETE.bind(model=model, key=key, **_versions(conditions))
+        if execute_together(deletion, ERASURE.bind(model=model, key=key)):
+            return True
+    except EmptyResultSet:  # no row can have such a version
+        pass
     _require_missing(model, key, conditions)
     return False
 
@@ -119,7 +130,7 @@ class NextVersion(Expression):
     Django's expressions: those take longer than the rest of the statement.
     """
 
-    def __init__(self, now: datetime, values: Mapping[str, Any]) -> None:
+    def __init__(self, now: Any, values: Mapping[str, Any]) -> None:
         super().__init__(output_field=DateTimeField())
         self.now, self.values = now, values
 
@@ -131,28 +142,61 @@ class NextVersion(Expression):
     ) -> tuple[str, Any]:
         quote, model = connection.ops.quote_name, compiler.query.get_meta()
         version = quote("updated_at")
-        fields: list[Any] = [model.get_field(name) for name in self.values]
-        same = " AND ".join(f"{quote(field.column)} = %s" for field in fields)
-        values = [
-            field.get_db_prep_save(value, connection)
-            for field, value in zip(fields, self.values.values(), strict=True)
-        ]
+        same: list[str] = []
+        params: list[Any] = []
+        for name, value in self.values.items():
+            field: Any = model.get_field(name)
+            text, values = compiler.compile(as_value(value, field))
+            same.append(f"{quote(field.column)} = {text}")
+            params += values
+        now, moment = compiler.compile(as_value(self.now, self.output_field))
         return (
-            f"CASE WHEN {same} THEN {version} ELSE GREATEST(%s, {version} + %s) END",
-            [*values, self.now, TICK],
+            f"CASE WHEN {' AND '.join(same)} THEN {version} "
+            f"ELSE GREATEST({now}, {version} + %s) END",
+            [*params, *moment, TICK],
         )
 
 
-def precondition(conditions: Conditions) -> Q:
-    """The conditions as a part of WHERE, so that the database decides and no race can."""
-    condition = Q()
-    if conditions.match is not None and ANY not in conditions.match:
-        condition &= Q(updated_at__in=list(_moments(conditions.match)))
-    if conditions.none_match is not None:
-        if ANY in conditions.none_match:
-            return Q(updated_at__in=[])
-        condition &= ~Q(updated_at__in=list(_moments(conditions.none_match)))
-    return condition
+def _rows(
+    model: type[Model], key: Any, match: Any, none_match: Any
+) -> QuerySet[Any, Any]:
+    """The conditions are a part of WHERE: the database decides, and no race can."""
+    condition = Q(pk=key)
+    if match is not None:
+        condition &= Q(updated_at__in=match)
+    if none_match is not None:
+        condition &= ~Q(updated_at__in=none_match)
+    return model._default_manager.filter(condition)  # noqa: SLF001 - Django's documented API
+
+
+def _build_update(
+    *,
+    model: type[Model],
+    fields: Sequence[str],
+    key: Any,
+    now: Any,
+    match: Any,
+    none_match: Any,
+    **new: Any,
+) -> Changes:
+    values = {name.removeprefix(NEW): value for name, value in new.items()}
+    changed = {**values, "updated_at": NextVersion(now, values)}
+    return Changes(_rows(model, key, match, none_match), changed, fields)
+
+
+_UPDATE = Update(_build_update, constants=("model", "fields"))
+_DELETE = Delete(_rows, constants=("model",))
+
+
+def _versions(conditions: Conditions) -> dict[str, list[datetime] | None]:
+    """The versions that the conditions name and exclude; None where they allow any."""
+    match, none_match = conditions.match, conditions.none_match
+    if none_match is not None and ANY in none_match:
+        return {"match": [], "none_match": None}
+    return {
+        "match": None if match is None or ANY in match else list(_moments(match)),
+        "none_match": None if none_match is None else list(_moments(none_match)),
+    }
 
 
 def _moments(tags: frozenset[str]) -> Iterator[datetime]:

@@ -1,18 +1,18 @@
 """Writes in one round trip: statements sent as one query are one transaction.
 
-Django sends a transaction's statements one by one, and 5.2 has no UPDATE … RETURNING.
+Django sends a transaction's statements one by one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet
 from django.db import connections
-from django.db.models import Field, Model, QuerySet, sql
+from django.db.models import Field, Model, sql
+
+from .prepared import Bound
 
 DATABASE = "default"
-Statement = tuple[str, Sequence[Any]]  # with its parameters
 
 
 def insert_rows(rows: Sequence[Model]) -> None:
@@ -61,39 +61,10 @@ def insert_missing(rows: Sequence[Model], *, conflict_target: str) -> None:
             )
 
 
-def update_returning(
-    rows: QuerySet[Any, Any], values: Mapping[str, Any], fields: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Set the values; the named fields of every row that was updated."""
-    database = connections[DATABASE]
-    query: Any = rows.query.chain(klass=sql.UpdateQuery)
-    query.add_update_values(values)
-    compiler = query.get_compiler(connection=database)
-    try:
-        statement, params = compiler.as_sql()
-    except EmptyResultSet:  # the conditions can hold for no row
-        return []
-    table = rows.model._meta.db_table
-    columns = [rows.model._meta.get_field(name).get_col(table) for name in fields]
-    names = ", ".join(database.ops.quote_name(each.target.column) for each in columns)
-    with database.cursor() as cursor:
-        cursor.execute(f"{statement} RETURNING {names}", params)
-        found = cursor.fetchall()
-    if converters := compiler.get_converters(columns):
-        found = list(compiler.apply_converters(found, converters))
-    return [dict(zip(fields, row, strict=True)) for row in found]
-
-
-def delete_with(rows: QuerySet[Any, Any], *others: Statement) -> int:
-    """Delete the rows and run the other statements behind; how many rows were deleted."""
-    database = connections[DATABASE]
-    query = rows.query.chain(klass=sql.DeleteQuery)
-    try:
-        statement, params = query.get_compiler(connection=database).as_sql()
-    except EmptyResultSet:  # the conditions can hold for no row
-        return 0
-    text = "; ".join([statement, *(other for other, _ in others)])
-    values = [*params, *(value for _, more in others for value in more)]
-    with database.cursor() as cursor:
-        cursor.execute(text, values)
-        return int(cursor.rowcount)  # of the first statement
+def execute_together(*statements: Bound) -> int:
+    """Run the statements as one transaction; how many rows the first one changed."""
+    text = "; ".join(statement.sql for statement in statements)
+    params = [value for statement in statements for value in statement.params]
+    with connections[DATABASE].cursor() as cursor:
+        cursor.execute(text, params)
+        return int(cursor.rowcount)

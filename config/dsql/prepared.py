@@ -1,0 +1,460 @@
+"""Statements that the ORM composes once and that are executed with ever new values.
+
+Composing a statement takes the ORM several times as long as sending it takes the driver,
+and it is the same statement each time. A function that builds a queryset becomes a
+prepared one::
+
+    @prepared.query
+    def user_by_id(*, user_id: UUID) -> QuerySet[User, dict[str, Any]]:
+        return User.objects.values("id", "name").filter(pk=user_id)
+
+    user_by_id.first(user_id=key)
+
+Each call's values have a shape: which of them are None, their types, the lengths of
+lists, and the whole value of booleans and of the ``constants``. For a new shape the
+function runs with the values and with slots in their place. When both statements agree,
+the SQL is kept with a recipe for its parameters: each value passes the preparation of the
+lookup or of the field that it stands for. Whatever does not fit (a lookup outside
+``LOOKUPS``, a value that the lookup refuses or that changes the SQL, an unusual queryset)
+is composed as if it were not prepared, so a result is never other than the ORM's.
+
+What is kept holds SQL, lookups, fields and converters, never a compiler or a connection.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from django.core.exceptions import EmptyResultSet, FullResultSet
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.operations import BaseDatabaseOperations
+from django.db.models import Field, QuerySet, Value, lookups, sql
+from django.db.models.query import (
+    FlatValuesListIterable,
+    ModelIterable,
+    ValuesIterable,
+    ValuesListIterable,
+)
+from django.db.models.sql.compiler import SQLCompiler
+from django.db.models.sql.where import WhereNode
+
+Row = TypeVar("Row")
+Values = Mapping[str, Any]
+MAX_SHAPES = 128  # per statement; the one that was not used for longest is dropped
+# What their parameters are depends on nothing but the value and the left-hand side.
+LOOKUPS = (
+    lookups.Exact,
+    lookups.IExact,
+    lookups.GreaterThan,
+    lookups.GreaterThanOrEqual,
+    lookups.LessThan,
+    lookups.LessThanOrEqual,
+    lookups.In,
+    lookups.PatternLookup,
+)
+COLLECTIONS = (list, tuple, set, frozenset)
+
+
+class _DoesNotFit(Exception):
+    """The statement, or this value of it, has to be composed by the ORM each time."""
+
+
+class _ValueRefused(Exception):
+    """The lookup says that with this value no row matches, or every row does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A statement with its parameters, ready for a cursor, and the reader of its rows."""
+
+    sql: str
+    params: Sequence[Any]
+    read: Callable[[Iterable[Sequence[Any]], BaseDatabaseWrapper], list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What an UPDATE is built of: the rows, their new values, and fields to return."""
+
+    rows: QuerySet[Any, Any]
+    values: Values
+    returning: Sequence[str] = ()
+
+
+class Slot(Value):
+    """The place of a value in a statement that is being composed."""
+
+    def __init__(
+        self, name: str, value: Any, output_field: "Field[Any, Any] | None" = None
+    ) -> None:
+        super().__init__(value, output_field)
+        self.name = name
+
+    def as_sql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, Any]:
+        statement, params = super().as_sql(compiler, connection)
+        field = self._output_field_or_none  # type: ignore[attr-defined]  # not in the stubs
+        if statement != "%s" or hasattr(field, "get_placeholder"):
+            raise _DoesNotFit
+        source = _FieldSource(self.name, field, self.for_save)
+        return statement, [_Place(source, 0) for _ in params]
+
+
+def as_value(value: Any, field: "Field[Any, Any] | None" = None) -> Value:
+    """The value as an expression, whether it is one to send or a slot."""
+    if isinstance(value, Slot):
+        return Slot(value.name, value.value, field)
+    return Value(value, field)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _FieldSource:
+    """The parameter that a field, or none, makes of a value."""
+
+    name: str
+    field: "Field[Any, Any] | None"
+    for_save: bool
+
+    def params(self, value: Any, connection: BaseDatabaseWrapper) -> Sequence[Any]:
+        if self.field is None:
+            return [value]
+        prepare = (
+            self.field.get_db_prep_save
+            if self.for_save
+            else self.field.get_db_prep_value
+        )
+        return [prepare(value, connection)]
+
+
+@dataclass(slots=True, eq=False)
+class _LookupSource:
+    """The parameters that a lookup makes of a value, with the SQL they stand in."""
+
+    name: str
+    lookup: "type[lookups.Lookup[Any]]"
+    lhs: Any
+    sql: str = ""
+    count: int = 0
+
+    def params(self, value: Any, connection: BaseDatabaseWrapper) -> Sequence[Any]:
+        lookup = self.lookup(self.lhs, value)
+        statement, params = lookup.process_rhs(None, connection)  # type: ignore[arg-type]  # compiles expressions, and a value is none
+        if statement != self.sql or len(params) != self.count:
+            raise _DoesNotFit
+        return params
+
+
+_Source = _FieldSource | _LookupSource
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Stands among a statement's parameters for the one with this index of a source."""
+
+    source: _Source
+    index: int
+
+
+def _recording(leaf: "lookups.Lookup[Any]", slot: Slot) -> "lookups.Lookup[Any]":
+    """The lookup with the slot's value, which leaves places instead of parameters."""
+    kind = type(leaf)
+    if not issubclass(kind, LOOKUPS):
+        raise _DoesNotFit
+    source = _LookupSource(slot.name, kind, leaf.lhs)
+
+    class Recording(kind):  # type: ignore[misc, valid-type]  # the lookup's own class
+        def process_rhs(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+            try:
+                source.sql, params = super().process_rhs(compiler, connection)
+            except (EmptyResultSet, FullResultSet) as error:
+                raise _ValueRefused from error
+            source.count = len(params)
+            return source.sql, [_Place(source, i) for i in range(source.count)]
+
+    recording = Recording(leaf.lhs, slot.value)
+    if recording.bilateral_transforms:
+        raise _DoesNotFit
+    return recording
+
+
+def _record(where: WhereNode) -> None:
+    """Replace each lookup of a slot; a slot inside an expression records itself."""
+    for index, child in enumerate(where.children):
+        if isinstance(child, WhereNode):
+            _record(child)
+        elif isinstance(child, lookups.Lookup) and isinstance(child.rhs, Slot):
+            where.children[index] = _recording(child, child.rhs)  # type: ignore[call-overload]  # lookups are leaves, too
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """A statement without its values: SQL, and where each parameter comes from."""
+
+    sql: str
+    parts: tuple[_Source | tuple[Any, ...], ...]  # a source of parameters, or constants
+    read: Callable[[Iterable[Sequence[Any]], BaseDatabaseWrapper], list[Any]]
+
+    def bind(self, values: Values, connection: BaseDatabaseWrapper) -> Bound:
+        params: list[Any] = []
+        for part in self.parts:
+            if isinstance(part, tuple):
+                params += part
+            else:
+                params += part.params(values[part.name], connection)
+        return Bound(self.sql, params, self.read)
+
+
+def _parts(params: Iterable[Any]) -> tuple[_Source | tuple[Any, ...], ...]:
+    parts: list[_Source | tuple[Any, ...]] = []
+    expected = 0  # the index of the next parameter of the last source
+    for param in params:
+        if not isinstance(param, _Place):
+            parts.append((param,))
+        elif param.index == 0:
+            parts.append(param.source)
+            expected = 1
+        elif parts and parts[-1] is param.source and param.index == expected:
+            expected += 1
+        else:
+            raise _DoesNotFit
+    return tuple(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Makes of database rows what the queryset would yield."""
+
+    converters: tuple[tuple[int, tuple[Any, ...], Any], ...]
+    make: Callable[[Sequence[Any], BaseDatabaseWrapper], Any]
+
+    def __call__(
+        self, rows: Iterable[Sequence[Any]], connection: BaseDatabaseWrapper
+    ) -> list[Any]:
+        if self.converters:
+            rows = [self._converted(row, connection) for row in rows]
+        return [self.make(row, connection) for row in rows]
+
+    def _converted(
+        self, row: Sequence[Any], connection: BaseDatabaseWrapper
+    ) -> Sequence[Any]:
+        converted = list(row)
+        for position, functions, expression in self.converters:
+            for function in functions:
+                converted[position] = function(
+                    converted[position], expression, connection
+                )
+        return converted
+
+
+def _converters(
+    compiler: SQLCompiler, columns: Iterable[Any]
+) -> tuple[tuple[int, tuple[Any, ...], Any], ...]:
+    found = compiler.get_converters(list(columns))
+    for functions, _ in found.values():
+        for function in functions:
+            # It would keep the connection.
+            if isinstance(getattr(function, "__self__", None), BaseDatabaseOperations):
+                raise _DoesNotFit
+    return tuple(
+        (position, tuple(functions), expression)
+        for position, (functions, expression) in found.items()
+    )
+
+
+def _dictionaries(
+    names: Sequence[str],
+) -> Callable[[Sequence[Any], BaseDatabaseWrapper], dict[str, Any]]:
+    return lambda row, _: dict(zip(names, row, strict=True))
+
+
+def _maker(
+    rows: QuerySet[Any, Any], compiler: SQLCompiler
+) -> Callable[[Sequence[Any], BaseDatabaseWrapper], Any]:
+    """What the queryset's own iterable does with one row."""
+    query, iterable = rows.query, rows._iterable_class
+    if iterable is ModelIterable:
+        if compiler.annotation_col_map or query.select_related or query.extra_select:
+            raise _DoesNotFit
+        names = [column.target.attname for column, _, _ in compiler.select]
+        model = rows.model
+        return lambda row, connection: model.from_db(connection.alias, names, row)
+    if query.extra_select:
+        raise _DoesNotFit
+    if iterable is ValuesIterable:
+        return _dictionaries(
+            list(query.selected)
+            if query.selected
+            else [*query.values_select, *query.annotation_select]
+        )
+    if iterable is ValuesListIterable:
+        return lambda row, _: tuple(row)
+    if iterable is FlatValuesListIterable:
+        return lambda row, _: row[0]
+    raise _DoesNotFit
+
+
+class _Prepared:
+    """Base of the prepared statements; a subclass composes what its function builds."""
+
+    def __init__(
+        self,
+        build: Callable[..., Any],
+        constants: Iterable[str] = (),
+        using: str = DEFAULT_DB_ALIAS,
+    ) -> None:
+        self.build, self.using = build, using
+        self._constants = frozenset(constants)
+        self._templates: dict[tuple[Any, ...], _Template | None] = {}
+
+    def bind(self, **values: Any) -> Bound:
+        """The statement with these values. Raises EmptyResultSet when no row can match."""
+        connection = connections[self.using]
+        bound = self._bound(values, connection)
+        return bound or self._compose(self.build(**values), connection)
+
+    def _bound(self, values: Values, connection: BaseDatabaseWrapper) -> Bound | None:
+        """None where the statement is to be composed."""
+        shape = tuple(
+            (name, value if name in self._constants else _shape(value))
+            for name, value in values.items()
+        )
+        try:
+            if shape not in self._templates:
+                template = self._prepare(values, connection)
+                if len(self._templates) >= MAX_SHAPES:
+                    self._templates.clear()
+                self._templates[shape] = template
+            else:
+                template = self._templates[shape]
+            return None if template is None else template.bind(values, connection)
+        except (_DoesNotFit, _ValueRefused, EmptyResultSet, FullResultSet):
+            return None  # this value is a case of its own
+
+    def _prepare(
+        self, values: Values, connection: BaseDatabaseWrapper
+    ) -> _Template | None:
+        """None for a shape that does not fit; raises when only these values do not."""
+        slots = {
+            name: value
+            if name in self._constants or value is None or isinstance(value, bool)
+            else Slot(name, value)
+            for name, value in values.items()
+        }
+        try:
+            plain = self._compose(self.build(**values), connection)
+            recorded = self._compose(self.build(**slots), connection, record=True)
+            template = _Template(recorded.sql, _parts(recorded.params), recorded.read)
+            again = template.bind(values, connection)
+        except _DoesNotFit:
+            return None
+        used = {part.name for part in template.parts if not isinstance(part, tuple)}
+        # A value that is not a parameter is a part of the SQL, or of another parameter.
+        whole = used == {name for name in slots if isinstance(slots[name], Slot)}
+        same = (again.sql, list(again.params)) == (plain.sql, list(plain.params))
+        return template if whole and same else None
+
+    def _compose(
+        self, built: Any, connection: BaseDatabaseWrapper, *, record: bool = False
+    ) -> Bound:
+        raise NotImplementedError
+
+
+def _shape(value: Any) -> Any:
+    """What of a value the statement may depend on."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, COLLECTIONS):
+        return type(value), len(value)
+    return type(value)
+
+
+def _no_rows(rows: Iterable[Any], connection: BaseDatabaseWrapper) -> list[Any]:
+    return []
+
+
+class Query(_Prepared, Generic[Row]):
+    """A SELECT; the function builds a queryset, sliced or not."""
+
+    def rows(self, **values: Any) -> list[Row]:
+        """What the queryset yields."""
+        connection = connections[self.using]
+        bound = self._bound(values, connection)
+        if bound is None:
+            return list(self.build(**values))
+        with connection.cursor() as cursor:
+            cursor.execute(bound.sql, bound.params)
+            return bound.read(cursor.fetchall(), connection)
+
+    def first(self, **values: Any) -> Row | None:
+        """The first of the rows, or None; the function limits them, not this."""
+        return next(iter(self.rows(**values)), None)
+
+    def _compose(
+        self, built: Any, connection: BaseDatabaseWrapper, *, record: bool = False
+    ) -> Bound:
+        query = built.query.clone()
+        if record:
+            if query.select_for_update or built._prefetch_related_lookups:
+                raise _DoesNotFit
+            _record(query.where)
+        compiler = query.get_compiler(connection=connection)
+        statement, params = compiler.as_sql()
+        if not record:  # the queryset itself reads its rows
+            return Bound(statement, params, _no_rows)
+        converters = _converters(compiler, [column for column, _, _ in compiler.select])
+        return Bound(statement, params, _Reader(converters, _maker(built, compiler)))
+
+
+class Update(_Prepared):
+    """An UPDATE, with RETURNING where fields are named; the function builds ``Changes``."""
+
+    def rows(self, **values: Any) -> list[dict[str, Any]]:
+        """The returned fields of each row that was updated."""
+        connection = connections[self.using]
+        try:
+            bound = self.bind(**values)
+        except EmptyResultSet:
+            return []
+        with connection.cursor() as cursor:
+            cursor.execute(bound.sql, bound.params)
+            return bound.read(cursor.fetchall(), connection)
+
+    def _compose(
+        self, built: Any, connection: BaseDatabaseWrapper, *, record: bool = False
+    ) -> Bound:
+        meta = built.rows.model._meta
+        query = built.rows.query.chain(klass=sql.UpdateQuery)
+        query.add_update_values(
+            {
+                name: as_value(value, meta.get_field(name))
+                if isinstance(value, Slot)
+                else value
+                for name, value in built.values.items()
+            }
+        )
+        if record:
+            _record(query.where)
+        compiler = query.get_compiler(connection=connection)
+        statement, params = compiler.as_sql()
+        if not built.returning:
+            return Bound(statement, params, _no_rows)
+        # Django 5.2 has no UPDATE … RETURNING; a SELECT would be a second round trip.
+        columns = [meta.get_field(name).cached_col for name in built.returning]
+        quoted = (connection.ops.quote_name(column.target.column) for column in columns)
+        reader = _Reader(_converters(compiler, columns), _dictionaries(built.returning))
+        return Bound(f"{statement} RETURNING {', '.join(quoted)}", params, reader)
+
+
+class Delete(_Prepared):
+    """A DELETE of one table's rows; the function builds the queryset of what goes."""
+
+    def _compose(
+        self, built: Any, connection: BaseDatabaseWrapper, *, record: bool = False
+    ) -> Bound:
+        query = built.query.chain(klass=sql.DeleteQuery)
+        if record:
+            _record(query.where)
+        statement, params = query.get_compiler(connection=connection).as_sql()
+        return Bound(statement, params, _no_rows)
