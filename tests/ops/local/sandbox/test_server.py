@@ -147,16 +147,14 @@ def package(name: str) -> Path:
 
 
 def test_refuses_an_expired_token(
-    connect: Connect,
-    sandbox: lifecycle.Status,
-    primary: Endpoint,
-    monkeypatch: pytest.MonkeyPatch,
+    connect: Connect, sandbox: lifecycle.Status, primary: Endpoint
 ) -> None:
-    past = datetime(2026, 1, 1, tzinfo=UTC)
-    with monkeypatch.context() as patch:
-        patch.setattr("botocore.auth.get_current_datetime", lambda *_: past)
-        token = token_of(primary, sandbox.credentials)
-    text = refusal(connect, password=token)
+    keys = Credentials(
+        sandbox.credentials["AWS_ACCESS_KEY_ID"],
+        sandbox.credentials["AWS_SECRET_ACCESS_KEY"],
+    )
+    past = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    text = refusal(connect, password=sign(primary, keys, now=past))
     assert DENIED in text
     assert "Signature expired" in text
 
