@@ -96,7 +96,7 @@ lock: ## Resolve pyproject.toml again into requirements/*.txt (needs uv)
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links
 
 manifest: ## Name the files of the Lambda package again, for archives without git (config/, users/, locks)
-	git ls-files config users requirements/deploy.txt requirements/runtime.txt > ops/deploy/manifest.txt
+	git ls-files config users requirements/runtime.txt > ops/deploy/manifest.txt
 
 sbom: $(READY) ## Write sbom.json, what the Lambda package holds (CycloneDX); works offline
 	@$(BIN)/python -m ops.deploy.sbom sbom.json

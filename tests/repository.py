@@ -7,7 +7,6 @@ FILES = {
     "config/__init__.py": "",
     "users/__init__.py": "",
     "requirements/runtime.txt": "django==5.2\n",
-    "requirements/deploy.txt": "",
 }
 
 

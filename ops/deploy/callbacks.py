@@ -20,7 +20,8 @@ from ops.aws import AwsError, patient_session
 from ops.deploy import checks, function, limits, sources, wanted
 from ops.deploy.gateway import Gateway, Wanted
 from ops.deploy.options import NONE, Options, unfit_settings
-from ops.deploy.package import Target, build
+from ops.deploy.package import build
+from ops.deploy.runtime import Target, require_interpreter
 from ops.ownership import NotReady
 from ops.paths import PROJECT
 from ops.prompt import agreed
@@ -111,6 +112,8 @@ def _prepare(cli: Any, topology: Topology, options: Options) -> None:
     """Everything is found and checked before Zappa touches anything."""
     stage = cli.api_stage
     options.require_access()
+    if options.bytecode:
+        require_interpreter(Target(options.runtime or cli.runtime, cli.architecture))
     sources.read(PROJECT)
     for role in topology.regions:  # the peer's function learns this Region's address
         function.require_ours(topology, role)
@@ -170,7 +173,8 @@ def package(cli: Any) -> None:
     """Put the right archive in the place of Zappa's."""
     with _refusals():
         target = Target(cli.runtime, cli.architecture)
-        _say(str(build(Path(cli.zip_path), target, _say)))
+        bytecode = Options.from_environment().bytecode
+        _say(str(build(Path(cli.zip_path), target, _say, bytecode=bytecode)))
 
 
 def post(cli: Any) -> None:

@@ -16,7 +16,8 @@ from ops import aws
 from ops.clusters import inventory
 from ops.deploy import checks, function, limits, sources, wanted
 from ops.deploy.gateway import Gateway
-from ops.deploy.options import NONE, Options
+from ops.deploy.options import NONE, Options, default_runtime
+from ops.deploy.runtime import Target, require_interpreter
 from ops.ownership import NotReady
 from ops.paths import MANAGE, PROJECT
 from ops.stacks.boundary import Boundary
@@ -71,6 +72,9 @@ class Life:
         anything is made.
         """
         self.options.require_access()
+        if self.options.bytecode:
+            runtime = self.options.runtime or default_runtime()
+            require_interpreter(Target(runtime, "x86_64"))
         for stage in self.topology.regions:
             variables = wanted.foreseen(self.topology, self.options, stage)
             checks.require_sound(self.topology.regions[stage], variables)

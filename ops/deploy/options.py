@@ -12,6 +12,7 @@ from click import ClickException
 from django.core.exceptions import ImproperlyConfigured
 
 from config import env as environment
+from ops.deploy.runtime import NO_BYTECODE
 from ops.paths import PROJECT
 from ops.topology import PRIMARY
 
@@ -50,6 +51,8 @@ class Options:
     allowed_hosts: tuple[str, ...]
     cors_origins: tuple[str, ...]
     passed: Mapping[str, str]
+    runtime: str = ""  # instead of zappa_settings.json's
+    bytecode: bool = True
     token: str = field(default="", repr=False)
 
     @classmethod
@@ -67,6 +70,8 @@ class Options:
             allowed_hosts=tuple(environment.words("ALLOWED_HOSTS", env=env)),
             cors_origins=tuple(environment.words("CORS_ALLOWED_ORIGINS", env=env)),
             passed={name: env[name].strip() for name in PASSED if name in env},
+            runtime=environment.text("LAMBDA_RUNTIME", env=env),
+            bytecode=not environment.flag(NO_BYTECODE, env=env),
             token=environment.text("API_TOKEN", env=env),
         )
 
@@ -114,6 +119,12 @@ def unfit_settings(settings: Mapping[str, Any]) -> list[str]:
     return sorted(
         name for name, value in settings.items() if value and name not in known
     )
+
+
+def default_runtime() -> str:
+    """The runtime that zappa_settings.json pins."""
+    runtime: str = json.loads(ZAPPA_SETTINGS.read_text())[PRIMARY]["runtime"]
+    return runtime
 
 
 def uses_vpc(stage: str, settings_file: Path) -> bool:

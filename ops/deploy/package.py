@@ -2,7 +2,7 @@
 
 Zappa's own archive is taken from the active virtual environment, whatever that holds,
 with bytecode that Python takes for stale (its entries are dated 1980). So this builds
-the archive anew and takes only Zappa's settings file from the old one.
+the archive anew; nothing of Zappa's serves.
 """
 
 import fnmatch
@@ -19,22 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ops.deploy import sources
-from ops.deploy.sources import LOCKS, SHIPPED, PackageError, Sources
+from ops.deploy.runtime import Target, export, require_interpreter
+from ops.deploy.sources import LOCK, SHIPPED, PackageError, Sources
 from ops.paths import PACKAGES, PROJECT
 
-GENERATED = "zappa_settings.py"  # Zappa's settings of one stage
-# What Zappa's handler imports beside the API's own dependencies.
-HANDLER = ("boto3", "durationpy", "markupsafe", "s3transfer", "werkzeug", "zappa")
 TASK_ROOT = "/var/task"
 BUDGET = 20 * 2**20  # bytes; AWS refuses 50 MiB, cold starts suffer long before
 NOT_SERVED = (
     "config/settings_ops.py", "config/*.md", "*/py.typed",
     "bin/*", "*/tests/*", "*.po", "*.mo", "*.pyi", "*.pyx", "*.pxd", "*.c", "*.h",
     "*/static/*", "*/__pycache__/*",
-    # Service models: DSQL tokens are signed locally, no AWS API is called.
-    "botocore/data/*/*", "boto3/data/*", "boto3/examples/*",
     "django/contrib/gis/*", "django/*/locale/*.txt",
-    "zappa/cli.py", "zappa/core.py", "zappa/letsencrypt.py",
     # Of the metadata only METADATA is read; these name this machine's paths.
     "*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED",
     "*.dist-info/direct_url.json",
@@ -53,38 +48,11 @@ SECRETS = re.compile(
 )
 SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DJANGO_SECRET_KEY")
 ELF_MACHINES = {"x86_64": 62, "arm64": 183}  # e_machine, ELF specification
-WHEEL_MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}
-# glibc of the runtimes' systems: Amazon Linux 2 to Python 3.11, 2023 from 3.12 on.
-MANYLINUX_2, MANYLINUX_2023 = ("2014",), ("2014", "_2_28", "_2_34")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What the function runs on: Lambda's runtime and architecture names."""
-
-    runtime: str
-    architecture: str
-
-    def __post_init__(self) -> None:
-        here = "python{}.{}".format(*sys.version_info)
-        if self.runtime != here:
-            raise PackageError(
-                f"The function's runtime is {self.runtime} but this is {here}, whose bytecode "
-                f"it cannot use: remove `runtime` from zappa_settings.json or run {self.runtime}."
-            )
-
-    @property
-    def pip_options(self) -> list[str]:
-        versions = MANYLINUX_2 if sys.version_info < (3, 12) else MANYLINUX_2023
-        machine = WHEEL_MACHINES[self.architecture]
-        platforms = [f"--platform=manylinux{version}_{machine}" for version in versions]
-        version = self.runtime.removeprefix("python")
-        return [*platforms, f"--python-version={version}", "--implementation=cp"]
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What was built. Sizes in bytes; the digest leaves out Zappa's settings file."""
+    """What was built. Sizes in bytes."""
 
     path: Path
     files: int
@@ -96,27 +64,27 @@ class Package:
         return (
             f"Package {self.path.name}: {self.zipped / 2**20:.1f} MiB zipped, "
             f"{self.unzipped / 1e6:.1f} MB unzipped, {self.files} files, "
-            f"sha256 {self.digest[:16]} without {GENERATED}"
+            f"sha256 {self.digest[:16]}"
         )
 
 
-def build(archive: Path, target: Target, say: Callable[[str], None]) -> Package:
+def build(
+    archive: Path, target: Target, say: Callable[[str], None], *, bytecode: bool = True
+) -> Package:
     """Replace Zappa's archive at that path. Raises PackageError."""
-    with zipfile.ZipFile(archive) as zappas:
-        generated = zappas.read(GENERATED)
+    python = require_interpreter(target) if bytecode else None
     project_files = sources.read(PROJECT)
     say(f"Packing the files of {project_files.origin} ...")
     if project_files.remark:
         say(project_files.remark)
-    site = dependencies(target, requirements(project_files), say)
+    site = dependencies(target, requirements(project_files, target), python, say)
     with tempfile.TemporaryDirectory() as scratch:
         project = Path(scratch)
         _write_project(project_files, project)
-        (project / GENERATED).write_bytes(generated)
         _check_secrets(project)
-        _compile(project)
+        _compile(project, python)
         entries = {**dict(_files(site)), **dict(_files(project))}
-        check(entries, target.architecture)
+        check(entries, target)
         _write(archive, entries)
         package = _measure(archive, entries)
         if package.zipped > BUDGET:
@@ -127,12 +95,14 @@ def build(archive: Path, target: Target, say: Callable[[str], None]) -> Package:
     return package
 
 
-def dependencies(target: Target, lock: str, say: Callable[[str], None]) -> Path:
-    """A folder with the locked dependencies for Lambda, compiled; kept between builds.
+def dependencies(
+    target: Target, lock: str, python: Path | None, say: Callable[[str], None]
+) -> Path:
+    """A directory with the locked dependencies for Lambda, compiled; kept between builds.
 
     They never come from the active environment, which holds other things.
     """
-    recipe = [lock, str(target), sys.version, Path(__file__).read_text()]
+    recipe = [lock, str(target), _describe(python), Path(__file__).read_text()]
     site = PACKAGES / hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:16]
     installed = site.with_suffix(".sha256")
     if site.exists():
@@ -148,7 +118,7 @@ def dependencies(target: Target, lock: str, say: Callable[[str], None]) -> Path:
         for name, path in list(_files(partial)):
             if _matches(name, NOT_SERVED):
                 path.unlink()
-        _compile(partial)
+        _compile(partial, python)
         installed.write_text(_fingerprint(partial))
         partial.rename(site)
     return site
@@ -164,25 +134,19 @@ def _fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def requirements(project: Sources) -> str:
-    """The lock of what is packaged, from the same commit as the project."""
-    return "".join(pins(*(project.files[name].decode() for name in LOCKS)))
+def requirements(project: Sources, target: Target) -> str:
+    """The pins of what is packaged, from the same commit as the project."""
+    return export(project.files[LOCK].decode(), target)
 
 
-def pins(runtime: str, deploy: str) -> list[str]:
-    """The runtime lock, and from the deployment lock what Zappa's handler needs."""
-    pinned = _blocks(deploy)
-    return [*_blocks(runtime).values(), *(pinned[name] for name in HANDLER)]
-
-
-def check(entries: Mapping[str, Path], architecture: str) -> None:
+def check(entries: Mapping[str, Path], target: Target) -> None:
     """Refuse what must never reach Lambda. Raises PackageError naming each file."""
     wrong = [
         f"{name} is {reason}" for name in entries for reason in _refusals(name)
     ] + [
-        f"{name} is not a Linux {architecture} binary"
+        f"{name} is not a Linux {target.architecture} binary of {target.runtime}"
         for name, path in entries.items()
-        if _is_binary(name) and not _runs_on(path, architecture)
+        if _is_binary(name) and not _runs_on(path, target)
     ]
     if wrong:
         raise PackageError(
@@ -213,22 +177,21 @@ def _is_binary(name: str) -> bool:
     return name.endswith(FOREIGN) or ".so" in PurePosixPath(name).suffixes
 
 
-def _runs_on(path: Path, architecture: str) -> bool:
+def _runs_on(path: Path, target: Target) -> bool:
     with path.open("rb") as binary:
         header = binary.read(20)
     if path.suffix in FOREIGN or header[:4] != b"\x7fELF":
         return False
     tagged = re.search(r"\.cpython-(\d+)", path.name)
-    version = "{}{}".format(*sys.version_info)
     machine = int.from_bytes(header[18:20], "little")
-    return machine == ELF_MACHINES[architecture] and (
-        tagged is None or tagged[1] == version
+    return machine == ELF_MACHINES[target.architecture] and (
+        tagged is None or tagged[1] == target.tag
     )
 
 
 def _write_project(project: Sources, target: Path) -> None:
     for name, content in project.files.items():
-        if name not in LOCKS and not _matches(name, NOT_SERVED):
+        if name != LOCK and not _matches(name, NOT_SERVED):
             copy = target / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(content)
@@ -256,14 +219,17 @@ def _pip_install(wanted: str, site: Path, target: Target) -> None:
         )
 
 
-def _compile(root: Path) -> None:
+def _compile(root: Path, python: Path | None) -> None:
     """Bytecode that is valid whatever the file's date (PEP 552, unchecked hash).
 
     A process of its own: what an interpreter has loaded changes the bytes it writes.
+    Nothing without an interpreter of the function's version, which alone can.
     """
+    if python is None:
+        return
     done = subprocess.run(
         [
-            *(sys.executable, "-I", "-m", "compileall", "-q", "-j1"),
+            *(str(python), "-I", "-m", "compileall", "-q", "-j1"),
             *("--invalidation-mode", "unchecked-hash"),
             *("-s", str(root), "-p", TASK_ROOT, str(root)),
         ],
@@ -273,6 +239,15 @@ def _compile(root: Path) -> None:
     )
     if done.returncode:
         raise PackageError(f"A module cannot be compiled:\n{done.stdout.strip()}")
+
+
+def _describe(python: Path | None) -> str:
+    """What the bytecode depends on."""
+    if python is None:
+        return ""
+    return subprocess.run(
+        [str(python), "-I", "-V", "-V"], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
@@ -297,8 +272,7 @@ def _measure(archive: Path, entries: Mapping[str, Path]) -> Package:
     for name in sorted(entries):
         content = entries[name].read_bytes()
         unzipped += len(content)
-        if PurePosixPath(name).name.split(".", 1)[0] != GENERATED.removesuffix(".py"):
-            digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
     return Package(
         archive, len(entries), archive.stat().st_size, unzipped, digest.hexdigest()
     )
@@ -315,11 +289,3 @@ def _largest(entries: Mapping[str, Path]) -> str:
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _blocks(lock: str) -> dict[str, str]:
-    """A requirements file by package: the pin and its hashes."""
-    starts = re.split(r"^(?=\S)", lock, flags=re.MULTILINE)
-    return {
-        re.split(r"[=\[ ]", block, maxsplit=1)[0]: block for block in starts if block
-    }

@@ -15,7 +15,7 @@ from pathlib import Path
 from ops.ownership import NotReady
 
 SHIPPED = ("config", "users")
-LOCKS = ("requirements/runtime.txt", "requirements/deploy.txt")
+LOCK = "requirements/runtime.txt"
 MANIFEST = "ops/deploy/manifest.txt"
 # All that Python itself leaves between the files; it is never packaged.
 BYTECODE = re.compile(r"(.*/)?__pycache__/[^/]+\.pyc(\.\d+)?")
@@ -58,7 +58,7 @@ def _of_commit(root: Path) -> Sources | None:
         return None
     commit = _git(root, "rev-parse", "--verify", "HEAD^{commit}").decode().strip()
     listed = os.fsdecode(
-        _git(root, "ls-tree", "-r", "-z", commit, "--", *SHIPPED, *LOCKS)
+        _git(root, "ls-tree", "-r", "-z", commit, "--", *SHIPPED, LOCK)
     )
     if not listed:  # an archive that was unpacked inside of another repository
         return None

@@ -34,6 +34,7 @@ def local(topology: Topology, options: Options, stage: str) -> dict[str, Any]:
         "tags": topology.tags(stage),
         # Zappa's default where a settings file is silent: on. A strong ETag names bytes.
         "payload_compression": False,
+        **({"runtime": options.runtime} if options.runtime else {}),
     }
 
 

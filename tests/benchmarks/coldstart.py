@@ -5,10 +5,8 @@ with nothing but the unpacked package on its path; rounds interleave the peers a
 ratio is taken inside its round.
 """
 
-import compileall
 import json
 import os
-import py_compile
 import shutil
 import statistics
 import subprocess
@@ -21,10 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.deploy import sources
-from ops.deploy.package import Target, dependencies, requirements
+from ops.deploy.package import dependencies, requirements
+from ops.deploy.runtime import Target
 from ops.local.sandbox import lifecycle
 from ops.paths import PROJECT
 from tests.benchmarks.figures import Figure, compare
+from tests.rehearsal import runtimes
 
 ROUNDS = 9
 OF_DEFAULT, OF_ONE_FILE = 0.33, 4.0
@@ -68,7 +68,8 @@ def measure(status: lifecycle.Status) -> list[Figure]:
 
 def cold_start(peer: Peer, user: str, environ: Mapping[str, str]) -> dict[str, float]:
     """A fresh process; -B, for /var/task is read-only and keeps no new bytecode."""
-    command = [sys.executable, "-B", "-I", "-S", str(CHILD), str(peer.task)]
+    python = str(runtimes.interpreter(runtimes.choose_runtime()))
+    command = [python, "-B", "-I", "-S", str(CHILD), str(peer.task)]
     output = run([*command, peer.handler, user], {**environ, **peer.environ})
     spent: dict[str, float] = json.loads(output.splitlines()[-1])
     return spent
@@ -89,7 +90,8 @@ def served(status: lifecycle.Status) -> dict[str, str]:
 def ours(root: Path) -> Peer:
     archive = root / "ours.zip"
     zappa = str(Path(sys.executable).with_name("zappa"))
-    run([zappa, "package", "primary", "--output", str(archive)], dict(os.environ))
+    environ = {**os.environ, "LAMBDA_RUNTIME": runtimes.choose_runtime()}
+    run([zappa, "package", "primary", "--output", str(archive)], environ)
     return Peer(
         "this package",
         unpacked(archive),
@@ -109,7 +111,8 @@ def default(root: Path) -> Peer:
         )  # fmt: skip
     (project / "zappa_settings.json").write_text(json.dumps(DEFAULT_SETTINGS))
     environ = {**os.environ, "VIRTUAL_ENV": str(venv)}
-    run([sys.executable, "-m", "venv", str(venv)], environ)
+    base = str(runtimes.interpreter(runtimes.choose_runtime()))
+    run([base, "-m", "venv", str(venv)], environ)
     python = str(venv / "bin" / "python")
     lock = PROJECT / "requirements" / "deploy.txt"
     install = ["install", "--quiet", "--require-hashes", "-r", str(lock)]
@@ -125,14 +128,13 @@ def default(root: Path) -> Peer:
 
 def one_file(root: Path) -> Peer:
     task = root / "onefile"
-    version = "python{}.{}".format(*sys.version_info)
-    lock = requirements(sources.read(PROJECT))
-    shutil.copytree(dependencies(Target(version, "x86_64"), lock, print), task)
+    target = Target(runtimes.choose_runtime(), "x86_64")
+    python = runtimes.interpreter(target.runtime)
+    lock = requirements(sources.read(PROJECT), target)
+    shutil.copytree(dependencies(target, lock, python, print), task)
     shutil.copy(ONE_FILE, task)
-    compileall.compile_file(
-        task / ONE_FILE.name, quiet=1,
-        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-    )  # fmt: skip
+    compiling = ["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    run([str(python), *compiling, str(task / ONE_FILE.name)], {})
     return Peer("one file", task, "onefile.handler", {})
 
 

@@ -25,6 +25,7 @@ from ops.local import processes
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.fault_control import FaultClient
 from ops.paths import PROJECT
+from tests.rehearsal import runtimes
 from tests.rehearsal.gateway import proxy_event
 from tests.rehearsal.lambda_service import (
     HOSTS_VARIABLE,
@@ -129,7 +130,10 @@ class Starts:
                 stack.enter_context(dead_addresses(self.status.port))
             for fault in case.faults:
                 self.switch.add(**fault)
-            function = Function(self.package, HANDLER, self._variables(case), TIMEOUT)
+            function = Function(
+                self.package, HANDLER, self._variables(case), TIMEOUT,
+                runtime=runtimes.choose_runtime(),
+            )  # fmt: skip
             stack.callback(function.close)
             if case.seconds is not None:  # the init has just begun
                 over = threading.Timer(case.seconds, self.switch.clear)
@@ -218,6 +222,7 @@ def starts(folder: Path) -> Iterator[Starts]:
 def package(archive: Path) -> bytes:
     """The deployed package, as ``zappa package`` makes it."""
     outside = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+    outside["LAMBDA_RUNTIME"] = runtimes.choose_runtime()
     zappa = str(Path(sys.executable).with_name("zappa"))
     subprocess.run(
         [zappa, "package", "primary", "--output", str(archive)],

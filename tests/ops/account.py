@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import signal
+import sys
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -292,7 +293,7 @@ def _photograph_others(region: str) -> Iterator[tuple[str, str, Any]]:
             yield "policy", policy.arn, [policy.tags, documents]
 
 
-def package_nothing(path: Path, *_: Any) -> str:
+def package_nothing(path: Path, *_: Any, **__: Any) -> str:
     path.write_bytes(archive())
     return "an empty package"
 
@@ -309,6 +310,8 @@ def opened(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Account]:
     monkeypatch.setenv("CLUSTER_NAME_PREFIX", PREFIX)
     monkeypatch.setenv("API_AUTH", "none")
     monkeypatch.setenv("VIRTUAL_ENV", "another")
+    # A Python that is sure to run here.
+    monkeypatch.setenv("LAMBDA_RUNTIME", "python{}.{}".format(*sys.version_info))
     # Zappa writes its templates where it runs.
     for name in ("ops", "zappa_settings.json"):
         (folder / name).symlink_to(PROJECT / name)

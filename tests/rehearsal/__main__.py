@@ -20,7 +20,7 @@ from pathlib import Path
 from ops.local.sandbox import lifecycle
 from ops.paths import PROJECT, SANDBOX
 from ops.topology import Topology
-from tests.rehearsal import calls, checks, troubleshooting
+from tests.rehearsal import calls, checks, runtimes, troubleshooting
 from tests.rehearsal.gateway import ACCOUNT
 from tests.rehearsal.world import World, plain_shell
 
@@ -71,6 +71,7 @@ def main() -> int:
     print(
         "Starting the sandbox, moto and the Internet of the rehearsal ...", flush=True
     )
+    print(runtimes.describe_runtime(), flush=True)
     world = World(topology)
     on = Rehearsal(world)
     tour = Tour(on)
@@ -147,6 +148,7 @@ def package(on: Rehearsal) -> None:
     """Without credentials, and with the real Internet: the wheels come from the index."""
     archive = on.world.root / "package.zip"
     outside = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+    outside["LAMBDA_RUNTIME"] = runtimes.choose_runtime()
     inside, on.world.environ = on.world.environ, outside
     try:
         said = on.type(f"{ZAPPA} package primary --output {archive}")
@@ -156,7 +158,17 @@ def package(on: Rehearsal) -> None:
         names = packed.namelist()
         unzipped = sum(info.file_size for info in packed.infolist())
     on.check(
-        "the package is at most 20 MiB", lambda: archive.stat().st_size <= 20 * 2**20
+        "the package is at most 14.5 MiB",
+        lambda: archive.stat().st_size <= 14.5 * 2**20,
+    )
+    on.check(
+        "nothing that serves elsewhere is inside",
+        lambda: (
+            not any(
+                name.startswith(("boto3/", "botocore/", "werkzeug/", "zappa/"))
+                for name in names
+            )
+        ),
     )
     on.check(
         "nothing of ops/ or tests/ is inside",

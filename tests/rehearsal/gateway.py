@@ -67,6 +67,7 @@ class Functions:
                 function = Function(
                     found.code_bytes, found.handler,
                     {**variables, **self.world(region, found.role)}, found.timeout,
+                    runtime=str(found.run_time),
                     log_line=partial(_to_cloudwatch, region, name),
                 )  # fmt: skip
                 self.running[region, name] = version, function

@@ -1,7 +1,8 @@
 """Lambda as far as a function notices: its package unpacked, its variables, the Runtime API.
 
 Lambda developer guide, "Using the Lambda runtime API for custom runtimes". The function
-runs in AWS's own runtime client (awslambdaric) with nothing else on its import path. An
+runs in AWS's own runtime client (awslambdaric), on an interpreter of its runtime's version,
+with nothing else on its import path. An
 init that takes ten seconds or fails is ended and repeated inside the first request, whose
 time it then takes ("Understanding the Lambda execution environment lifecycle"); so is the
 init after a request that took too long.
@@ -13,7 +14,6 @@ import json
 import os
 import queue
 import shutil
-import site
 import subprocess
 import sys
 import tempfile
@@ -27,8 +27,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-# What the managed runtime brings besides Python; here it comes from the environment.
-RUNTIME_CLIENT = ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
+from tests.rehearsal import runtimes
+
 # Stands in for the name server, for names of which HOSTS_VARIABLE has the addresses.
 RESOLVER = Path(__file__).with_name("resolver.py")
 HOSTS_VARIABLE = "REHEARSAL_HOSTS"
@@ -152,9 +152,11 @@ class Function:
         variables: Mapping[str, str],
         timeout: float,
         *,
+        runtime: str = runtimes.HERE,
         log_line: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.timeout, self.log_line = timeout, log_line
+        self.runtime, self.python = runtime, runtimes.interpreter(runtime)
         self.folder = Path(tempfile.mkdtemp(prefix="rehearsal-function-"))
         self.log = self.folder / "log.txt"
         self.task = self.folder / "task"
@@ -236,14 +238,12 @@ class Function:
     def _runtime_client(self) -> None:
         runtime = self.folder / "runtime"
         runtime.mkdir()
-        packages = Path(site.getsitepackages()[0])
-        for name in RUNTIME_CLIENT:
-            for found in packages.glob(f"{name}*"):
-                (runtime / found.name).symlink_to(found)
+        for found in runtimes.client_files(self.runtime):
+            (runtime / found.name).symlink_to(found)
         (runtime / RESOLVER.name).symlink_to(RESOLVER)
 
     def _start(self) -> Process:
-        version = ".".join(map(str, sys.version_info[:2]))
+        version = self.runtime.removeprefix("python")
         self._log_platform(f"INIT_START Runtime Version: python:{version}")
         environ = {
             "PATH": os.defpath,
@@ -256,7 +256,7 @@ class Function:
             **self.variables,
         }
         module = RESOLVER.stem if HOSTS_VARIABLE in self.variables else "awslambdaric"
-        command = [sys.executable, "-s", "-S", "-m", module, self.handler]
+        command = [str(self.python), "-s", "-S", "-m", module, self.handler]
         return Process(command, self.task, environ, self.log)
 
 

@@ -12,7 +12,7 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.state import State
 from ops.topology import Topology
-from tests.rehearsal import calls
+from tests.rehearsal import calls, runtimes
 from tests.rehearsal.gateway import Functions, Internet
 from tests.rehearsal.issuer import ServedIssuer
 from tests.rehearsal.moto_gaps import mend
@@ -49,7 +49,11 @@ class World:
         self.functions = Functions(self._of_function)
         self.internet = Internet(self.functions, self.root)
         self.issuer = ServedIssuer(self.internet.certificates, self.root)
-        chosen = {"CORS_ALLOWED_ORIGINS": ORIGIN, "API_AUTH": "none"}
+        chosen = {
+            "CORS_ALLOWED_ORIGINS": ORIGIN,
+            "API_AUTH": "none",
+            "LAMBDA_RUNTIME": runtimes.choose_runtime(),
+        }
         self.environ = {**plain_shell(), **self._aws(), **self._network(), **chosen}
 
     def close(self) -> None:

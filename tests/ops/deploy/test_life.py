@@ -1,5 +1,7 @@
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +12,7 @@ from ops.aws import AwsError
 from ops.deploy import checks, function, life
 from ops.deploy.life import LISTED, Life, StepFailed
 from ops.deploy.options import Options
+from ops.ownership import NotReady
 from ops.topology import PRIMARY, SECONDARY, Topology
 from tests.ops.account import Account
 
@@ -18,6 +21,7 @@ OIDC = {
     "API_AUTH": "oidc", "OIDC_ISSUER": "https://issuer.example", "OIDC_AUDIENCE": "api",
     "API_TOKEN": "t0ken",
 }  # fmt: skip
+RUNTIME = "python{}.{}".format(*sys.version_info)
 SETTINGS = {"MemorySize": 512, "Environment": {"Variables": OIDC}}
 
 
@@ -29,7 +33,7 @@ class Recorded(Life):
     ) -> None:
         super().__init__(
             Topology.from_environment({}),
-            Options.from_environment(access),
+            Options.from_environment({**access, "LAMBDA_RUNTIME": RUNTIME}),
             lambda _: None,
             lambda _: None,
         )
@@ -366,3 +370,17 @@ def test_where_everyone_is_let_in_no_token_is_looked_at(
         "dsql_verify"
         in run(Recorded(access={"API_AUTH": "none"}), monkeypatch).lines[-1]
     )
+
+
+def test_without_a_python_of_the_functions_version_nothing_is_begun() -> None:
+    def stop() -> None:
+        raise StepFailed("asked")
+
+    deployment = Recorded(access={"API_AUTH": "none"})
+    deployment.options = replace(deployment.options, runtime="python3.99")
+    with pytest.raises(NotReady, match=r"No Python 3\.99 runs here"):
+        deployment.deploy(stop)
+    assert deployment.lines == []
+    deployment.options = replace(deployment.options, bytecode=False)
+    with pytest.raises(StepFailed, match="asked"):
+        deployment.deploy(stop)

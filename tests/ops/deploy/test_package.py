@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from ops.deploy import package, sources
-from ops.deploy.package import BUDGET, Target, build, check
+from ops.deploy import package
+from ops.deploy.package import BUDGET, build, check
+from ops.deploy.runtime import Target
 from ops.deploy.sources import PackageError
-from ops.paths import PROJECT
 from tests import repository
 
 HERE = Target("python{}.{}".format(*sys.version_info), "x86_64")
+LAMBDA, ARM = Target("python3.13", "x86_64"), Target("python3.13", "arm64")
 
 
 def elf(machine: int) -> bytes:
@@ -33,14 +34,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = repository.make(tmp_path / "project")
-    monkeypatch.setattr(package, "requirements", lambda _: "")
+    monkeypatch.setattr(package, "requirements", lambda *_: "")
     monkeypatch.setattr(package, "PROJECT", folder)
     return folder
 
 
-def archive(path: Path, settings: str = "DEBUG=False\n") -> Path:
+def archive(path: Path) -> Path:
     with zipfile.ZipFile(path, "w") as out:
-        out.writestr("zappa_settings.py", settings)
+        out.writestr("zappa_settings.py", "DEBUG=False\n")
         out.writestr("handler.py", "anything of Zappa's")
     return path
 
@@ -55,7 +56,7 @@ def entries(tmp_path: Path, files: dict[str, bytes]) -> dict[str, Path]:
     return made
 
 
-def test_what_is_built_is_the_project_the_dependencies_and_zappas_settings(
+def test_what_is_built_is_the_project_and_the_dependencies_and_nothing_of_zappas(
     tmp_path: Path, site: Path, project: Path
 ) -> None:
     backend = project / "config" / "dsql"
@@ -69,9 +70,7 @@ def test_what_is_built_is_the_project_the_dependencies_and_zappas_settings(
     with zipfile.ZipFile(built.path) as found:
         suffixes = (".py", ".md", ".typed")
         sources = {name for name in found.namelist() if name.endswith(suffixes)}
-    assert sources == {
-        "config/__init__.py", "users/__init__.py", "dependency.py", "zappa_settings.py",
-    }  # fmt: skip
+    assert sources == {"config/__init__.py", "users/__init__.py", "dependency.py"}
 
 
 def test_bytecode_is_valid_whatever_the_files_dates(
@@ -81,20 +80,19 @@ def test_bytecode_is_valid_whatever_the_files_dates(
     with zipfile.ZipFile(built.path) as found:
         compiled = [found.read(n) for n in found.namelist() if n.endswith(".pyc")]
         dates = {info.date_time for info in found.infolist()}
-    assert len(compiled) == 3  # the dependencies are compiled when they are installed
+    assert len(compiled) == 2  # the dependencies are compiled when they are installed
     # PEP 552: bit 0 of the flags is "hash-based", bit 1 "checked".
     assert {struct.unpack_from("<L", content, 4)[0] for content in compiled} == {0b01}
     assert dates == {(1980, 1, 1, 0, 0, 0)}
 
 
-def test_the_same_project_has_the_same_digest_whatever_zappas_settings(
+def test_the_same_project_has_the_same_digest_and_bytes(
     tmp_path: Path, site: Path, project: Path
 ) -> None:
-    one = build(archive(tmp_path / "1.zip", "STAGE='primary'"), HERE, lambda _: None)
-    two = build(archive(tmp_path / "2.zip", "STAGE='secondary'"), HERE, lambda _: None)
-    same = build(archive(tmp_path / "3.zip", "STAGE='primary'"), HERE, lambda _: None)
+    one = build(archive(tmp_path / "1.zip"), HERE, lambda _: None)
+    two = build(archive(tmp_path / "2.zip"), HERE, lambda _: None)
     assert one.digest == two.digest
-    assert one.path.read_bytes() == same.path.read_bytes()
+    assert one.path.read_bytes() == two.path.read_bytes()
     (project / "users" / "new.py").write_text("A = 1\n")
     repository.commit(project)
     changed = build(archive(tmp_path / "4.zip"), HERE, lambda _: None)
@@ -115,28 +113,32 @@ def test_the_same_project_has_the_same_digest_whatever_zappas_settings(
 )
 def test_what_must_not_ship_is_named(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(PackageError, match=f"{name} is {reason}"):
-        check(entries(tmp_path, {name: b""}), "x86_64")
+        check(entries(tmp_path, {name: b""}), LAMBDA)
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("a/_speedups.cpython-311-darwin.so", b"\xcf\xfa\xed\xfe" + bytes(20)),
+        ("a/_speedups.cpython-313-darwin.so", b"\xcf\xfa\xed\xfe" + bytes(20)),
         ("a/lib.so.1", elf(183)),
         ("a/lib.dylib", elf(62)),
         ("a/_speedups.cpython-39-x86_64-linux-gnu.so", elf(62)),
+        ("a/_speedups.cpython-311-x86_64-linux-gnu.so", elf(62)),
     ],
 )
 def test_a_binary_of_another_platform_is_refused(
     tmp_path: Path, name: str, content: bytes
 ) -> None:
-    with pytest.raises(PackageError, match="is not a Linux x86_64 binary"):
-        check(entries(tmp_path, {name: content}), "x86_64")
+    with pytest.raises(
+        PackageError, match=r"is not a Linux x86_64 binary of python3\.13"
+    ):
+        check(entries(tmp_path, {name: content}), LAMBDA)
 
 
 def test_a_binary_of_the_functions_platform_is_accepted(tmp_path: Path) -> None:
-    check(entries(tmp_path, {"a/lib.so.1": elf(62), "a/b.abi3.so": elf(62)}), "x86_64")
-    check(entries(tmp_path, {"a/lib.so.1": elf(183)}), "arm64")
+    intel = "a/_speedups.cpython-313-x86_64-linux-gnu.so"
+    check(entries(tmp_path, {"a/lib.so.1": elf(62), intel: elf(62)}), LAMBDA)
+    check(entries(tmp_path, {"a/lib.so.1": elf(183), "a/b.abi3.so": elf(183)}), ARM)
 
 
 @pytest.mark.parametrize(
@@ -174,17 +176,18 @@ def test_a_package_over_the_budget_names_the_largest(
         build(archive(tmp_path / "a.zip"), HERE, lambda _: None)
 
 
-def test_another_runtime_than_the_interpreter_is_refused() -> None:
-    with pytest.raises(PackageError, match=r"runtime is python3\.9 but this is"):
-        Target("python3.9", "x86_64")
-
-
-def test_the_dependencies_are_the_runtime_lock_and_zappas_handler() -> None:
-    wanted = package.requirements(sources.read(PROJECT))
-    for name in ("django==", "psycopg-binary==", "zappa==", "werkzeug==", "boto3=="):
-        assert f"\n{name}" in f"\n{wanted}"
-    for name in ("pytest==", "moto==", "troposphere==", "ruff=="):
-        assert name not in wanted
+def test_without_a_python_of_the_functions_version_nothing_is_built(
+    tmp_path: Path, site: Path, project: Path
+) -> None:
+    other = Target("python3.99", "x86_64")
+    zappas = archive(tmp_path / "a.zip")
+    before = zappas.read_bytes()
+    with pytest.raises(PackageError, match=r"No Python 3\.99 runs here.*--no-bytecode"):
+        build(zappas, other, lambda _: None)
+    assert zappas.read_bytes() == before
+    built = build(zappas, other, lambda _: None, bytecode=False)
+    with zipfile.ZipFile(built.path) as found:
+        assert not [name for name in found.namelist() if name.endswith(".pyc")]
 
 
 @pytest.mark.parametrize(
@@ -225,11 +228,30 @@ def test_dependencies_that_were_touched_are_installed_anew(
     monkeypatch.setattr(package, "PACKAGES", tmp_path / "packages")
     monkeypatch.setattr(package, "_pip_install", install)
     said: list[str] = []
-    site = package.dependencies(HERE, "lock", said.append)
-    assert package.dependencies(HERE, "lock", said.append) == site
+    here = Path(sys.executable)
+    site = package.dependencies(HERE, "lock", here, said.append)
+    assert package.dependencies(HERE, "lock", here, said.append) == site
     assert installs == ["lock"]
     (site / "dump.sql").write_text("INSERT")
-    assert package.dependencies(HERE, "lock", said.append) == site
+    assert package.dependencies(HERE, "lock", here, said.append) == site
     assert not (site / "dump.sql").exists()
     assert installs == ["lock", "lock"]
     assert any("is not as it was installed" in line for line in said)
+
+
+def test_dependencies_without_bytecode_and_of_other_targets_are_kept_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def install(lock: str, site: Path, target: Target) -> None:
+        site.mkdir()
+        (site / "dependency.py").write_text("VALUE = 1\n")
+
+    monkeypatch.setattr(package, "PACKAGES", tmp_path / "packages")
+    monkeypatch.setattr(package, "_pip_install", install)
+    here = Path(sys.executable)
+    sites = {
+        package.dependencies(target, "lock", python, lambda _: None)
+        for target, python in ((HERE, here), (HERE, None), (LAMBDA, None), (ARM, None))
+    }
+    assert len(sites) == 4
+    assert len([s for s in sites if list(s.rglob("*.pyc"))]) == 1

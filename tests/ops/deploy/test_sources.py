@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ops.deploy import sources
-from ops.deploy.sources import BYTECODE, LOCKS, MANIFEST, SHIPPED, PackageError
+from ops.deploy.sources import BYTECODE, LOCK, MANIFEST, SHIPPED, PackageError
 from ops.paths import PROJECT
 from tests import repository
 from tests.repository import FILES, git, write
@@ -236,7 +236,7 @@ def test_the_projects_own_manifest_is_current() -> None:
         if path.is_file()
     ]
     assert named == sorted(
-        [name for name in present if not BYTECODE.fullmatch(name)] + list(LOCKS)
+        [name for name in present if not BYTECODE.fullmatch(name)] + [LOCK]
     )
 
 
