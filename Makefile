@@ -12,7 +12,7 @@ export DSQL_GOLDEN_DIR ?= $(abspath ../shared/reference/dsql-golden)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow check format bench fuzz rehearse deploy destroy lock manifest sbom clean django-suite contract
+.PHONY: help install run test test-slow check format bench fuzz rehearse deploy destroy lock manifest sbom clean django-suite apps contract
 
 help: ## Explain every target
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -83,6 +83,11 @@ destroy: $(READY) ## Delete everything in both Regions with all data, after a ty
 django-suite: $(READY) ## Run Django's own tests on config.dsql and on plain PostgreSQL (LABELS="basic lookup" for some)
 	@$(BIN)/python -m tests.django_suite $(LABELS)
 
+apps: $(READY) ## Install, use and remove popular Django apps on config.dsql and on PostgreSQL (APPS="wagtail" for some)
+	@$(BIN)/python -m venv .cache/apps-venv
+	@.cache/apps-venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/apps.txt
+	@.cache/apps-venv/bin/python -m tests.apps $(APPS)
+
 contract: $(READY) ## Try the contract with thousands of requests, malformed ones too (minutes)
 	CONTRACT_EXAMPLES=250 MALFORMED_REQUESTS=10000 \
 	$(BIN)/python -m pytest -q -p no:logging tests/e2e/test_contract.py tests/e2e/test_malformed.py
@@ -92,6 +97,7 @@ lock: ## Resolve pyproject.toml again into requirements/*.txt (needs uv)
 	uv pip compile pyproject.toml $(LOCK) --group deploy -c requirements/runtime.txt -o requirements/deploy.txt
 	uv pip compile pyproject.toml $(LOCK) --group dev -c requirements/runtime.txt -o requirements/dev.txt
 	uv pip compile pyproject.toml $(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
+	uv pip compile pyproject.toml $(LOCK) --group apps -c requirements/dev.txt -o requirements/apps.txt
 	uv pip compile $(LOCK) --group audit -c requirements/dev.txt -o requirements/audit.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links
 

@@ -1,0 +1,1 @@
+"""Popular Django apps on config.dsql and on plain PostgreSQL: installed, used, removed."""
