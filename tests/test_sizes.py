@@ -10,9 +10,9 @@ DIRECTORIES = ("config", "ops", "tests", "users")
 MODULE_LINES, FUNCTION_LINES = 400, 60
 # Modules that are still to be split; no new one is added.
 TO_SPLIT = {
-    "config/dsql/columns.py", "tests/config/api/test_access.py",
-    "tests/config/api/test_bearer_tokens.py", "tests/config/dsql/test_columns.py",
-    "tests/config/dsql/test_ddl.py", "tests/config/dsql/test_failover.py",
+    "tests/config/api/test_access.py",
+    "tests/config/api/test_bearer_tokens.py",
+    "tests/config/dsql/test_failover.py",
     "tests/ops/clusters/test_provision.py", "tests/ops/deploy/test_callbacks.py",
     "tests/ops/local/sandbox/test_isolation.py", "tests/ops/local/sandbox/test_contention.py",
     "tests/ops/local/sandbox/test_control.py", "tests/ops/local/sandbox/test_session.py",
