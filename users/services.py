@@ -4,10 +4,9 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from django.db import IntegrityError, InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError
 from django.db.models import Value
 from django.db.models.functions import Lower
 from django.http import HttpResponse
@@ -15,11 +14,11 @@ from django.utils import timezone
 
 from config.api.bulk_import import Result, import_lines
 from config.api.conditions import UNCONDITIONAL, Conditions
-from config.api.idempotency import Attempt
+from config.api.idempotency import Attempt, insert_row
 from config.api.problems import Problem
-from config.api.resources import delete_row, update_row
-from config.dsql.conflicts import OutcomeUnknown, constraints
-from config.dsql.writes import insert_missing, insert_rows
+from config.api.resources import delete_row, refuse_duplicate, update_row
+from config.dsql.conflicts import OutcomeUnknown
+from config.dsql.writes import insert_missing
 from users.models import User
 from users.selectors import FIELDS
 from users.serializers import validate_user
@@ -50,11 +49,8 @@ def user_create(
 
     Raises EmailTaken.
     """
-    with _refuse_taken_email():
-        if attempt is not None:
-            return attempt.insert_once(user, response)
-        insert_rows([user])
-    return response
+    with refuse_duplicate(EMAIL_CONSTRAINT, EmailTaken):
+        return insert_row(user, response, attempt)
 
 
 def user_update(
@@ -66,7 +62,7 @@ def user_update(
 
     Raises EmailTaken, and PreconditionFailed when a condition does not hold.
     """
-    with _refuse_taken_email():
+    with refuse_duplicate(EMAIL_CONSTRAINT, EmailTaken):
         return update_row(User, user_id, values, fields=FIELDS, conditions=conditions)
 
 
@@ -113,14 +109,3 @@ def _outcome(user: User, key: uuid.UUID | None) -> Result:
     if key is None:  # the user that was in the way was deleted meanwhile
         return {"status": "failed", "cause": "write_conflict"}
     return {"status": "created" if key == user.pk else "exists", "id": key}
-
-
-@contextmanager
-def _refuse_taken_email() -> Iterator[None]:
-    """Raises EmailTaken where a change meets the index of the addresses."""
-    try:
-        yield
-    except IntegrityError as error:
-        if EMAIL_CONSTRAINT in constraints(error):
-            raise EmailTaken from error
-        raise

@@ -132,6 +132,16 @@ class Attempt:
         return HttpResponse(stored.body, status=stored.status, headers=headers)
 
 
+def insert_row(
+    row: Model, response: HttpResponse, attempt: Attempt | None
+) -> HttpResponse:
+    """Insert the row, with a key only once; the response to send."""
+    if attempt is not None:
+        return attempt.insert_once(row, response)
+    insert_rows([row])
+    return response
+
+
 @contextmanager
 def _leaving_doubt() -> Iterator[None]:
     """Inside, a database that cannot be reached does not prove that nothing was done."""

@@ -95,7 +95,8 @@ def check_honoured(
                 f"{CONDITIONS[name]} is not honoured: there is no ETag here. Send this "
                 "request without it.",
             )
-    check_names(request, query)
+    if meta.get("QUERY_STRING"):
+        check_names(request, query)
 
 
 def _repeated(name: str) -> Problem:

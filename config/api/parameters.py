@@ -24,8 +24,6 @@ def bad_parameter(name: str, reason: str) -> Problem:
 def check_names(request: HttpRequest, known: Collection[str]) -> None:
     """Refuse what would be ignored. Raises Problem."""
     text = request.META.get("QUERY_STRING", "")
-    if not text:
-        return
     if len(text) > MAX_QUERY:
         raise Problem("malformed", f"The query is longer than {MAX_QUERY} characters.")
     try:  # Django would read U+FFFD

@@ -5,11 +5,13 @@ last change, which only ever grows. Rows are dictionaries.
 """
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
+from django.db import IntegrityError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, Expression, Model, Q, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
@@ -23,6 +25,7 @@ from config.api.idempotency import ERASURE
 from config.api.problems import Problem
 from config.api.region import serving_region
 from config.api.responses import empty_response, json_response
+from config.dsql.conflicts import constraints
 from config.dsql.prepared import Changes, Delete, Update, as_value
 from config.dsql.writes import execute_together
 
@@ -112,6 +115,17 @@ def delete_row(
         pass
     _require_missing(model, key, conditions)
     return False
+
+
+@contextmanager
+def refuse_duplicate(constraint: str, problem: Callable[[], Problem]) -> Iterator[None]:
+    """Raises the problem where a write meets that unique index."""
+    try:
+        yield
+    except IntegrityError as error:
+        if constraint in constraints(error):
+            raise problem() from error
+        raise
 
 
 def _require_missing(

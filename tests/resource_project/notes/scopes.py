@@ -1,0 +1,1 @@
+READ, WRITE = "notes:read", "notes:write"
