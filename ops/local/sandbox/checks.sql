@@ -41,8 +41,25 @@ BEGIN
       USING MESSAGE = format('datatype %s is not supported in a key', type);
   END IF;
 END $$;
+-- Refuse a foreign key between columns of two types.
+CREATE FUNCTION sandbox.check_references(rel oid) RETURNS void LANGUAGE plpgsql STABLE AS $$
+DECLARE part record;
+BEGIN
+  FOR part IN SELECT conname, a.attname AS child, b.attname AS parent,
+      format_type(a.atttypid, NULL) AS child_type, format_type(b.atttypid, NULL) AS parent_type
+    FROM pg_constraint, unnest(conkey, confkey) k (child, parent)
+    JOIN pg_attribute a ON a.attnum = k.child JOIN pg_attribute b ON b.attnum = k.parent
+    WHERE conrelid = rel AND contype = 'f' AND a.attrelid = conrelid AND b.attrelid = confrelid
+      AND a.atttypid <> b.atttypid LIMIT 1 LOOP
+    RAISE datatype_mismatch USING
+      MESSAGE = format('foreign key constraint "%s" cannot be implemented', part.conname),
+      DETAIL = format('Key columns "%s" and "%s" are of incompatible types: %s and %s.',
+        part.child, part.parent, part.child_type, part.parent_type);
+  END LOOP;
+END $$;
 CREATE FUNCTION sandbox.check_table(rel regclass) RETURNS void LANGUAGE plpgsql STABLE AS $$
 BEGIN
+  PERFORM sandbox.check_references(rel);
   PERFORM sandbox.check_type(atttypid) FROM pg_attribute
     WHERE attrelid = rel AND attnum > 0 AND NOT attisdropped;
   PERFORM sandbox.check_keys(indexrelid) FROM pg_index WHERE indrelid = rel;
@@ -69,6 +86,18 @@ CREATE FUNCTION pg_catalog.current_setting(text, boolean) RETURNS text
 LANGUAGE sql STABLE STRICT AS $$
   SELECT CASE WHEN lower($1) IN ('server_version', 'server_version_num', 'max_connections')
     THEN pg_catalog.current_setting($1) ELSE pg_catalog.native_setting($1, $2) END $$;
+
+-- The access method of indexes has a name of DSQL's own. PostgreSQL finds the table by OID.
+ALTER TABLE pg_catalog.pg_am RENAME TO native_am;
+CREATE VIEW pg_catalog.pg_am AS
+  SELECT oid, CASE amname WHEN 'btree' THEN 'btree_index' ELSE amname END AS amname,
+         amhandler, amtype FROM pg_catalog.native_am;
+GRANT SELECT ON pg_catalog.pg_am TO PUBLIC;
+
+-- No extension is offered.
+CREATE OR REPLACE VIEW pg_catalog.pg_available_extensions AS
+  SELECT e.name, e.default_version, x.extversion AS installed_version, e.comment
+  FROM pg_available_extensions() e LEFT JOIN pg_extension x ON x.extname = e.name WHERE false;
 
 -- Functions of DSQL's own.
 CREATE FUNCTION sys.dsql_major_version() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';

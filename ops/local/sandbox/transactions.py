@@ -53,7 +53,7 @@ TOUCHING = (Kind.READ, Kind.LOCK, Kind.WRITE, Kind.DDL)
 # Classes of what the sandbox's own functions refuse a statement with.
 # What the sandbox's own statement names is not in the catalog: others changed it since.
 CATALOG_MISMATCH = "42"  # class "syntax error or access rule violation"
-CHECKED = {"0A", "54"}
+CHECKED = ("0A", "54", "42804")
 # A table that has no shadow: no right to read it, or two tables of one name.
 CONFLICTS_AT_ONCE = {"42501", "42P07"}
 FINAL_RESPONSES = frozenset({COMPLETE, ERROR, EMPTY, SUSPENDED})
@@ -281,8 +281,9 @@ class Transactions(Peer):
         """The client's error when a statement of the session's own failed."""
         if error.sqlstate in CONFLICT_SQLSTATES | CONFLICTS_AT_ONCE:
             return OC000
-        if error.sqlstate[:2] in CHECKED:
-            return Refusal(error.sqlstate, str(error))
+        if error.sqlstate.startswith(CHECKED):
+            detail = messages.error_fields(error.whole).get("D", "")
+            return Refusal(error.sqlstate, str(error), detail)
         mismatch = error.sqlstate.startswith(CATALOG_MISMATCH)
         if mismatch and self.peers.is_catalog_newer(self._catalog, self):
             return OC001

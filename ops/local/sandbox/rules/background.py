@@ -49,7 +49,7 @@ def alter_table_statement(sql: str, node: Any, is_async: bool) -> Statement:
         guard = " UNION ALL ".join(query for found in guards for query in found(node))
         subtypes = {command.alter_table_cmd.subtype for command in node.cmds}
         check = f"SELECT sandbox.check_table({literal(format_name(node.relation))}::regclass)"
-        verify = check if pg.AT_AddColumn in subtypes else ""
+        verify = check if subtypes & {pg.AT_AddColumn, pg.AT_AddConstraint} else ""
         text = add_default_precision(sql, node)
         return Statement(text, Kind.DDL, refusal, guard=guard, verify=verify)
     command = node.cmds[0].alter_table_cmd
