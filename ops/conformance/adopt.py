@@ -44,7 +44,8 @@ def _adopt_case(
         for steps in complete.values()
         for step, found in zip(case.steps, steps, strict=True)
     )
-    if not complete or (agreeing and case.evidence == "recorded"):
+    evidence = {step.evidence or case.evidence for step in case.steps}
+    if not complete or (agreeing and evidence == {"recorded"}):
         return [entry]
     adopted = {
         protocol: _adopt_steps(case, entry, steps)
@@ -72,6 +73,7 @@ def _adopt_steps(
     steps = []
     for raw, step, seen in zip(entry["steps"], case.steps, observed, strict=True):
         changed = copy.deepcopy(raw)
+        changed.pop("evidence", None)  # the case's, which is recorded now
         if differing(step, seen):
             for field in ("sqlstate", "message", "tag", "rows"):
                 changed.pop(field, None)

@@ -37,9 +37,10 @@ def compare(cases: Sequence[Case], observations: Observations) -> Agreement:
     for case in cases:
         for protocol, seen in observations.get(case.name, {}).items():
             found = list(_compare_case(case, protocol, seen))
-            steps = len({difference.number for difference in found})
-            total[case.evidence] += len(case.steps)
-            agreed[case.evidence] += len(case.steps) - steps
+            wrong = {difference.number for difference in found}
+            for number, step in enumerate(case.steps, 1):
+                total[step.evidence or case.evidence] += 1
+                agreed[step.evidence or case.evidence] += number not in wrong
             differences += found
     return Agreement(agreed, total, tuple(differences))
 

@@ -19,7 +19,7 @@ EVIDENCE = ("recorded", "documented", "reported", "assumed")
 PROTOCOLS = ("simple", "extended")
 FIRST, SECOND = "a", "b"  # the names of a case's sessions
 STEP_KEYS = {
-    "sql", "session", "sqlstate", "message", "tag", "rows", "copy", "login", "job",
+    "sql", "session", "sqlstate", "message", "tag", "rows", "copy", "login", "job", "evidence",
 }  # fmt: skip
 CASE_KEYS = {
     "name", "evidence", "source", "date", "question", "protocols", "fresh", "setup", "steps",
@@ -45,6 +45,7 @@ class Step:
     # libpq's parameters of a login of its own, which is all that the step does.
     login: Mapping[str, str] | None = None
     job: bool = False  # wait until the job that it starts has ended
+    evidence: str = ""  # where it is not that of the case
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,8 @@ def _parse_step(where: str, fields: Mapping[str, Any]) -> Step:
         raise CorpusError(f"{where}: a step has either sql or login")
     if fields.get("session", FIRST) not in (FIRST, SECOND):
         raise CorpusError(f"{where}: sessions are {FIRST!r} and {SECOND!r}")
+    if fields.get("evidence", EVIDENCE[0]) not in EVIDENCE:
+        raise CorpusError(f"{where}: a step's evidence is one of {', '.join(EVIDENCE)}")
     rows = fields.get("rows")
     return Step(
         rows=None if rows is None else tuple(map(tuple, rows)),

@@ -17,7 +17,7 @@ from ops.conformance.sessions import Address, Seen, Session, log_in
 
 OC001 = "(OC001)"
 ATTEMPTS = 6
-JOB_SECONDS, JOB_PAUSE = 280.0, 0.25
+JOB_SECONDS, JOB_PAUSE, MAX_JOB_PAUSE = 280.0, 0.01, 1.0
 ROW_OF_JOB = "job_id"
 MADE = """
 SELECT CASE relkind WHEN 'r' THEN 'TABLE' WHEN 'v' THEN 'VIEW' ELSE 'SEQUENCE' END,
@@ -191,13 +191,14 @@ class Runner:
 
     def _await_job(self, job: str) -> None:
         """Poll: CALL sys.wait_for_job would hold a transaction open."""
-        deadline = time.monotonic() + JOB_SECONDS
+        deadline, pause = time.monotonic() + JOB_SECONDS, JOB_PAUSE
         status = f"SELECT status FROM sys.jobs WHERE job_id = '{job}'"  # noqa: S608 - the cluster's own id
         while time.monotonic() < deadline:
             found = self._admin().query(status)
             if found.rows and found.rows[0][0] not in ("submitted", "processing"):
                 return
-            time.sleep(JOB_PAUSE)
+            time.sleep(pause)
+            pause = min(2 * pause, MAX_JOB_PAUSE)
         raise RunError(f"the job {job} did not end within {JOB_SECONDS:.0f} s")
 
     # Cleaning up

@@ -27,8 +27,13 @@ RUNTIME = {
 }
 
 
-def sent(checkout: Checkout) -> dict[str, list[str]]:
-    """The shapes by command; the order is that of a deployment's life."""
+def sent(
+    checkout: Checkout, statements: dict[str, list[str]] | None = None
+) -> dict[str, list[str]]:
+    """The shapes by command; the order is that of a deployment's life.
+
+    ``statements`` gets what each command sent as it came.
+    """
     _run(checkout.manage("sandbox", "up"))
     switch = FaultClient(checkout.root / ".sandbox")
     # A conflict, which comes or does not, ends a transaction so.
@@ -37,6 +42,8 @@ def sent(checkout: Checkout) -> dict[str, list[str]]:
         switch.collect()
         work()
         found[name] = [s for s in switch.shapes() if s not in OF_THE_TESTS]
+        if statements is not None:
+            statements[name] = list(switch.statements())
     return found
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ops.conformance import corpus
 from ops.local.sandbox.rules.shapes import parts, shapes
 from tests.checkout import Checkout
+from tests.conformance.composing import covered
 from tests.conformance.evidence import (
     LABELS,
     Judgment,
@@ -29,6 +31,12 @@ def test_no_statement_is_without_evidence() -> None:
     assert problems(statements) == []
     assert {entry["label"] for entry in statements} <= set(LABELS) - {"none"}
     assert len(statements) > 150
+
+
+def test_every_listed_statement_is_in_the_corpus() -> None:
+    known = covered(corpus.load().cases)
+    missing = [e["shape"] for e in load_statements() if e["shape"] not in known]
+    assert missing == [], NEW
 
 
 def test_no_statement_is_sent_that_is_not_listed(checkout: Checkout) -> None:

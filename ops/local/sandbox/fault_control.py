@@ -88,6 +88,8 @@ class FaultServer:
                 return {}
             case "shapes":
                 return {"shapes": self._collector.found()}
+            case "statements":
+                return {"statements": self._collector.statements()}
         raise FaultError(f"Unknown request {request['do']!r}.")
 
 
@@ -119,6 +121,10 @@ class FaultClient:
     def shapes(self) -> Sequence[str]:
         """The shapes collected so far, in order."""
         return tuple(self._request({"do": "shapes"})["shapes"])
+
+    def statements(self) -> Sequence[str]:
+        """The statements collected so far, as they came."""
+        return tuple(self._request({"do": "statements"})["statements"])
 
     def _request(self, request: Json) -> Json:
         try:
