@@ -7,6 +7,7 @@ differ. A function that is not known here is an error, never a guess.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,12 @@ def _short_form(loader: _Loader, name: str, node: yaml.Node) -> dict[str, Any]:
 _Loader.add_multi_constructor("!", _short_form)
 
 
+@cache
+def _content(path: Path) -> Mapping[str, Any]:
+    content: Mapping[str, Any] = yaml.load(path.read_text(), _Loader)  # noqa: S506 - a SafeLoader
+    return content
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """One template with the values that a stack gives it."""
@@ -42,7 +49,7 @@ class Template:
 
     @classmethod
     def read(cls, path: Path, values: Mapping[str, str]) -> "Template":
-        content = yaml.load(path.read_text(), _Loader)  # noqa: S506 - a SafeLoader
+        content = _content(path)
         defaults = {
             name: str(parameter["Default"])
             for name, parameter in content["Parameters"].items()

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.loaders import Loader
 from django.core.management import CommandError, call_command
@@ -320,6 +321,8 @@ def opened(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Account]:
     monkeypatch.setattr(ZappaCLI, "check_for_update", lambda _: None)
     monkeypatch.setattr(ZappaCLI, "create_package", _create_package(folder))
     monkeypatch.setattr(core.Zappa, "boto_client", _client)
+    monkeypatch.setattr(core.Zappa, "boto_resource", _resource)
+    monkeypatch.setattr(aws, "_session", cache(_session))
     monkeypatch.setattr("time.sleep", lambda _: None)  # moto is ready at once
     # A developer's tree may hold what is not committed yet.
     monkeypatch.setattr(sources, "read", lambda _: sources.Sources("a commit", {}, ""))
@@ -329,7 +332,6 @@ def opened(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Account]:
     monkeypatch.setattr(life, "_get", lambda _: "200")
     monkeypatch.setattr(login, "log_in", lambda *_: None)
     with mock_aws():
-        aws._session.cache_clear()
         account = Account(monkeypatch, folder)
         monkeypatch.setattr(
             life.Life, "_run", lambda _, __, name, rest: account.run_step(name, rest)
@@ -339,7 +341,6 @@ def opened(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Account]:
         yield account
         os.environ.clear()
         os.environ.update(before)
-    aws._session.cache_clear()
 
 
 def _create_package(folder: Path) -> Any:
@@ -349,6 +350,22 @@ def _create_package(folder: Path) -> Any:
         cli.handler_path = None
 
     return create_package
+
+
+@cache
+def _session() -> Any:
+    """One for all accounts: moto's are told apart behind the clients, which take long."""
+    return boto3.Session()
+
+
+@cache
+def _iam() -> Any:
+    return _session().resource("iam")
+
+
+def _resource(zappa: Any, service: str, *_: Any, **__: Any) -> Any:
+    assert service == "iam"
+    return _iam()
 
 
 def _client(zappa: Any, service: str, *_: Any, **__: Any) -> Any:
