@@ -9,7 +9,7 @@ import pytest
 from django.db import connections
 
 from config.wsgi import application
-from tests.ops.local.test_http_server import exchange, serving
+from tests.ops.local.raw_http import exchange, serving
 from tests.users.test_api import ADA
 from users.models import User
 

@@ -1,49 +1,32 @@
 """Access tokens: what is let in, and every known way of forging one refused."""
 
-import base64
-import hashlib
-import hmac
-import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
 from config.api import bearer_tokens, rate_limits
+from tests.config.api.forgeries import malformed_tokens, wrong_claims, wrong_signatures
+from tests.config.api.signed_tokens import (
+    AUDIENCE,
+    ISSUER,
+    KEY,
+    PEM,
+    RSA_KEY,
+    SPKI,
+    Issuer,
+    claims,
+    forged,
+    jwk,
+    token,
+)
 from tests.users.test_api import ADA, send
 
 pytestmark = pytest.mark.django_db
-ISSUER, AUDIENCE = "https://issuer.example.com", "https://api.example.com"
-KEY = ec.generate_private_key(ec.SECP256R1())
-RSA_KEY = rsa.generate_private_key(65537, 2048)
-EVERYTHING = "users:read users:write users:admin"
-
-
-def jwk(key: Any, kid: str, **members: str) -> dict[str, Any]:
-    algorithm = jwt.get_algorithm_by_name("ES256" if key is KEY else "RS256")
-    public = json.loads(algorithm.to_jwk(key.public_key()))
-    return {**public, "kid": kid, "use": "sig", **members}
-
-
-class Issuer:
-    """Serves the key set and counts how often it is read."""
-
-    def __init__(self) -> None:
-        self.keys = [jwk(KEY, "ec"), jwk(RSA_KEY, "rsa")]
-        self.reads, self.now, self.up = 0, 1_000_000.0, True
-
-    def fetch(self) -> dict[str, Any]:
-        self.reads += 1
-        if not self.up:
-            raise OSError("refused")
-        return {"keys": self.keys}
 
 
 @pytest.fixture(autouse=True)
@@ -56,45 +39,9 @@ def issuer(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Issuer:
     return served
 
 
-def claims(**changes: Any) -> dict[str, Any]:
-    now = int(time.time())
-    every = {
-        "iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "client_id": "app", "jti": "1",
-        "iat": now, "exp": now + 3600, "scope": EVERYTHING, **changes,
-    }  # fmt: skip
-    return {name: value for name, value in every.items() if value is not None}
-
-
-def token(
-    key: Any = KEY, algorithm: str = "ES256", kid: Any = "ec", typ: str = "at+jwt",
-    header: dict[str, Any] | None = None, **changes: Any,
-) -> str:  # fmt: skip
-    names = {"kid": kid, "typ": typ, **(header or {})}
-    return jwt.encode(claims(**changes), key, algorithm, names)
-
-
-def forged(header: dict[str, Any], secret: bytes | None = None) -> str:
-    """A token assembled by hand: no library would make it."""
-
-    def part(content: bytes) -> bytes:
-        return base64.urlsafe_b64encode(content).rstrip(b"=")
-
-    signed = (
-        part(json.dumps(header).encode()) + b"." + part(json.dumps(claims()).encode())
-    )
-    mac = b"" if secret is None else hmac.new(secret, signed, hashlib.sha256).digest()
-    return (signed + b"." + part(mac)).decode()
-
-
 def get(bearer: str | None, path: str = "/users") -> Any:
     headers = {} if bearer is None else {"authorization": f"Bearer {bearer}"}
     return Client().get(path, headers=headers)
-
-
-PEM = RSA_KEY.public_key().public_bytes(
-    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-)
-SPKI = {"typ": "at+jwt", "kid": "rsa"}
 
 
 @pytest.mark.parametrize(
@@ -126,99 +73,6 @@ def test_a_key_set_that_is_none_is_503(
     cache = bearer_tokens.Keys(lambda: served)
     monkeypatch.setattr(bearer_tokens, "keys", lambda: cache)
     assert get(token()).status_code == 503
-
-
-def wrong_signatures() -> Iterator[tuple[str, str, str]]:
-    other = ec.generate_private_key(ec.SECP256R1())
-    yield (
-        "no signature",
-        "algorithm is not allowed",
-        forged({"alg": "none", "typ": "at+jwt", "kid": "ec"}),
-    )
-    yield (
-        "NoNe",
-        "algorithm is not allowed",
-        forged({"alg": "NoNe", "typ": "at+jwt", "kid": "ec"}),
-    )
-    yield (
-        "public key as a secret",
-        "algorithm is not allowed",
-        forged({"alg": "HS256", **SPKI}, PEM),
-    )
-    yield (
-        "algorithm of another key",
-        "does not match the key",
-        forged({"alg": "ES256", **SPKI}, PEM),
-    )
-    yield "signature of another key", "not a signed JWT", token(other)
-    yield (
-        "algorithm not allowed",
-        "algorithm is not allowed",
-        token(RSA_KEY, "PS256", "rsa"),
-    )
-    yield (
-        "key in the header",
-        "not a signed JWT",
-        token(other, header={"jwk": jwk(KEY, "ec")}),
-    )
-    yield (
-        "key by URL",
-        "key is not one",
-        token(other, kid="x", header={"jku": "https://evil.example.com"}),
-    )
-    yield "unknown key", "key is not one", token(kid="other")
-    yield "no key id", "key is not one", token(header={"kid": ""})
-    yield "path as a key id", "key is not one", token(kid="../../etc/passwd")
-    yield (
-        "critical extension",
-        "critical extension",
-        token(header={"crit": ["exp"], "exp": 1}),
-    )
-
-
-def wrong_claims() -> Iterator[tuple[str, str, str]]:
-    now = int(time.time())
-    yield "wrong issuer", "Invalid issuer", token(iss="https://evil.example.com")
-    yield "issuer with a slash", "Invalid issuer", token(iss=f"{ISSUER}/")
-    yield "wrong audience", "Audience", token(aud="https://other.example.com")
-    yield "no audience", '"aud"', token(aud=None)
-    yield "expired", "expired", token(exp=now - 31)
-    yield "not yet valid", "nbf", token(nbf=now + 60)
-    yield "made in the future", "iat", token(iat=now + 60)
-    yield "valid for days", "24 hours ahead", token(exp=now + 24 * 3600 + 60)
-    yield "valid for ever", "24 hours ahead", token(exp=10**30)
-    yield "infinite expiry", "not a signed JWT", token(exp=float("inf"))
-    yield "infinite start", "not a signed JWT", token(nbf=float("inf"))
-    yield "no expiry", '"exp"', token(exp=None)
-    yield "a text as expiry", "not a signed JWT", token(exp="never")
-    for name in ("exp", "nbf", "iat"):
-        values: list[Any] = [True, str(now + 60), f"{now:_}", [now], {}]
-        for value in values:
-            claim: dict[str, Any] = {name: value}
-            yield f"{name} {value!r}", "", token(**claim)
-    yield "an empty subject", "sub must", token(sub="")
-    yield (
-        "an extension that is no text",
-        "critical extension: \\ud800",
-        forged({"alg": "ES256", "crit": ["\ud800"]}),
-    )
-    yield "an ID token", "typ must be", token(typ="JWT")
-    yield "no client", '"client_id"', token(client_id=None)
-    yield "a number as client", "client_id must", token(client_id=1)
-    yield "a list of scopes", "scope must", token(scope=["users:read"])
-
-
-def malformed_tokens() -> Iterator[tuple[str, str, str]]:
-    yield "oversized", "longer than", token(padding="x" * 9000)
-    yield "rubbish", "not a signed JWT", "rubbish"
-    yield "empty", "not a signed JWT", ""
-    yield "too many parts", "not a signed JWT", token() + ".e30"
-    yield "not base64", "not a signed JWT", "ä.ö.ü"
-    yield (
-        "deep JSON",
-        "not a signed JWT",
-        base64.urlsafe_b64encode(b"[" * 5000).decode() + ".e30.e30",
-    )
 
 
 @pytest.mark.parametrize(

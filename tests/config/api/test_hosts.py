@@ -10,7 +10,7 @@ import pytest
 from django.core.servers.basehttp import get_internal_wsgi_application
 from django.test import Client
 
-from tests.ops.local.test_http_server import serving
+from tests.ops.local.raw_http import serving
 from tests.regions import region_server
 from tests.users.test_api import ADA, send
 from users.models import User
