@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from config.dsql import tokens
+from config.dsql import credentials
 from ops.conformance.sessions import Address
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.rules.assumptions import ASSUMPTIONS
@@ -58,8 +58,8 @@ def altered(
         status = lifecycle.up(root, durable=False, job_delay=0.01, assume=ASSUMPTIONS)
         for name, value in status.environ().items():
             monkeypatch.setenv(name, value)
-        tokens._session.cache_clear()  # it has the other sandbox's credentials
+        credentials._session.cache_clear()  # it has the other sandbox's credentials
         yield status
     finally:
-        tokens._session.cache_clear()
+        credentials._session.cache_clear()
         lifecycle.reset(root)
