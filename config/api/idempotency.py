@@ -24,7 +24,7 @@ from config.api.access import get_caller
 from config.api.models import StoredResponse
 from config.api.problems import RETRY_AFTER_SECONDS, Problem
 from config.dsql.conflicts import OutcomeUnknown, constraints, sqlstates
-from config.dsql.deadlines import left
+from config.dsql.deadlines import time_left
 from config.dsql.prepared import Changes, Update
 from config.dsql.retry import ConflictRetriesExhausted
 from config.dsql.writes import insert_rows
@@ -185,7 +185,7 @@ def delete_expired() -> int:
     old = StoredResponse.objects.filter(created_at__lt=timezone.now() - RETENTION)
     ids = old.order_by("created_at").values_list("pk", flat=True)[:DELETED_ROWS]
     deleted = 0
-    while left() > BATCH_SECONDS and (batch := list(ids.all())):
+    while time_left() > BATCH_SECONDS and (batch := list(ids.all())):
         deleted += _delete(StoredResponse.objects.filter(pk__in=batch))
     return deleted
 

@@ -32,7 +32,7 @@ from .conflicts import (
 from .creation import DATABASE, DatabaseCreation, parse_schema
 from .cursors import CursorDebugWrapper, CursorWrapper
 from .ddl.journal import MigrationRun
-from .deadlines import Allowance, Limits, left, require_time, within
+from .deadlines import Allowance, Limits, require_time, time_left, within
 from .driver import call_within, open_within
 from .endpoints import Endpoints, endpoints
 from .features import DatabaseFeatures
@@ -51,9 +51,9 @@ from .validation import DatabaseValidation
 MAX_AGE_SECONDS = (45 * 60, 55 * 60)
 # A connection idle this long, perhaps with its Lambda frozen, is checked before use.
 IDLE_SECONDS = 60
-# One idle this long is replaced unasked: a frozen process sends no keepalives, and
-# networks drop a flow after 350 silent seconds (VPC user guide, "NAT gateways"; the same
-# for a Network Load Balancer), so the question could only wait for its time to end.
+# One idle this long is replaced without a check: a frozen process sends no keepalives,
+# and networks drop a flow after 350 silent seconds (VPC user guide, "NAT gateways"; the
+# same for a Network Load Balancer), so a ping could only time out.
 MAX_IDLE_SECONDS = 300
 CHANGED, UNCHANGED = "changed", "unchanged"  # names of savepoints
 UNDONE = (
@@ -88,17 +88,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
     )
 
     changed = False  # whether the open transaction holds more than reads
-    # Why the open outermost block has to be undone, if an inner one was.
+    # Why the open outermost block must be rolled back, when an inner one failed.
     undone: TransactionManagementError | None = None
-    # What was being handled when the outermost block began: not what ends it.
+    # The error that was being handled when the outermost block began: it is not its end.
     handled: BaseException | None = None
-    # Where the open connection goes, when that is not the own endpoint.
+    # The Region of the open connection when it goes to the peer endpoint.
     peer_region: str | None = None
     # Of the open connection; None stands for no connection yet.
     _used_at = _ends_at = 0.0
-    proven = False  # whether it has answered a statement
+    proven = False  # whether a statement has succeeded on it
     _unchecked = False  # since the last request
-    _doubtful = False  # whether the server is asked before it is used
+    _doubtful = False  # whether to ping the server before it is used
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -129,7 +129,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return options.secured(params)
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """Open one to the own endpoint, or to the peer's when that cannot be reached."""
+        """Connect to the local endpoint, or to the peer when that cannot be reached."""
         require_time()
         params = dict(conn_params)
         self.endpoints = self.known_endpoints(params)
@@ -140,9 +140,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         def dial(endpoint: Endpoint) -> Any:
             allowance = self.limits.for_connection()
-            # Where credentials come from, a program or a service, has its own pace.
+            # The source of credentials, a program or a service, takes its own time.
             issue = partial(TOKENS.issue, endpoint)
-            token = call_within(Allowance(left()), issue)
+            token = call_within(Allowance(time_left()), issue)
             connection = open_within(
                 allowance,
                 {**params, "host": endpoint.host, "password": token},
@@ -150,7 +150,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             )
             connection.limits = self.limits
             connection.on_silence = partial(
-                self.endpoints.leave, endpoint, "a statement had no answer"
+                self.endpoints.leave, endpoint, "a statement got no response"
             )
             return connection
 
@@ -170,7 +170,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @staticmethod
     def known_endpoints(params: dict[str, Any]) -> Endpoints:
-        """The endpoints those parameters name; what libpq does not know is taken out."""
+        """The endpoints of these parameters, without the ones that libpq does not know."""
         user, peer = params["user"], params.pop("peer_host")
         own = Endpoint(params["host"], params.pop("region"), user)
         return endpoints(
@@ -232,9 +232,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._ends_at = self._used_at + random.uniform(*MAX_AGE_SECONDS)  # noqa: S311 - jitter
 
     def close_if_unusable_or_obsolete(self) -> None:
-        """Django calls this between requests. Nothing is asked of the server here.
+        """Django calls this between requests. Nothing is sent to the server here.
 
-        What has to be asked waits until a request needs the connection: not each does.
+        A check waits until a request needs the connection: not every request does.
         """
         if self.connection is not None and not self.in_atomic_block:
             now = time.time()
@@ -249,7 +249,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().close_if_unusable_or_obsolete()
 
     def close_if_health_check_failed(self) -> None:
-        """Django calls this before a connection's use; a busy one costs no round trip."""
+        """Django calls this before it uses a connection; a busy one costs no round trip."""
         if self.connection is not None and self._unchecked and not self.in_atomic_block:
             self._unchecked = False
             if self._is_at_wrong_endpoint() or (
@@ -261,20 +261,20 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().close_if_health_check_failed()
 
     def _is_at_wrong_endpoint(self) -> bool:
-        """Whether a new connection would go to the other endpoint by now."""
+        """Whether a new connection would go to the other endpoint now."""
         at_peer = self.peer_region is not None
         if at_peer:
             self.endpoints.probe_if_due(self._dial)
         return self.endpoints.failed_over != at_peer
 
     def is_usable(self) -> bool:
-        """Whether the server answers, which it does soon or not at all."""
+        """Whether the server responds within the time of a login."""
         with within(math.inf, step=self.limits.login):
             return bool(super().is_usable())
 
     @contextmanager
     def without_deadline(self) -> Iterator[None]:
-        """Inside, statements may take as long as they do: changes of the schema."""
+        """Inside, statements have no time limit: for changes of the schema."""
         self.limits.suspended += 1
         try:
             yield
@@ -284,18 +284,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
     # Inner blocks
 
     def savepoint(self) -> str:
-        """A name for what DSQL lacks: an inner block that has one tells of its failure."""
+        """A name without a savepoint, by which an inner block reports its failure."""
         return CHANGED if self.changed else UNCHANGED
 
     def savepoint_rollback(self, sid: str) -> None:
-        """Let the outermost block be undone, and end with an error if nothing else ends it.
+        """Roll back the outermost block, with an error unless another error ends it.
 
-        Elsewhere what it did before the inner block would be kept. Django undoes it without
-        a word; that is right where it had only read, as contrib.contenttypes does.
+        Other databases keep what was done before the inner block. Without savepoints Django
+        rolls it back silently, which is right only where nothing had been changed, as in
+        contrib.contenttypes.
         """
         if not self.in_atomic_block:
             return
-        # Django's error at the next statement names it, and is judged by it.
+        # Django's error at the next statement gets it as its cause, and is classified by it.
         self.needs_rollback, self.rollback_exc = True, sys.exc_info()[1]
         if self.undone is None and self.commit_on_exit and sid == CHANGED:
             self.undone = TransactionManagementError(UNDONE)
@@ -303,7 +304,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def set_rollback(self, rollback: bool) -> None:
         super().set_rollback(rollback)
-        self.undone = None  # who calls this knows
+        self.undone = None  # the caller handles it
 
     # Lost connections
 
@@ -325,7 +326,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise undone
 
     def in_transaction(self) -> bool:
-        """Whether a statement sent now would follow another one in its transaction."""
+        """Whether a statement sent now would follow another in its transaction."""
         if self.connection is None or self.connection.closed:
             return not self.autocommit
         status = self.connection.pgconn.transaction_status
@@ -339,12 +340,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.ensure_connection()
         return True
 
-    def judge(self, error: BaseException, *, harmless: bool) -> None:
-        """Raise what ``error`` means for the work under way, unless it means only itself.
+    def translate_error(self, error: BaseException, *, harmless: bool) -> None:
+        """Raise an error that says whether the work may be repeated, where that is known.
 
         ConnectionLost and ServerUnavailable: nothing was committed, and the work may be
-        done again. OutcomeUnknown: a change was under way outside of a transaction, where
-        nothing tells the statement from its COMMIT.
+        repeated. OutcomeUnknown: a change was under way outside of a transaction, where
+        the statement and its COMMIT are one. Any other error is left to the caller.
         """
         lost = self.connection is None or self.connection.closed
         if not (lost or is_unavailable(error)):
@@ -354,7 +355,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if lost and not self.proven:
             self._leave()
         if harmless or not self.autocommit:
-            # A block ends in ROLLBACK; only its COMMIT leaves a doubt.
+            # A block ends with ROLLBACK; only its COMMIT has an unknown outcome.
             kind = ConnectionLost if lost else ServerUnavailable
             if lost and self.autocommit:
                 self.close()

@@ -1,7 +1,7 @@
-"""What an error says about the work it ended: run it again, once more, or never blindly.
+"""Classify database errors: whether the work that failed may be repeated.
 
-The one place that judges it. SQLSTATE and text decide, not the exception's class: psycopg
-raises XX000 as InternalError, which is no OperationalError.
+No other module classifies them. SQLSTATE and text decide, not the exception's class:
+psycopg raises XX000 as InternalError, which is not an OperationalError.
 """
 
 from collections.abc import Iterator
@@ -11,26 +11,27 @@ from django.db import OperationalError
 # 40001: OC000 (another transaction changed the data) and OC001 (… the schema).
 # AWS user guide, "Concurrency control in Aurora DSQL".
 SERIALIZATION_FAILURE = "40001"
-# "Troubleshooting issues in Aurora DSQL": passes by, the connection stays usable.
+# "Troubleshooting issues in Aurora DSQL": temporary, and the connection stays usable.
 UNAVAILABLE, UNAVAILABLE_TEXT = "XX000", "server unavailable"
-# What a change may end with after it was made, by their names in PostgreSQL's Appendix A:
-# Class 08, connection exceptions (08007 is transaction_resolution_unknown), and
-# statement_completion_unknown. COMMIT may with XX000 too, as above.
+# Errors that a change may end with although it was applied, as PostgreSQL's Appendix A
+# names them: class 08, connection exceptions (08007 is transaction_resolution_unknown),
+# and statement_completion_unknown. COMMIT may also end with XX000, as above.
 CONNECTION_EXCEPTION, COMPLETION_UNKNOWN = "08", "40003"
 
 
 class ConnectionLost(OperationalError):
-    """The connection ended and nothing was committed: the work may be done again."""
+    """The connection was lost and nothing was committed: the work may be repeated."""
 
 
 class ServerUnavailable(OperationalError):
-    """The server refused for a while and nothing was committed: wait, and do it again."""
+    """The server was unavailable and nothing was committed: wait, then repeat the work."""
 
 
 class OutcomeUnknown(OperationalError):
-    """The connection ended while a change was committed: it was made, or it was not.
+    """The outcome is unknown: the change may or may not have been applied.
 
-    Whoever repeats the change must first look whether it is there.
+    The connection was lost while it was being committed. Check the data before you repeat
+    the change.
     """
 
 
@@ -57,16 +58,16 @@ def sqlstates(error: BaseException) -> set[str]:
 
 
 def constraints(error: BaseException) -> set[str]:
-    """The name of every constraint that was broken, in the exception chain."""
+    """The name of every violated constraint in the exception chain."""
     named = (getattr(link, "diag", None) for link in chain(error))
     return {diag.constraint_name for diag in named if diag and diag.constraint_name}
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was raised from.
+    """The error and its explicit causes, in order.
 
-    Not what was being handled when it was raised: a second attempt fails while the first
-    one's error is handled, and is judged by itself.
+    The implicit context is left out: a second attempt fails while the first one's error
+    is being handled, and is classified on its own.
     """
     current: BaseException | None = error
     while current is not None:
@@ -82,17 +83,17 @@ def _has(error: BaseException, sqlstates: frozenset[str], text: str = "") -> boo
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Whether the work lost against another transaction: nothing was committed."""
+    """Whether the work conflicted with another transaction: nothing was committed."""
     return _has(error, frozenset({SERIALIZATION_FAILURE}))
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether the server could not do it now; outside of COMMIT nothing was committed."""
+    """Whether the server was unavailable; outside of COMMIT nothing was committed."""
     return _has(error, frozenset({UNAVAILABLE}), UNAVAILABLE_TEXT)
 
 
 def is_unresolved(error: BaseException) -> bool:
-    """Whether the server says that it cannot tell if the statement was done."""
+    """Whether the server reports that it does not know the statement's outcome."""
     states = (getattr(link, "sqlstate", None) or "" for link in causes(error))
     return any(
         state.startswith(CONNECTION_EXCEPTION) or state == COMPLETION_UNKNOWN
@@ -101,5 +102,5 @@ def is_unresolved(error: BaseException) -> bool:
 
 
 def is_outcome_unknown(error: BaseException) -> bool:
-    """Whether COMMIT may have been done although this is its answer."""
+    """Whether a COMMIT that ended with this error may have been applied."""
     return is_unresolved(error) or _has(error, frozenset({UNAVAILABLE}))

@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from django.db import OperationalError
 
-from .deadlines import left
+from .deadlines import time_left
 
 MAX_CAUSE = 300  # characters of a source's error
 RENEW_BEFORE = 300  # seconds left at which credentials are fetched anew
@@ -106,7 +106,7 @@ class Container:
                 return kept[1]
             try:
                 found = _parse(
-                    fetch(address, authorization, min(FETCH_SECONDS, left()))
+                    fetch(address, authorization, min(FETCH_SECONDS, time_left()))
                 )
             except (OSError, ValueError):
                 if kept and kept[1].expires > time():

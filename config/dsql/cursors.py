@@ -1,8 +1,8 @@
-"""The first statement of a transaction: repeated when it conflicts, as nothing is done yet.
+"""Repeat the first statement of a transaction when it conflicts: nothing is done yet.
 
-In autocommit it is the only one. Django's own code (the migration recorder, contrib
-apps) works outside the runner; here it survives the OC001 that follows every DDL. What
-comes later in a transaction is not repeated: only the transaction's owner can.
+In autocommit it is the only statement. Code that knows no runner (Django's migration
+recorder, contrib apps) so survives the OC001 that follows every DDL. Later statements of
+a transaction are not repeated: only the transaction's owner can do that.
 """
 
 import re
@@ -20,7 +20,7 @@ READ = re.compile(r"[\s(]*(?:SELECT|SHOW)\b", re.IGNORECASE)
 
 
 def is_read(sql: object) -> bool:
-    """Whether running the statement twice is as good as once; when in doubt it is not."""
+    """Whether the statement only reads, so that running it twice is safe; False if unsure."""
     if not isinstance(sql, str) or READ.match(sql) is None:
         return False
     return ";" not in sql.rstrip("; \t\r\n")  # another statement may follow
@@ -32,32 +32,34 @@ class CursorWrapper(utils.CursorWrapper):
 
     def _execute(self, sql: Any, params: Any, *ignored: Any) -> Any:
         execute = super()._execute  # type: ignore[misc]  # not in the stubs
-        self._note(sql)
+        self._note_change(sql)
         if self.db.in_transaction() or self.db.needs_rollback:
-            return self._judged(execute, sql, params)
+            return self._execute_once(execute, sql, params)
 
         def attempt() -> Any:
-            self._begin_anew()
-            return self._judged(execute, sql, params)
+            self._restart()
+            return self._execute_once(execute, sql, params)
 
         return repeat(attempt)
 
     def _executemany(self, sql: Any, param_list: Any, *ignored: Any) -> Any:
         execute = super()._executemany  # type: ignore[misc]  # not in the stubs
-        self._note(sql)
+        self._note_change(sql)
         if self.db.autocommit and not is_read(sql):
             note_commit()  # of some of them, perhaps, when it fails
-        return self._judged(execute, sql, param_list)
+        return self._execute_once(execute, sql, param_list)
 
     def callproc(self, procname: Any, params: Any = None, kparams: Any = None) -> Any:
         call: Any = super().callproc
-        return self._judged(lambda *given: call(*given, kparams), procname, params)
+        return self._execute_once(
+            lambda *given: call(*given, kparams), procname, params
+        )
 
-    def _note(self, sql: Any) -> None:
+    def _note_change(self, sql: Any) -> None:
         if not (self.db.autocommit or self.db.changed):
             self.db.changed = not is_read(sql)
 
-    def _begin_anew(self) -> None:
+    def _restart(self) -> None:
         if not self.db.autocommit:
             with self.db.wrap_database_errors:
                 if not self.db.connection.closed:
@@ -65,13 +67,13 @@ class CursorWrapper(utils.CursorWrapper):
         elif self.db.reconnect_if_closed():
             self.cursor = self.db.create_cursor()
 
-    def _judged(self, execute: Callable[..., Any], sql: Any, params: Any) -> Any:
+    def _execute_once(self, execute: Callable[..., Any], sql: Any, params: Any) -> Any:
         require_time()
         note_region(self.db.peer_region)
         try:
             result = execute(sql, params)
         except Error as error:
-            self.db.judge(error, harmless=is_read(sql))
+            self.db.translate_error(error, harmless=is_read(sql))
             raise
         self.db.proven = True
         if self.db.autocommit and not is_read(sql):

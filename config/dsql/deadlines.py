@@ -1,12 +1,11 @@
-"""How long the database is waited for: DSQL has no statement_timeout, so the client counts.
+"""Time limits: DSQL has no statement_timeout, so the client measures.
 
-A statement, a new connection and a request each have a time, set in OPTIONS. What was
-waited for longer ends with NoResponse and its connection is closed, because nobody can
-tell what still arrives on it.
+OPTIONS limit the time of a statement, of a new connection and of a request. A wait beyond
+its limit ends with NoResponse, and the connection is closed, because its state is unknown.
 
-Time in which the process itself stood still (Lambda freezes it between requests) is not
-the server's silence. It shows in a single step that took much longer than a step may,
-and only COUNTED seconds of such a step are counted.
+Time in which the process itself was frozen (by Lambda, between requests) does not count.
+A freeze shows as a single step much longer than a step can be; of such a step only
+COUNTED_SECONDS count.
 """
 
 import math
@@ -23,28 +22,28 @@ from django.db import OperationalError
 from django.http import HttpRequest, HttpResponseBase
 
 Result = TypeVar("Result")
-STEP = 0.1  # seconds after which whoever waits looks up, as psycopg does
-COUNTED = 1.0
+STEP = 0.1  # seconds between two looks at the clock while waiting, as in psycopg
+COUNTED_SECONDS = 1.0
 
 
 class NoResponse(psycopg.OperationalError):
-    """The server was silent for as long as it may be; the connection is closed."""
+    """The server did not respond within the limit; the connection is closed."""
 
 
 class OutOfTime(OperationalError):
-    """The time of the work under way is over; the statement was not sent."""
+    """The time of the request is over; the statement was not sent."""
 
 
 @dataclass(slots=True)
 class Work:
-    """A request, or what stands inside ``within()``, and the Region it last asked."""
+    """A request, or the block inside ``within()``, and the Region of its last statement."""
 
     seconds: float = math.inf
-    step: float = math.inf  # the most that one answer may take
+    step: float = math.inf  # the longest that one response may take
     outer: "Work | None" = None
     started: float = field(default_factory=lambda: monotonic())
     frozen: float = 0.0
-    asked: str | None = None
+    region: str | None = None
 
     def left(self) -> float:
         own = self.seconds - (monotonic() - self.started - self.frozen)
@@ -73,7 +72,7 @@ class RequestDeadline:
             response = self.get_response(request)
             streaming = response.streaming
         finally:
-            if not streaming:  # else the database is asked until it is closed
+            if not streaming:  # else statements may be sent until it is closed
                 _current.reset(mark)
         return response
 
@@ -87,7 +86,7 @@ request_finished.connect(_end_request, dispatch_uid=__name__)
 
 @contextmanager
 def within(seconds: float, *, step: float = math.inf) -> Iterator[None]:
-    """Inside, the database is waited for so long in all, and ``step`` for one answer."""
+    """Inside, limit the time for the database in all, and to ``step`` for one response."""
     mark = _current.set(Work(seconds, step, _current.get()))
     try:
         yield
@@ -95,34 +94,34 @@ def within(seconds: float, *, step: float = math.inf) -> Iterator[None]:
         _current.reset(mark)
 
 
-def left() -> float:
-    """Seconds until the work under way has to end; infinite outside of any."""
+def time_left() -> float:
+    """Seconds until the request or block under way must end; infinite outside of any."""
     work = _current.get()
     return math.inf if work is None else work.left()
 
 
 def require_time() -> None:
-    """Raise OutOfTime when nothing may be begun any more."""
-    if left() <= 0:
+    """Raise OutOfTime when the time of the request is over."""
+    if time_left() <= 0:
         raise OutOfTime("The time of the request is over. The statement was not sent.")
 
 
 def note_region(region: str | None) -> None:
-    """Remember where the statement about to be sent goes."""
+    """Remember the Region that the next statement is sent to."""
     work = _current.get()
     for each in work.chain() if work is not None else ():
-        each.asked = region
+        each.region = region
 
 
-def asked() -> str | None:
-    """The Region noted last by the work under way."""
+def last_region() -> str | None:
+    """The Region of the last statement of the request under way."""
     work = _current.get()
-    return None if work is None else work.asked
+    return None if work is None else work.region
 
 
 @dataclass(slots=True)
 class Allowance:
-    """The seconds that an answer may take. ``renewed`` by every piece of it that comes."""
+    """The seconds that a response may take; each part of it that arrives may renew them."""
 
     seconds: float
     renewed: bool = False
@@ -133,28 +132,28 @@ class Allowance:
         return self.seconds - self.spent
 
     def spend(self, step: float) -> None:
-        """Count a step, of which only COUNTED seconds can be the server's."""
-        if step > COUNTED:
-            _thaw(step - COUNTED)
-            step = COUNTED
+        """Count a step, but no more than COUNTED_SECONDS of it."""
+        if step > COUNTED_SECONDS:
+            _note_freeze(step - COUNTED_SECONDS)
+            step = COUNTED_SECONDS
         self.spent += step
 
 
 @dataclass(slots=True)
 class Limits:
-    """The times of one database's connections; infinite where there is no limit."""
+    """The limits of one database's connections; infinite where there is none."""
 
     statement: float = math.inf
     login: float = math.inf
     request: float = math.inf
-    suspended: int = 0  # by so many blocks that change the schema
+    suspended: int = 0  # number of open blocks that change the schema
     migrating: bool = False
 
     def for_statement(self) -> Allowance | None:
         """None without a limit.
 
-        In a request the whole answer counts. Elsewhere a large result may take its time,
-        as long as it keeps coming.
+        In a request the whole response counts. Elsewhere a large result may take any time
+        as long as parts of it keep arriving.
         """
         if self.suspended or self.migrating:
             return None
@@ -170,7 +169,7 @@ class Limits:
         return Allowance(min(self.login, step, self._left()))
 
     def _left(self) -> float:
-        """What the work has left, which lasts no longer than a request to this database."""
+        """The time left for the work, at most that of a request to this database."""
         work = _current.get()
         if work is None:
             return math.inf
@@ -179,13 +178,13 @@ class Limits:
         return work.left()
 
 
-def bounded(
+def bound_waiting(
     waiting: Generator[Any, Any, Result], allowance: Allowance
 ) -> Generator[Any, Any, Result]:
-    """The same steps of psycopg, ended by NoResponse when the allowance is spent.
+    """Run psycopg's steps, and end them with NoResponse when the allowance is spent.
 
-    What has arrived is read before time is looked at, so that an answer which came while
-    the process was frozen counts.
+    Data that has arrived is read before the clock, so a response that came while the
+    process was frozen is accepted.
     """
     try:
         wanted = next(waiting)
@@ -198,14 +197,14 @@ def bounded(
                 allowance.spent = 0.0
             elif allowance.spent >= allowance.seconds:
                 raise NoResponse(
-                    f"No answer of the server in {allowance.seconds:.1f} s."
+                    f"No response of the server in {allowance.seconds:.1f} s."
                 )
     except StopIteration as end:
         result: Result = end.value
         return result
 
 
-def _thaw(seconds: float) -> None:
+def _note_freeze(seconds: float) -> None:
     work = _current.get()
     for each in work.chain() if work is not None else ():
         each.frozen += seconds

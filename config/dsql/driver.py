@@ -1,4 +1,4 @@
-"""psycopg whose waiting ends: what Django's backend uses in its place."""
+"""psycopg with bounded waits: Django's backend uses it as its driver."""
 
 import math
 import os
@@ -14,16 +14,16 @@ import psycopg
 from psycopg import *  # noqa: F403 - Django looks for the driver's errors here
 from psycopg import pq
 
-from .deadlines import STEP, Allowance, Limits, NoResponse, bounded
+from .deadlines import STEP, Allowance, Limits, NoResponse, bound_waiting
 
 Result = TypeVar("Result")
-# One for all addresses of the connection being opened, and how many are left to try.
+# The connection being opened: its time, and how many addresses are left to try.
 _opening: ContextVar["Opening | None"] = ContextVar("opening", default=None)
 UNLIMITED = Limits()
 
 
 class Opening:
-    """What is left of a connection's time; each of its addresses gets an equal share."""
+    """The time left for a new connection; each of its addresses gets an equal share."""
 
     def __init__(self, allowance: Allowance, addresses: int) -> None:
         self.allowance, self.addresses = allowance, addresses
@@ -47,7 +47,7 @@ class BoundedConnection(psycopg.Connection[Any]):
             return (yield from attempt)
         share = opening.share()
         try:
-            return (yield from bounded(attempt, share))
+            return (yield from bound_waiting(attempt, share))
         finally:
             opening.allowance.spent += share.spent
 
@@ -76,7 +76,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         if allowance is None:
             return super().wait(gen, *args, **kwargs)
         try:
-            return super().wait(bounded(gen, allowance), *args, **kwargs)
+            return super().wait(bound_waiting(gen, allowance), *args, **kwargs)
         except NoResponse:
             self.close()
             if self.on_silence is not None:
@@ -92,9 +92,9 @@ def open_within(
     params: dict[str, Any],
     opener: Callable[[dict[str, Any]], Any],
 ) -> Any:
-    """Open a connection in so much time, names looked up and all addresses tried.
+    """Open a connection within the allowance, name lookup and every address included.
 
-    Raises NoResponse, or psycopg.OperationalError of the last address.
+    Raises NoResponse, or the last address's psycopg.OperationalError.
     """
     addresses = params.get("hostaddr") or os.environ.get("PGHOSTADDR")
     if not addresses:
@@ -124,9 +124,9 @@ def _addresses(host: str, allowance: Allowance) -> list[str]:
 
 
 def call_within(allowance: Allowance, work: Callable[[], Result]) -> Result:
-    """What ``work`` returns or raises, for calls that know no timeout of their own.
+    """Call ``work``, which has no timeout of its own, within the allowance.
 
-    Raises NoResponse when it takes longer; its thread is then left to itself.
+    Raises what it raises, or NoResponse when it takes longer; its thread then runs on.
     """
     if allowance.seconds == math.inf:
         return work()
@@ -139,15 +139,13 @@ def call_within(allowance: Allowance, work: Callable[[], Result]) -> Result:
         except Exception as error:  # noqa: BLE001 - raised below, in the caller's thread
             failed.append(error)
 
-    # Whatever is logged in there belongs to the request that waits.
+    # Log lines of the thread belong to the request that waits for it.
     thread = threading.Thread(
         target=copy_context().run, args=(run,), daemon=True, name="dsql-lookup"
     )
     try:
         thread.start()
-    except (
-        RuntimeError
-    ):  # the system gives no more threads: an answer is worth waiting for
+    except RuntimeError:  # no more threads: without a limit is better than not at all
         return work()
     while thread.is_alive() and allowance.left > 0:
         before = monotonic()
@@ -156,5 +154,5 @@ def call_within(allowance: Allowance, work: Callable[[], Result]) -> Result:
     if failed:
         raise failed[0]
     if not ended:
-        raise NoResponse(f"No answer of the system in {allowance.seconds:.1f} s.")
+        raise NoResponse(f"No response of the system in {allowance.seconds:.1f} s.")
     return ended[0]

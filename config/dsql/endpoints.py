@@ -1,11 +1,11 @@
-"""Which endpoint a new connection goes to, and for how long it is tried.
+"""Choose the endpoint of a new connection, and how long to try it.
 
-Both endpoints of a multi-Region cluster are the same database. When the local one does
-not answer, new connections go to the peer's, until a probe finds the local one well. An
-open connection, and so a transaction, never moves.
+Both endpoints of a multi-Region cluster are the same database. When the local endpoint
+does not respond, new connections fail over to the peer endpoint until a probe of the local
+one succeeds. An open connection, and so a transaction, never moves.
 
-The probe runs inside a request that needs the database, in little time: a thread would
-freeze with Lambda between requests and end by a timeout that nobody was late for.
+The probe runs inside a request that needs the database and is bounded in time. A thread
+would freeze with Lambda between requests, and time out although the endpoint is healthy.
 """
 
 import logging
@@ -24,7 +24,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error
 from django.dispatch import Signal
 
-from .deadlines import asked, left, within
+from .deadlines import last_region, time_left, within
 from .retry import Policy
 from .tokens import Endpoint
 
@@ -37,32 +37,32 @@ Dial = Callable[[Endpoint], Any]
 class ConnectFailure(Enum):
     """Why a connection did not open."""
 
-    BUSY = "busy"  # the cluster lives and asks to come again
-    LOST = "lost"  # nothing that speaks for the cluster was reached
-    FINAL = "final"  # it was reached and said no: trying again or elsewhere is no cure
+    BUSY = "busy"  # the cluster responds, and wants the client to try again
+    UNREACHABLE = "unreachable"  # nothing that belongs to the cluster responded
+    REFUSED = "refused"  # it refused the login: repeating it, here or there, is no help
 
 
-# AWS user guide, "Troubleshooting issues in Aurora DSQL". libpq keeps the SQLSTATE of a
-# refused login (53300, 53400, XX000) to itself, so the text has to tell.
+# AWS user guide, "Troubleshooting issues in Aurora DSQL". libpq does not expose the
+# SQLSTATE of a refused login (53300, 53400, XX000), so its text decides.
 BUSY_TEXTS = (
     "waking up cluster", "too many open connections", "rate exceeded",
     "server unavailable",
-    # PostgreSQL's local, 57P03 and 57P01: it starts, or it stops.
+    # PostgreSQL's own, 57P03 and 57P01: it is starting or stopping.
     "the database system is", "terminating connection",
 )  # fmt: skip
-FINAL_TEXTS = ("FATAL", "certificate")
-# How long to go on, in rounds over the endpoints; with the connect timeouts of the last
-# round it stays below API Gateway's 29 s.
+REFUSED_TEXTS = ("FATAL", "certificate")
+# How long to try, in rounds over the endpoints. With the connect timeouts of the last
+# round the total stays below API Gateway's 29 s.
 RETRY_POLICIES = {
     ConnectFailure.BUSY: Policy(base_delay=0.1, max_delay=1.0, budget=10.0),
-    ConnectFailure.LOST: Policy(base_delay=0.1, max_delay=0.5, budget=1.0),
+    ConnectFailure.UNREACHABLE: Policy(base_delay=0.1, max_delay=0.5, budget=1.0),
 }
-BUSY_BEFORE_PEER = 2.0  # seconds an endpoint may be busy before the peer is asked
-# For so long it is known that an endpoint was busy: the request after a start that gave
-# up waiting does not begin to wait anew.
+BUSY_BEFORE_PEER = 2.0  # seconds an endpoint may be busy before the peer is tried
+# Seconds for which a busy endpoint is remembered: when a start gives up waiting, the next
+# request does not wait all over again.
 BUSY_MEMORY = 10.0
-PROBE_SECONDS = 1.0  # of a request, for a look at the lost endpoint
-# A first look comes soon after silence: it may have been one slow statement.
+PROBE_SECONDS = 1.0  # of a request, for a probe of the lost endpoint
+# The first probe after a silence comes soon: it may have been one slow statement.
 FIRST_PROBE_SECONDS = 2.0
 
 
@@ -70,13 +70,13 @@ def classify_failure(error: BaseException) -> ConnectFailure:
     text = str(error)
     if any(part in text for part in BUSY_TEXTS):
         return ConnectFailure.BUSY
-    if any(part in text for part in FINAL_TEXTS):
-        return ConnectFailure.FINAL
-    return ConnectFailure.LOST
+    if any(part in text for part in REFUSED_TEXTS):
+        return ConnectFailure.REFUSED
+    return ConnectFailure.UNREACHABLE
 
 
 class Endpoints:
-    """What this process knows of the local endpoint and its peer; threads share it."""
+    """The state of the local endpoint and its peer in this process; threads share it."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Endpoints:
         peer: Endpoint | None,
         return_seconds: float,
         *,
-        patience: Mapping[ConnectFailure, Policy] = RETRY_POLICIES,
+        policies: Mapping[ConnectFailure, Policy] = RETRY_POLICIES,
         # Wall clock: the monotonic clock stands still while Lambda is frozen.
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -92,42 +92,42 @@ class Endpoints:
         self.local, self.peer = local, peer
         self.failed_over = False  # whether new connections go to the peer first
         self._return_seconds = return_seconds
-        self._patience = patience
+        self._policies = policies
         self._clock, self._sleep = clock, sleep
         self._scheduled_at = self._probe_at = 0.0
-        # When each first and last said that it was busy, since it was last reached.
+        # When each was first and last busy since it was last reached.
         self._busy: dict[Endpoint, tuple[float, float]] = {}
         self._lock = threading.Lock()
 
     def connect(self, dial: Dial) -> tuple[Endpoint, Any]:
-        """The endpoint that answered and what ``dial`` made of it.
+        """The endpoint that responded, and the connection that ``dial`` opened to it.
 
-        Raises the local endpoint's psycopg.OperationalError when patience, or the time of
-        the request, ends.
+        Raises the local endpoint's psycopg.OperationalError when the policy's budget, or
+        the time of the request, is spent.
         """
         self.probe_if_due(dial)
         waits = {
-            trouble: policy.delays(since=policy.clock())
-            for trouble, policy in self._patience.items()
+            failure: policy.delays(since=policy.clock())
+            for failure, policy in self._policies.items()
         }
         while True:
             failures: dict[Endpoint, psycopg.OperationalError] = {}
             for endpoint in self._order():
                 try:
-                    found = dial(endpoint)
+                    connection = dial(endpoint)
                 except psycopg.OperationalError as error:
                     failures[endpoint] = error
                     if self._stop_round(endpoint, error):
                         break
                 else:
                     self._served_by(endpoint, failures)
-                    return endpoint, found
-            troubles = {classify_failure(error) for error in failures.values()}
-            busy = ConnectFailure.BUSY in troubles
+                    return endpoint, connection
+            kinds = {classify_failure(error) for error in failures.values()}
+            busy = ConnectFailure.BUSY in kinds
             delay = next(
-                waits[ConnectFailure.BUSY if busy else ConnectFailure.LOST], None
+                waits[ConnectFailure.BUSY if busy else ConnectFailure.UNREACHABLE], None
             )
-            if delay is None or delay >= left():
+            if delay is None or delay >= time_left():
                 raise self._summary(failures)
             self._sleep(delay)
 
@@ -137,11 +137,11 @@ class Endpoints:
         return (self.peer, self.local) if self.failed_over else (self.local, self.peer)
 
     def _stop_round(self, endpoint: Endpoint, error: psycopg.OperationalError) -> bool:
-        """Whether to wait rather than ask the next. A no of the local endpoint is raised."""
-        trouble = classify_failure(error)
-        if trouble is ConnectFailure.FINAL and endpoint == self.local:
+        """Whether to wait rather than try the next; raises a refusal of the local endpoint."""
+        failure = classify_failure(error)
+        if failure is ConnectFailure.REFUSED and endpoint == self.local:
             raise error
-        if trouble is not ConnectFailure.BUSY:
+        if failure is not ConnectFailure.BUSY:
             return False
         now = self._clock()
         since, last = self._busy.get(endpoint, (now, now))
@@ -171,7 +171,7 @@ class Endpoints:
             )
 
     def leave(self, endpoint: Endpoint, reason: str) -> None:
-        """A login there was answered and a statement was not: new ones go to the other."""
+        """Send new connections to the other endpoint: this one accepts logins only."""
         if self.peer is not None:
             self._switch(failed_over=endpoint == self.local, reason=reason, soon=True)
 
@@ -191,9 +191,9 @@ class Endpoints:
 
     @contextmanager
     def avoid_local(self) -> Iterator[None]:
-        """Inside, connections go to the peer first: to check the way out."""
+        """Inside, connections go to the peer first: to check the failover."""
         if self.peer is None:
-            raise ImproperlyConfigured("There is no peer endpoint to go to.")
+            raise ImproperlyConfigured("There is no peer endpoint to fail over to.")
         before = self.failed_over, self._probe_at
         self.failed_over, self._probe_at = True, math.inf
         try:
@@ -202,13 +202,13 @@ class Endpoints:
             self.failed_over, self._probe_at = before
 
     def probe_if_due(self, dial: Dial) -> None:
-        """See whether the local endpoint answers again, now and then and in little time."""
+        """Probe the local endpoint after a failover, from time to time and briefly."""
         with self._lock:
             now = self._clock()
-            # A clock that was set back has not yet come to where it was asked last.
+            # A clock that was set back is before the time of the last probe.
             if not self.failed_over or self._scheduled_at <= now < self._probe_at:
                 return
-            self._schedule(self._return_seconds)  # whoever comes now need not look too
+            self._schedule(self._return_seconds)  # other threads need not probe as well
         try:
             with within(PROBE_SECONDS):
                 connection = dial(self.local)
@@ -217,12 +217,12 @@ class Endpoints:
                 finally:
                     connection.close()
         except (psycopg.Error, Error, ImproperlyConfigured) as error:
-            logger.info("%s still does not answer: %s", self.local.host, error)
+            logger.info("%s still does not respond: %s", self.local.host, error)
         else:
-            self._switch(failed_over=False, reason="a probe was answered")
+            self._switch(failed_over=False, reason="a probe succeeded")
 
     def _schedule(self, mean: float) -> None:
-        """Jitter keeps the processes of a Region from coming back at once."""
+        """Jitter keeps the processes of a Region from returning all at once."""
         spread = 0.5 + random.random()  # noqa: S311 - jitter
         self._scheduled_at = self._clock()
         self._probe_at = self._scheduled_at + mean * spread
@@ -232,10 +232,10 @@ class Endpoints:
 def endpoints(
     local: Endpoint, peer: Endpoint | None, return_seconds: float
 ) -> Endpoints:
-    """The process's one memory of this pair."""
+    """The state of this pair, one for the whole process."""
     return Endpoints(local, peer, return_seconds)
 
 
 def peer_region() -> str | None:
-    """The peer's Region when the request's last statement went there, else None."""
-    return asked()
+    """The peer's Region if the request's last statement was sent there, else None."""
+    return last_region()

@@ -19,7 +19,7 @@ from .conflicts import (
     is_conflict,
     sqlstates,
 )
-from .deadlines import left
+from .deadlines import time_left
 from .signals import conflict_retried
 
 Result = TypeVar("Result")
@@ -189,7 +189,7 @@ class Attempts:
         ``error`` ended an attempt with nothing committed.
         """
         delay = self._pauses.after(error)
-        if delay is None or delay >= left():
+        if delay is None or delay >= time_left():
             return None
         if is_conflict(error):
             conflict_retried.send_robust(sender=repeat, attempt=self.number)

@@ -20,7 +20,7 @@ from django.urls import get_resolver
 
 from config.api import problems
 from config.api.guard import dress, respond_to_failure
-from config.dsql.deadlines import STEP, left, within
+from config.dsql.deadlines import STEP, time_left, within
 from config.on_lambda import invocations, wiring
 from config.on_lambda.events import Event, build_environ, build_response
 from config.on_lambda.wiring import Wiring
@@ -105,7 +105,7 @@ def prepare() -> None:
         with within(START_SECONDS):
             get_resolver().url_patterns  # noqa: B018 - the property imports the views
             # Half of what is left for each endpoint, names and addresses included.
-            with within(math.inf, step=left() / 2):
+            with within(math.inf, step=time_left() / 2):
                 connection.ensure_connection()
     except Exception as error:
         logger.warning(

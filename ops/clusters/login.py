@@ -41,7 +41,7 @@ def await_login(cluster: Cluster, say: Callable[[str], None]) -> None:
             text = " ".join(str(error).split())
             if isinstance(error, CredentialsUnavailable):
                 raise _refused(cluster, "was not asked", text) from error
-            if classify_failure(error) is ConnectFailure.FINAL:
+            if classify_failure(error) is ConnectFailure.REFUSED:
                 raise _refused(cluster, "refuses the login", text) from error
             if left <= PAUSE_SECONDS:
                 waited = f"accepted no login in {PATIENCE_SECONDS:.0f} s"

@@ -19,7 +19,7 @@ from config.dsql.deadlines import (
     NoResponse,
     OutOfTime,
     RequestDeadline,
-    bounded,
+    bound_waiting,
     within,
 )
 
@@ -45,7 +45,7 @@ def wait(
             pieces += yield "read"
         return "answer"
 
-    waiting = bounded(answer(), allowance)
+    waiting = bound_waiting(answer(), allowance)
     next(waiting)
     for seconds, ready in steps:
         clock[0] += seconds
@@ -90,7 +90,7 @@ def test_time_in_which_the_process_was_frozen_is_not_the_servers(
     steps = [(0.1, NOTHING), (3600.0, NOTHING), (0.1, DATA), (0.1, DATA)]
     with within(25):
         assert wait(clock, Allowance(8), steps, 2) == "answer"
-        assert deadlines.left() > 20
+        assert deadlines.time_left() > 20
 
 
 def test_what_came_while_the_process_was_frozen_is_read(clock: list[float]) -> None:
@@ -99,13 +99,13 @@ def test_what_came_while_the_process_was_frozen_is_read(clock: list[float]) -> N
 
 
 def test_works_inside_works_end_with_the_first(clock: list[float]) -> None:
-    assert deadlines.left() == math.inf
+    assert deadlines.time_left() == math.inf
     with within(10):
         clock[0] += 4
         with within(20):
-            assert deadlines.left() == 6
+            assert deadlines.time_left() == 6
         with within(2):
-            assert deadlines.left() == 2
+            assert deadlines.time_left() == 2
         clock[0] += 7
         with pytest.raises(OutOfTime, match="was not sent"):
             deadlines.require_time()
@@ -148,10 +148,10 @@ def test_a_request_has_its_own_time_until_its_response_is_ready_or_closed(
     response = RequestDeadline(view)(RequestFactory().get("/"))
     if streaming:
         list(response)
-        assert deadlines.left() == 5
+        assert deadlines.time_left() == 5
         response.close()
     assert seen == [5, 3]
-    assert deadlines.left() == math.inf
+    assert deadlines.time_left() == math.inf
 
 
 def test_a_request_that_fails_leaves_no_time_behind() -> None:

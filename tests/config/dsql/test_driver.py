@@ -78,7 +78,7 @@ def test_a_name_that_cannot_be_looked_up_is_a_lost_endpoint(
     monkeypatch.delenv("PGHOSTADDR")
     with pytest.raises(psycopg.OperationalError, match="failed to resolve") as caught:
         driver.open_within(Allowance(5), {"host": "db.example.com"}, refuse_to_open)
-    assert classify_failure(caught.value) is ConnectFailure.LOST
+    assert classify_failure(caught.value) is ConnectFailure.UNREACHABLE
 
 
 def test_without_another_thread_a_lookup_is_made_in_this_one(

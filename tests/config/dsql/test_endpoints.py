@@ -53,9 +53,9 @@ class World:
             OWN,
             peer,
             return_seconds=10,
-            patience={
+            policies={
                 ConnectFailure.BUSY: Policy(base_delay=0.5, budget=5.0, **times),
-                ConnectFailure.LOST: Policy(base_delay=0.5, budget=1.0, **times),
+                ConnectFailure.UNREACHABLE: Policy(base_delay=0.5, budget=1.0, **times),
             },
             clock=lambda: self.now,
             sleep=self.sleep,
@@ -75,7 +75,7 @@ def switches() -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("text", "trouble"),
+    ("text", "failure"),
     [
         (WAKING, ConnectFailure.BUSY),
         ("FATAL:  Unable to accept connection, too many open connections.", "busy"),
@@ -83,19 +83,19 @@ def switches() -> Iterator[list[str]]:
         ("FATAL:  server unavailable", "busy"),
         ("FATAL:  the database system is starting up", "busy"),
         ("FATAL:  terminating connection due to administrator command", "busy"),
-        (DENIED, "final"),
-        ('FATAL:  database "x" does not exist', "final"),
-        ("SSL error: certificate verify failed", "final"),
-        (REFUSED, "lost"),
-        ("connection timeout expired", "lost"),
-        ("server closed the connection unexpectedly", "lost"),
-        ("failed to resolve host 'own': Name or service not known", "lost"),
+        (DENIED, "refused"),
+        ('FATAL:  database "x" does not exist', "refused"),
+        ("SSL error: certificate verify failed", "refused"),
+        (REFUSED, "unreachable"),
+        ("connection timeout expired", "unreachable"),
+        ("server closed the connection unexpectedly", "unreachable"),
+        ("failed to resolve host 'own': Name or service not known", "unreachable"),
     ],
 )
-def test_the_text_of_a_failed_login_tells_the_trouble(
-    text: str, trouble: ConnectFailure | str
+def test_the_text_of_a_failed_login_tells_the_failure(
+    text: str, failure: ConnectFailure | str
 ) -> None:
-    assert classify_failure(psycopg.OperationalError(text)) is ConnectFailure(trouble)
+    assert classify_failure(psycopg.OperationalError(text)) is ConnectFailure(failure)
 
 
 def test_a_busy_cluster_is_asked_again_until_it_answers(switches: list[str]) -> None:

@@ -154,7 +154,7 @@ def test_health_asks_the_peer_when_the_own_endpoint_is_silent(
 def test_a_request_whose_time_is_over_sends_nothing(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deadlines, "left", lambda: 0.0)
+    monkeypatch.setattr(deadlines, "time_left", lambda: 0.0)
     answer = create(client)
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
     monkeypatch.undo()
@@ -197,7 +197,7 @@ def test_migrations_and_the_schema_editor_wait(
     scratch.migration_run.is_active = False
     with scratch.without_deadline():
         run(scratch, slow)
-    with pytest.raises(ConnectionLost, match="No answer"):
+    with pytest.raises(ConnectionLost, match="No response"):
         run(scratch, slow)
 
 

@@ -112,7 +112,7 @@ def test_a_name_that_is_looked_up_without_an_end_does_not_hold_the_start(
         handler.prepare()
     ended.set()
     assert connection.connection is None
-    assert "No answer of the system" in caplog.text
+    assert "No response of the system" in caplog.text
 
 
 @pytest.mark.parametrize(

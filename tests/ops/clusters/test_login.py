@@ -17,7 +17,7 @@ from tests.ops.clusters.test_provision import failure, provision
 UNRESOLVED = "failed to resolve host 'x': [Errno -2] Name or service not known"
 WAKING = "FATAL:  unable to accept connection, waking up cluster, please retry later"
 DENIED = "FATAL:  unable to accept connection, access denied\nHINT:  Wrong user"
-SILENT = "No answer of the server in 3.0 s."
+SILENT = "No response of the server in 3.0 s."
 Meet = Callable[[str, str, float], None]
 
 
@@ -78,7 +78,7 @@ def test_patience_ends_after_120_seconds_and_the_next_run_goes_on(
     assert 110 < world.now - begun <= 120
     first, hint, last = said.splitlines()
     assert first.startswith(f"{OHIO}: ")
-    assert "accepted no login in 120 s: No answer of the server" in first
+    assert "accepted no login in 120 s: No response of the server" in first
     assert "port 5432" in hint
     assert last == "To go on: manage.py dsql_provision"
     meet(OHIO, "", 0.0)
