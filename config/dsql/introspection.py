@@ -14,8 +14,6 @@ from django.db.backends.postgresql import introspection
 from django.db.backends.postgresql.introspection import FieldInfo, TableInfo
 from django.db.models import Index
 
-from config.dsql.ddl.catalog import Index as CatalogIndex
-
 from .ddl.catalog import (
     COLUMN,
     CONSTRAINT,
@@ -26,6 +24,7 @@ from .ddl.catalog import (
     RELATION,
     Catalog,
 )
+from .ddl.catalog import Index as CatalogIndex
 
 ACCESS_METHODS = ("btree_index", "btree")
 TABLES = f"""
