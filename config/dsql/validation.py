@@ -1,4 +1,4 @@
-"""System checks: what models and migrations ask for that DSQL refuses or does otherwise.
+"""System checks: what models and migrations use that DSQL refuses or does differently.
 
 Run by ``manage.py check --database default`` and before every ``migrate``.
 """
@@ -30,10 +30,10 @@ MAX_KEY_COLUMNS, MAX_COLUMNS, MAX_INDEXES = 8, 255, 24
 
 class DatabaseValidation(BaseDatabaseValidation):
     def check_field(self, field: Any, **kwargs: Any) -> list[CheckMessage]:
-        found: list[CheckMessage] = []
+        messages: list[CheckMessage] = []
         kind = (field.db_type(self.connection) or "").partition("(")[0].strip()
         if kind.endswith("]") or kind in REFUSED_TYPES:
-            found.append(
+            messages.append(
                 Error(
                     f"DSQL cannot store the type {kind}.",
                     hint="Use JSONField for arrays and maps, two columns for a range, "
@@ -43,28 +43,28 @@ class DatabaseValidation(BaseDatabaseValidation):
                 )
             )
         if kind in ("json", "jsonb") and (field.db_index or field.unique):
-            found.append(self._json(field))
+            messages.append(self._refuse_json(field))
         if field.db_tablespace:
-            found.append(self._tablespace(field))
-        return found
+            messages.append(self._warn_of_tablespace(field))
+        return messages
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
-        found: list[CheckMessage] = super().check(**kwargs)
+        messages: list[CheckMessage] = super().check(**kwargs)
         for model in apps.get_models():
             if router.allow_migrate_model(self.connection.alias, model):
-                found += self._model(model)
-        return [*found, *self._migrations(), *self._invalid_indexes()]
+                messages += self._check_model(model)
+        return [*messages, *self._check_migrations(), *self._check_invalid_indexes()]
 
-    def _model(self, model: Any) -> Iterator[CheckMessage]:
+    def _check_model(self, model: Any) -> Iterator[CheckMessage]:
         if not model._meta.managed or model._meta.proxy:
             return
         for index in model._meta.indexes:
-            yield from self._index(model, index)
+            yield from self._check_index(model, index)
         for constraint in model._meta.constraints:
-            yield from self._constraint(model, constraint)
-        yield from self._limits(model)
+            yield from self._check_constraint(model, constraint)
+        yield from self._check_limits(model)
 
-    def _index(self, model: Any, index: models.Index) -> Iterator[CheckMessage]:
+    def _check_index(self, model: Any, index: models.Index) -> Iterator[CheckMessage]:
         if index.suffix not in ("idx", "btree"):
             yield Error(
                 f"DSQL has one kind of index; {index.name} is a {type(index).__name__}.",
@@ -72,8 +72,8 @@ class DatabaseValidation(BaseDatabaseValidation):
                 obj=model,
                 id="dsql.E003",
             )
-        yield from self._keys(model, index.name, index.fields, index.opclasses)
-        yield from self._expressions(model, index)
+        yield from self._check_keys(model, index.name, index.fields, index.opclasses)
+        yield from self._check_expressions(model, index)
         if any(order for _, order in index.fields_orders):
             yield CheckWarning(
                 f"The descending order of index {index.name} is dropped.",
@@ -82,11 +82,13 @@ class DatabaseValidation(BaseDatabaseValidation):
                 id="dsql.W001",
             )
 
-    def _constraint(self, model: Any, constraint: Any) -> Iterator[CheckMessage]:
+    def _check_constraint(self, model: Any, constraint: Any) -> Iterator[CheckMessage]:
         if isinstance(constraint, models.UniqueConstraint):
             opclasses = getattr(constraint, "opclasses", ())
-            yield from self._keys(model, constraint.name, constraint.fields, opclasses)
-            yield from self._expressions(model, constraint)
+            yield from self._check_keys(
+                model, constraint.name, constraint.fields, opclasses
+            )
+            yield from self._check_expressions(model, constraint)
         elif not isinstance(constraint, models.CheckConstraint):
             yield Error(
                 f"DSQL has no {type(constraint).__name__} ({constraint.name}).",
@@ -95,7 +97,7 @@ class DatabaseValidation(BaseDatabaseValidation):
                 id="dsql.E004",
             )
 
-    def _keys(
+    def _check_keys(
         self, model: Any, name: str, fields: Any, opclasses: Any
     ) -> Iterator[CheckMessage]:
         refused = {opclass.lower() for opclass in opclasses} - HARMLESS_OPCLASSES
@@ -116,19 +118,19 @@ class DatabaseValidation(BaseDatabaseValidation):
         for field in fields:
             kind = model._meta.get_field(field.lstrip("-")).db_type(self.connection)
             if kind in ("json", "jsonb"):
-                yield self._json(model._meta.get_field(field.lstrip("-")))
+                yield self._refuse_json(model._meta.get_field(field.lstrip("-")))
 
-    def _expressions(self, model: Any, index: Any) -> Iterator[CheckMessage]:
+    def _check_expressions(self, model: Any, index: Any) -> Iterator[CheckMessage]:
         query = Query(model, alias_cols=False)
         for expression in index.expressions:
             try:
                 key = expression.resolve_expression(query).output_field
             except FieldError:
-                continue  # models.E012 or E043 tells
+                continue  # reported by models.E012 or E043
             if key.db_type(self.connection) in ("json", "jsonb"):
-                yield self._json(model)
+                yield self._refuse_json(model)
 
-    def _limits(self, model: Any) -> Iterator[CheckMessage]:
+    def _check_limits(self, model: Any) -> Iterator[CheckMessage]:
         columns = len(model._meta.local_concrete_fields)
         indexes = 1 + len(model._meta.indexes) + len(model._meta.unique_together)
         indexes += sum(
@@ -147,7 +149,7 @@ class DatabaseValidation(BaseDatabaseValidation):
                 )
 
     @staticmethod
-    def _json(indexed: Any) -> CheckMessage:
+    def _refuse_json(indexed: Any) -> CheckMessage:
         return Error(
             "DSQL cannot index JSON.",
             hint="Index an expression of it, such as KeyTextTransform().",
@@ -156,14 +158,14 @@ class DatabaseValidation(BaseDatabaseValidation):
         )
 
     @staticmethod
-    def _tablespace(field: Any) -> CheckMessage:
+    def _warn_of_tablespace(field: Any) -> CheckMessage:
         return CheckWarning(
             "DSQL has no tablespaces; db_tablespace does nothing.",
             obj=field,
             id="dsql.W002",
         )
 
-    def _migrations(self) -> Iterator[CheckMessage]:
+    def _check_migrations(self) -> Iterator[CheckMessage]:
         """Operations of migrations to come that DSQL can never run."""
         # Not needed to serve: a cold start does without them.
         from django.db.migrations import AddField
@@ -175,7 +177,7 @@ class DatabaseValidation(BaseDatabaseValidation):
         try:
             applied = MigrationRecorder(self.connection).applied_migrations()
         except DatabaseError:
-            return  # the connection is somebody else's to complain about
+            return  # a connection that fails is reported elsewhere
         for key, migration in loader.disk_migrations.items():
             if key in applied:
                 continue
@@ -183,9 +185,11 @@ class DatabaseValidation(BaseDatabaseValidation):
                 if isinstance(operation, AddField) and (
                     operation.field.generated or operation.field.primary_key
                 ):
-                    yield from self._late_column(migration, operation)
+                    yield from self._refuse_late_column(migration, operation)
 
-    def _late_column(self, migration: Any, operation: Any) -> Iterator[CheckMessage]:
+    def _refuse_late_column(
+        self, migration: Any, operation: Any
+    ) -> Iterator[CheckMessage]:
         alias, model = self.connection.alias, operation.model_name_lower
         if router.allow_migrate(alias, migration.app_label, model_name=model):
             yield Error(
@@ -196,12 +200,12 @@ class DatabaseValidation(BaseDatabaseValidation):
                 id="dsql.E009",
             )
 
-    def _invalid_indexes(self) -> Iterator[CheckMessage]:
+    def _check_invalid_indexes(self) -> Iterator[CheckMessage]:
         try:
-            found = Catalog(self.connection).invalid_indexes()
+            invalid = Catalog(self.connection).invalid_indexes()
         except DatabaseError:
             return
-        for name, table in found:
+        for name, table in invalid:
             yield CheckWarning(
                 f"Index {name} of {table} is not valid: its build failed or still runs.",
                 hint="If no job in sys.jobs builds it: DROP INDEX, then migrate again.",

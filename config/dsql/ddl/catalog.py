@@ -65,22 +65,22 @@ class Constraint:
 
 
 class Constraints(dict[str, Constraint]):
-    """A table's constraints by name, as one query found them."""
+    """A table's constraints by name, read by one query."""
 
     def on(self, column: str) -> dict[str, Constraint]:
         """CHECK and FOREIGN KEY constraints that name the column."""
         return {
-            name: found
-            for name, found in self.items()
-            if found.kind in ("c", "f") and column in found.columns
+            name: constraint
+            for name, constraint in self.items()
+            if constraint.kind in ("c", "f") and column in constraint.columns
         }
 
     def not_null_checks(self, column: str) -> list[str]:
         """The CHECKs that stand for the column's NOT NULL."""
         return [
             name
-            for name, found in self.on(column).items()
-            if _is_not_null(name, found.definition, column)
+            for name, constraint in self.on(column).items()
+            if _is_not_null(name, constraint.definition, column)
         ]
 
 
@@ -142,7 +142,7 @@ class Catalog:
 
     def columns(self, table: str) -> dict[str, Column]:
         where, params = self.relation(table)
-        found = self.rows(
+        rows = self.rows(
             "SELECT a.attname, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod), "
             f"a.attnotnull, a.attidentity, a.attgenerated {COLUMN} "
             f"WHERE {where} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
@@ -150,33 +150,33 @@ class Catalog:
         )
         return {
             name: Column(name, (oid, modifier), *rest)
-            for name, oid, modifier, *rest in found
+            for name, oid, modifier, *rest in rows
         }
 
     def defaults(self, table: str) -> dict[str, str]:
         """Each column's default, of a generated column what generates it, as SQL."""
         where, params = self._named(table, "table_name", "table_schema")
-        found = self.rows(
+        rows = self.rows(
             "SELECT column_name, column_default, generation_expression "
             f"FROM information_schema.columns WHERE {where}",
             params,
         )
         return {
             name: default or generated
-            for name, default, generated in found
+            for name, default, generated in rows
             if default or generated
         }
 
     def comment(self, table: str, column: str) -> str | None:
         where, params = self.relation(table)
-        found = self.rows(
+        rows = self.rows(
             f"SELECT d.description {COLUMN} "
             # Of what has columns no two have one OID.
             "JOIN pg_description d ON d.objoid = c.oid AND d.objsubid = a.attnum "
             f"WHERE {where} AND a.attname = %s",
             [*params, column],
         )
-        return found[0][0] if found else None
+        return rows[0][0] if rows else None
 
     def type(self, name: str) -> tuple[int, int]:
         """OID and modifier of a type as the database reads its name."""
@@ -199,74 +199,76 @@ class Catalog:
 
     def primary_key(self, table: str) -> list[str]:
         where, params = self.relation(table)
-        found = self.rows(
+        rows = self.rows(
             f"SELECT a.attname, a.attnum, k.conkey {CONSTRAINT_COLUMN} "
             f"WHERE {where} AND k.contype = 'p'",
             params,
         )
         return [
             name
-            for name, number, key in sorted(found, key=lambda row: row[2].index(row[1]))
+            for name, number, key in sorted(rows, key=lambda row: row[2].index(row[1]))
         ]
 
     def checked_not_null(self, table: str) -> set[str]:
         """The columns that a validated CHECK keeps from being NULL."""
         where, params = self.relation(table)
-        found = self.rows(
+        rows = self.rows(
             f"SELECT a.attname, k.conname, pg_get_constraintdef(k.oid) {CONSTRAINT_COLUMN} "
             f"WHERE {where} AND k.contype = 'c' AND k.convalidated",
             params,
         )
         return {
             column
-            for column, name, definition in found
+            for column, name, definition in rows
             if _is_not_null(name, definition, column)
         }
 
     def definitions(self, table: str) -> list[str]:
         """Of its constraints without the primary key, whose text names every column."""
         where, params = self.relation(table)
-        found = self.rows(
+        rows = self.rows(
             f"SELECT pg_get_constraintdef(k.oid) {CONSTRAINT} "
             f"WHERE {where} AND k.contype <> 'p'",
             params,
         )
-        return sorted(definition for (definition,) in found)
+        return sorted(definition for (definition,) in rows)
 
     def constraint(self, table: str, name: str) -> Constraint | None:
         where, params = self.relation(table)
-        found = self.rows(
+        rows = self.rows(
             f"SELECT k.contype, k.convalidated, pg_get_constraintdef(k.oid) {CONSTRAINT} "
             f"WHERE {where} AND k.conname = %s",
             [*params, name],
         )
-        return Constraint(*found[0]) if found else None
+        return Constraint(*rows[0]) if rows else None
 
     def definition(self, table: str, name: str) -> str:
-        """Of a constraint, valid or not; empty when there is none."""
-        found = self.constraint(table, name)
-        return found.definition.removesuffix(NOT_VALID) if found else ""
+        """Of a constraint, valid or not; empty when it does not exist."""
+        constraint = self.constraint(table, name)
+        return (
+            "" if constraint is None else constraint.definition.removesuffix(NOT_VALID)
+        )
 
     def constraints(self, table: str) -> Constraints:
         where, params = self.relation(table)
-        found = self.rows(
+        rows = self.rows(
             "SELECT k.conname, k.contype, k.convalidated, pg_get_constraintdef(k.oid), "
             f"a.attname {CONSTRAINT_OR_COLUMN} WHERE {where}",
             params,
         )
         columns: dict[str, set[Any]] = {}
-        for name, *_, column in found:
+        for name, *_, column in rows:
             columns.setdefault(name, set()).add(column)
         return Constraints({
             name: Constraint(kind, valid, definition, frozenset(columns[name] - {None}))
-            for name, kind, valid, definition, _ in found
+            for name, kind, valid, definition, _ in rows
         })  # fmt: skip
 
     def needed_by(self, table: str, column: str) -> list[str]:
         """Views and generated columns that name the column."""
         where, params = self.relation(table)
         # A view needs its rule, and its rule the column.
-        found = self.rows(
+        rows = self.rows(
             f"SELECT 'view', v.relname {DEPENDENT} "
             "JOIN pg_depend r ON r.objid = d.objid AND r.classid = d.classid "
             "JOIN pg_class v ON v.oid = r.refobjid "
@@ -277,15 +279,15 @@ class Catalog:
             f"WHERE {where} AND a.attname = %s AND g.attnum <> a.attnum AND g.attgenerated <> ''",
             [*params, column, *params, column],
         )
-        views_first = sorted(found, key=lambda row: (row[0] != "view", row[1]))
+        views_first = sorted(rows, key=lambda row: (row[0] != "view", row[1]))
         return [f"{kind} {name}" for kind, name in views_first]
 
     def index(self, table: str, name: str) -> Index | None:
         """The index of that name in the table's schema, whatever table it is on."""
-        # The table gives the schema; the name to be found is the index's.
+        # The table gives the schema; the name is the index's.
         where, (_, *schema) = self.relation(table, "x")
-        found = self._indexes(where, [name, *schema])
-        return found[0] if found else None
+        indexes = self._indexes(where, [name, *schema])
+        return indexes[0] if indexes else None
 
     def indexes(self, table: str) -> list[Index]:
         """The valid ones; a build that failed leaves one that is not."""
@@ -294,21 +296,21 @@ class Catalog:
 
     def invalid_indexes(self) -> list[tuple[str, str]]:
         """Name and table of every index of the schema that is not valid."""
-        found = self.rows(
+        rows = self.rows(
             f"SELECT x.relname, c.relname {RELATION} JOIN pg_index i ON i.indrelid = c.oid "
             "JOIN pg_class x ON x.oid = i.indexrelid "
             "WHERE NOT i.indisvalid AND n.nspname = current_schema() ORDER BY x.relname"
         )
-        return [(name, table) for name, table in found]
+        return [(name, table) for name, table in rows]
 
     def active_job(self, index: Index) -> str | None:
         """The job that still builds the index, if any."""
-        found = self.rows(
+        rows = self.rows(
             "SELECT job_id FROM sys.jobs WHERE status IN ('submitted', 'processing') "
             "AND job_type = 'INDEX_BUILD' AND object_id = %s",
             [index.oid],
         )
-        return found[0][0] if found else None
+        return rows[0][0] if rows else None
 
     def column_names(self, relation: int) -> dict[int, str]:
         """The relation's columns by their number."""
@@ -316,7 +318,7 @@ class Catalog:
         return dict(self.rows(query, [relation]))
 
     def _indexes(self, condition: str, params: Sequence[str]) -> list[Index]:
-        found = self.rows(
+        rows = self.rows(
             "SELECT x.oid, x.relname, c.relname, m.amname, x.reloptions, i.indisunique, "
             "i.indisprimary, i.indisvalid, i.indnullsnotdistinct, i.indpred IS NOT NULL, "
             "pg_get_indexdef(x.oid), k.contype, k.oid, k.condeferrable, k.condeferred, "
@@ -324,22 +326,22 @@ class Catalog:
             f"WHERE {condition} ORDER BY x.relname",
             params,
         )
-        columns = {row[15]: self._columns_and_dependents(row[15]) for row in found}
-        return [_build_index(row, columns[row[15]]) for row in found]
+        columns = {row[15]: self._columns_and_dependents(row[15]) for row in rows}
+        return [_build_index(row, columns[row[15]]) for row in rows]
 
     def _columns_and_dependents(
         self, relation: int
     ) -> dict[int, tuple[str, frozenset[int]]]:
         """By the column's number its name and the OIDs of what depends on it."""
-        found = self.rows(
+        rows = self.rows(
             "SELECT a.attnum, a.attname, d.objid FROM pg_attribute a LEFT JOIN pg_depend d "
             "ON d.refobjid = a.attrelid AND d.refobjsubid = a.attnum "
             "WHERE a.attrelid = %s AND a.attnum > 0",
             [relation],
         )
-        names = {number: name for number, name, _ in found}
+        names = {number: name for number, name, _ in rows}
         dependents: dict[int, set[int]] = {number: set() for number in names}
-        for number, _, dependent in found:
+        for number, _, dependent in rows:
             if dependent is not None:
                 dependents[number].add(dependent)
         return {n: (names[n], frozenset(dependents[n])) for n in names}

@@ -83,7 +83,7 @@ def _refuse_wrapper(model: Any, wrapper: Any) -> None:
 
 
 def _unwrap(expression: Any) -> Any:
-    """Without Collate and OpClass, which were found to change nothing."""
+    """Without Collate and OpClass, which change nothing here."""
     if isinstance(expression, Collate) or _is_opclass(expression):
         return _unwrap(expression.get_source_expressions()[0])
     if isinstance(expression, KeyOrder):

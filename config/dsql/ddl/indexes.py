@@ -141,11 +141,11 @@ class Indexes:
         parts: dict[str, Any] = statement.parts
         columns = KEY_ORDER.sub("", str(parts["columns"]))
         condition = parts.get("condition", "")
-        found = self.catalog.rows(
+        duplicates = self.catalog.rows(
             f"SELECT {columns}, count(*) FROM {parts['table']}{condition} "
             f"GROUP BY {columns} HAVING count(*) > 1 LIMIT 3"
         )
-        shown = "; ".join(f"{key} ({count} times)" for *key, count in found)
+        shown = "; ".join(f"{key} ({count} times)" for *key, count in duplicates)
         return f" Duplicates: {shown}." if shown else ""
 
     def _relation(self, table: str) -> str:

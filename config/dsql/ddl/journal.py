@@ -1,6 +1,6 @@
-"""Which steps of a migration are done, kept until the migration is recorded.
+"""Which steps of a migration are done, stored until the migration is recorded.
 
-The catalog shows whether one step is done, but not what later steps have made of it: a
+The catalog shows whether one step is done, but not what later steps have done to it: a
 column that does not exist may have been renamed. So each step of the schema editor is
 recorded when it has ended, and a run that was killed leaves its rows behind. The next run
 skips the recorded steps; only the step that was under way is judged by the catalog.
@@ -38,7 +38,7 @@ class MigrationRun:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.plan: Sequence[tuple[Any, bool]] = ()  # of the last migrate
-        self.journal: Journal | None = None  # kept by the outermost schema editor
+        self.journal: Journal | None = None  # of the outermost schema editor
 
     @property
     def is_active(self) -> bool:
@@ -175,9 +175,9 @@ def _half_done(connection: Any) -> tuple[set[str], set[str]] | None:
     if not Catalog(connection).has_table(TABLE):
         return None
     applied = _applied(connection)
-    found = {migration for _, migration in _rows(connection)}
-    ended = {migration for migration in found if _has_ended(migration, applied)}
-    return ended, found - ended
+    migrations = {migration for _, migration in _rows(connection)}
+    ended = {each for each in migrations if _has_ended(each, applied)}
+    return ended, migrations - ended
 
 
 def _execute(connection: Any, sql: str, params: Any = None) -> Any:
@@ -195,10 +195,10 @@ def begin(using: str = DEFAULT_DB_ALIAS, **kwargs: Any) -> None:
         return
     run.reset((), active=False)
     begins = bool(plan) and not connection.in_atomic_block
-    if begins and (found := _half_done(connection)) and found[0]:
+    if begins and (half_done := _half_done(connection)) and half_done[0]:
         # Else they would be taken for steps of a later repetition.
         sql = f"DELETE FROM {TABLE} WHERE migration = ANY (%s)"
-        _execute(connection, sql, [sorted(found[0])])
+        _execute(connection, sql, [sorted(half_done[0])])
     run.reset(plan, active=begins)
 
 
@@ -208,8 +208,8 @@ def end(using: str = DEFAULT_DB_ALIAS, **kwargs: Any) -> None:
     if run is None or connection.in_atomic_block:
         return
     run.is_active = False
-    found = _half_done(connection)
-    if found is not None and not found[1]:
+    half_done = _half_done(connection)
+    if half_done is not None and not half_done[1]:
         _execute(connection, f"DROP TABLE IF EXISTS {TABLE}")
 
 

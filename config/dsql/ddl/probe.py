@@ -1,4 +1,4 @@
-"""How the catalog prints a definition: it is made for a moment, and looked at."""
+"""How the catalog prints a definition: it is created for a moment and read back."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,8 +13,8 @@ PROBE = "dsql_probe"  # the table's name
 class Probe:
     """A table that exists for a moment.
 
-    PostgreSQL prints a definition otherwise than it was written: only what it makes of
-    the desired one can be compared with what exists.
+    PostgreSQL prints a definition differently from how it was written: only its own
+    print of the desired one can be compared with what exists.
     """
 
     def __init__(self, runner: Runner, catalog: Catalog) -> None:

@@ -191,6 +191,6 @@ class Runner:
     def _job_state(self, job: str) -> tuple[str, str]:
         with self.connection.cursor() as cursor:
             cursor.execute(JOB, [job])
-            found: tuple[str, str] | None = cursor.fetchone()
+            state: tuple[str, str] | None = cursor.fetchone()
         # Old jobs are purged; then only the outcome can be looked at.
-        return found or ("completed", "")
+        return state or ("completed", "")

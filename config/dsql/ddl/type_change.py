@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 CUTOVER_THRESHOLD = 100  # rows that the last copy may have changed before the cutover
 MAX_COPY_PASSES = 5  # copies of the table before the cutover in any case
 NEW_SUFFIX, OLD_SUFFIX = "__dsql_new", "__dsql_old"
-# Errors that would come again: the change is given up.
-HOPELESS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+# Errors that would recur: the change is given up.
+PERMANENT_ERRORS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
 
 class TypeChanges:
@@ -103,7 +103,7 @@ class TypeChange:
 
     def run(self) -> None:
         if self.runner.is_collecting:
-            self._show()
+            self._collect()
             return
         names, columns = self.names, self.catalog.columns(self.names.table)
         try:
@@ -115,7 +115,7 @@ class TypeChange:
                 self._cut_over(columns[names.column])
             elif names.new in columns:
                 self._cut_over(columns[names.old])
-        except HOPELESS:
+        except PERMANENT_ERRORS:
             self._give_up()
             raise
         self.replacements.adopt()
@@ -234,7 +234,7 @@ class TypeChange:
         self._rename(self.names.old, self.names.column)
 
     def _copy_rest(self) -> None:
-        """One statement when the few rows allow it, to keep the column away shortly."""
+        """One statement if there are few rows: the column is missing meanwhile."""
         new, old = self._quote(self.names.new), self._quote(self.names.old)
         text = (
             f"UPDATE {self._quote(self.names.table)} SET {new} = {old}::{self.cast} "
@@ -248,7 +248,7 @@ class TypeChange:
                 raise
             self._copy_any_order(self.names.old)
 
-    def _show(self) -> None:
+    def _collect(self) -> None:
         """What sqlmigrate prints."""
         names = self.names
         new, old, column = map(self._quote, (names.new, names.old, names.column))
@@ -266,10 +266,10 @@ class TypeChange:
         self._alter(f"RENAME COLUMN {column} TO {old}")
         self.runner.note("the rows that were written since:")
         self.runner.execute(copy.format(**parts, source=old))
-        self.runner.note("let the column's constraints hold for the new column;")
+        self.runner.note("enforce the column's constraints on the new column;")
         self._alter(f"RENAME COLUMN {new} TO {column}")
         self.runner.note(
-            "let the new indexes and constraints take the names of the old;"
+            "give the names of the old indexes and constraints to the new;"
         )
         self._alter(f"DROP COLUMN {old}")
 

@@ -33,7 +33,7 @@ def found(field: Any = None, **options: Any) -> set[str]:
     made = thing(field, **options)
     messages = [
         *connection.validation.check_field(made._meta.get_field("value")),
-        *validation()._model(made),
+        *validation()._check_model(made),
     ]
     assert all(message.hint for message in messages if message.is_serious())
     return {message.id for message in messages}
@@ -127,7 +127,7 @@ def test_a_key_that_is_added_late_matters_where_its_table_is(
     settings.MIGRATION_MODULES = {"users": package.name}
     elsewhere = SimpleNamespace(allow_migrate=lambda _db, label, **_: label != app)
     settings.DATABASE_ROUTERS = [elsewhere]
-    assert [each.id for each in validation()._migrations()] == expected
+    assert [each.id for each in validation()._check_migrations()] == expected
 
 
 def test_the_product_has_nothing_to_find() -> None:
