@@ -5,8 +5,8 @@ from typing import Any
 from config import env
 
 DEBUG = env.flag("DJANGO_DEBUG")
-# Signs the cursors of lists, and nothing else: on Lambda whoever may call
-# lambda:GetFunction* reads it, and earlier ones in the versions that Lambda keeps.
+# Signs the cursors of lists, and nothing else: on Lambda every principal
+# with lambda:GetFunction* reads it, and earlier ones in the versions that Lambda keeps.
 SECRET_KEY = env.text("DJANGO_SECRET_KEY")
 SECRET_KEY_FALLBACKS = env.words("DJANGO_SECRET_KEY_FALLBACKS")
 # Besides what API Gateway routes here and loopback names on loopback: config.api.hosts.
@@ -24,7 +24,7 @@ ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = False
 
-# Who may call: "oidc" or "none". There is no default, so that nobody is let in unasked.
+# Who may call: "oidc" or "none". There is no default, so that open access is a choice.
 API_AUTH = env.one_of("API_AUTH", ("", "oidc", "none"), "")
 OIDC_ISSUER = env.text("OIDC_ISSUER")
 OIDC_AUDIENCE = env.text("OIDC_AUDIENCE")
@@ -40,12 +40,12 @@ OIDC_ALGORITHMS = env.some_of(
 API_RATE_LIMIT = env.whole("API_RATE_LIMIT", 600)
 # Whether PUT, PATCH and DELETE must name the version they change: 428 without If-Match.
 REQUIRE_IF_MATCH = env.flag("REQUIRE_IF_MATCH")
-# The other Region's API, which the page at / asks for its health from the browser.
+# The other Region's API, whose health the page at / reads from the browser.
 PEER_URL = env.text("PEER_URL").rstrip("/")
 
 # Browsers of these origins only; no cookies, so credentials are never allowed.
 CORS_ALLOWED_ORIGINS = env.words("CORS_ALLOWED_ORIGINS")
-if CORS_ALLOWED_ORIGINS:  # without one there is nothing to answer
+if CORS_ALLOWED_ORIGINS:  # without one no request needs it
     MIDDLEWARE.append("corsheaders.middleware.CorsMiddleware")
 CORS_ALLOW_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CORS_ALLOW_HEADERS = (

@@ -1,4 +1,4 @@
-"""The API's contract, OpenAPI 3.1, made from the code that keeps it.
+"""The API's contract, OpenAPI 3.1, made from the code that implements it.
 
 Paths, methods and scopes come from the URLconf and the views, problems from their
 catalogue, and the sentences from the module ``openapi`` of each app.
@@ -167,7 +167,7 @@ def components() -> Schema:
 
 
 def collect(attribute: str) -> dict[Any, Any]:
-    """What all the modules say together."""
+    """What all the modules say, merged."""
     found: dict[Any, Any] = {}
     for module in descriptions():
         found |= getattr(module, attribute)
@@ -175,7 +175,7 @@ def collect(attribute: str) -> dict[Any, Any]:
 
 
 def files() -> dict[Path, str]:
-    """What is made of the code: the contract, and its page for people."""
+    """What is generated from the code: the contract, and its page for people."""
     contract = document()
     return {
         CONTRACT: json.dumps(contract, indent=1, ensure_ascii=False) + "\n",

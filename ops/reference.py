@@ -37,12 +37,12 @@ def _operation(
     scopes = [scope for one in operation["security"] for scope in one["bearer"]]
     needs = f"<p>Scope: <code>{escape(scopes[0])}</code></p>" if scopes else ""
     parameters = _table("Parameter", _parameters(document, operation))
-    answers = ((s, a["description"]) for s, a in operation["responses"].items())
+    responses = ((s, a["description"]) for s, a in operation["responses"].items())
     return (
         f'<section id="{operation["operationId"]}">'
         f"<h2><code>{method.upper()} {escape(path)}</code></h2>"
         f"<p>{escape(operation['summary'])}</p>{needs}{parameters}"
-        f"{_table('Answer', answers)}</section>\n"
+        f"{_table('Response', responses)}</section>\n"
     )
 
 

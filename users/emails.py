@@ -28,7 +28,7 @@ def find_fault(address: str) -> str:
 def _find_local_fault(local: str) -> str:
     part = "The part before @"
     if not local:
-        return "There is nothing before @."
+        return "Has nothing before @."
     if not local.isascii():
         return f"{part} must be ASCII."
     if len(local) > MAX_LOCAL:
@@ -44,7 +44,7 @@ def _find_local_fault(local: str) -> str:
 
 def _find_domain_fault(domain: str) -> str:
     if not domain:
-        return "There is nothing after @."
+        return "Has nothing after @."
     if domain.startswith("["):
         return _find_literal_fault(domain)
     # What is one letter in two cases, Python, DNS and the database's index see differently.

@@ -20,7 +20,7 @@ Rows = QuerySet[User, dict[str, Any]]
 CURSOR_SALT = "users.cursor"
 # No name goes on behind its beginning with anything greater.
 LAST_ENDING = "\U0010ffff" * 100
-# Made once: to compose a query costs more than to copy it.
+# Built once: composing a query costs more than copying it.
 EVERY = User.objects.values(*FIELDS)
 NEWEST = Order.build(
     "newest", ("created_at", "id"), EVERY,

@@ -15,7 +15,7 @@ class UserInput(StrictSerializer):
     email = Text(emails.find_fault, max_length=emails.MAX_ADDRESS)
 
 
-# Made once: a form copies its fields, which costs more than to check them.
+# Built once: a serializer copies its fields, which costs more than checking them.
 WHOLE, PART = UserInput(), UserInput(partial=True)
 
 

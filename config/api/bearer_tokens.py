@@ -73,8 +73,8 @@ class KeySet:
         """Whether a match is the key that is meant, not one that a new key may replace."""
         if key_id in self.named:
             return True
-        named_anew = key_id is not None and self.named
-        return not named_anew and self.match(key_id, algorithm) is not None
+        has_new_name = key_id is not None and self.named
+        return not has_new_name and self.match(key_id, algorithm) is not None
 
 
 @dataclass(slots=True, eq=False)
@@ -247,7 +247,7 @@ def verify(token: str) -> Caller:
     for name in ("sub", "client_id", "jti"):
         if not isinstance(claims[name], str) or not claims[name]:
             raise InvalidToken(f"The claim {name} must be a text that is not empty.")
-    # RFC 6749, section 3.3: scopes are told apart by spaces, and by nothing else.
+    # RFC 6749, section 3.3: scopes are separated by spaces, and by nothing else.
     return Caller(
         json.dumps([claims["sub"], claims["client_id"]]), frozenset(scopes.split(" "))
     )

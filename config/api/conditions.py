@@ -28,7 +28,7 @@ class Conditions:
         return self.match is not None or self.none_match is not None
 
     def not_modified(self, tag: str) -> bool:
-        """Whether a GET is answered 304: the client holds this very state."""
+        """Whether the response to a GET is 304: the client holds this very state."""
         return self.none_match is not None and bool(self.none_match & {ANY, tag})
 
     def failure(self) -> str:
@@ -41,7 +41,7 @@ class Conditions:
         if self.match is not None and self.none_match is None:
             return (
                 "This is not the version that If-Match names: it has changed since, or the "
-                "tag is another's. Read it again and decide anew."
+                "tag is another's. Read it again and decide again."
             )
         if self.match is None and self.none_match == frozenset({ANY}):
             return (
@@ -50,7 +50,7 @@ class Conditions:
             )
         if self.match is None:
             return "This is a version that If-None-Match names."
-        return "This is not the version that If-Match and If-None-Match ask for."
+        return "This is not the version that If-Match and If-None-Match require."
 
 
 UNCONDITIONAL = Conditions()

@@ -13,13 +13,13 @@ MAX_CAUSE = 300  # characters
 
 
 class FailureLog:
-    """While a database is away every request fails alike: one traceback tells it all."""
+    """While a database is unavailable every request fails alike: one traceback says it all."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         # Wall clock: the monotonic clock stands still while Lambda is frozen.
         self._clock = clock
         self._lock = threading.Lock()
-        self._shown: dict[str, float] = {}  # by code, of which there are few
+        self._shown: dict[str, float] = {}  # by code; there are few codes
 
     def write(self, code: str, error: BaseException) -> None:
         """One line; the traceback with it when this code has had none for a minute."""

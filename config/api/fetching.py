@@ -21,7 +21,7 @@ class Deadline:
         self._ends = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds that are left. Raises TimeoutError when there are none."""
+        """The remaining seconds. Raises TimeoutError when none remain."""
         left = self._ends - time.monotonic()
         if left <= 0:
             raise TimeoutError("the time for all of it is over")
@@ -29,7 +29,7 @@ class Deadline:
 
 
 class _BoundedReader(io.RawIOBase):
-    """What a socket receives; its own timeout would begin anew with each byte."""
+    """What a socket receives; its own timeout would start again with each byte."""
 
     def __init__(
         self, raw: io.RawIOBase, sock: socket.socket, deadline: Deadline

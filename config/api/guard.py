@@ -62,7 +62,7 @@ def guarded(application: Application) -> Application:
 def respond_to_failure(error: Exception, meta: Mapping[str, Any]) -> HttpResponse:
     """A problem document, the cause in the log, and the request's own line if it has none.
 
-    ``meta`` is the request's WSGI environment, as far as there is one.
+    ``meta`` is the request's WSGI environment, or as much of it as exists.
     """
 
     def respond() -> HttpResponse:

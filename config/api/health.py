@@ -1,4 +1,4 @@
-"""Whether this Region can serve: its database answers and holds every migration."""
+"""Whether this Region can serve: its database responds and has every migration."""
 
 import threading
 import time
@@ -20,7 +20,8 @@ from config.dsql.conflicts import sqlstates
 from config.dsql.deadlines import within
 
 UNDEFINED_TABLE = "42P01"
-# Whoever asks waits little: time for a silent endpoint, and for the peer's login and answer.
+# Health checkers wait briefly: time for a silent endpoint, and for the peer's login and
+# response.
 HEALTH_SECONDS, STEP_SECONDS = 2.6, 0.8
 CACHE_SECONDS = 1.0
 
@@ -31,9 +32,9 @@ class State(NamedTuple):
 
 
 class CachedState:
-    """The state that ``probe`` finds, asked for at most once a second.
+    """The state that ``probe`` finds, probed at most once a second.
 
-    Nobody is limited in asking for health, and many checkers ask at once.
+    Requests for health are not limited, and many checkers send them at once.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class CachedState:
 
 
 def probe() -> State:
-    """Ask the database: one round trip."""
+    """Probe the database: one round trip."""
     try:
         with within(HEALTH_SECONDS, step=STEP_SECONDS):
             behind = unapplied()
@@ -75,11 +76,11 @@ STATE = CachedState(probe)
 @safe
 def health(request: HttpRequest) -> HttpResponse:
     """200, or 503 naming what is wrong."""
-    return _readable_by_peer(request, _answer(*STATE.get()))
+    return _readable_by_peer(request, _respond(*STATE.get()))
 
 
 def _readable_by_peer(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """The other Region's page may read it, whoever else CORS lets in."""
+    """The other Region's page may read it, whatever other origins CORS allows."""
     if origin := peer_origin():
         patch_vary_headers(response, ["Origin"])
         if request.headers.get("Origin") == origin:
@@ -87,7 +88,7 @@ def _readable_by_peer(request: HttpRequest, response: HttpResponse) -> HttpRespo
     return response
 
 
-def _answer(database: str, schema: str) -> HttpResponse:
+def _respond(database: str, schema: str) -> HttpResponse:
     well = (database, schema) == ("ok", "current")
     content = {
         "status": "ok" if well else "unavailable",

@@ -1,7 +1,7 @@
 """What a request may carry: what would be ignored is refused before a view sees it.
 
 A server joins headers that are sent more than once with commas, here and on Lambda alike
-(RFC 9110, section 5.3), so a comma in one that has a single value tells of it.
+(RFC 9110, section 5.3), so a comma in one that has a single value reveals it.
 """
 
 from collections.abc import Collection, Mapping
@@ -92,7 +92,7 @@ def check_honoured(
         for name in CONDITIONS.keys() & meta.keys():
             raise Problem(
                 "malformed",
-                f"{CONDITIONS[name]} is not honoured: there is no ETag here. Send this "
+                f"{CONDITIONS[name]} is not honoured: this resource has no ETag. Send this "
                 "request without it.",
             )
     if meta.get("QUERY_STRING"):

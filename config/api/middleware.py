@@ -1,4 +1,4 @@
-"""What every answer carries, and what every request must respect."""
+"""What every response carries, and what every request must respect."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +36,7 @@ class APIMiddleware:
         if request.method == "HEAD" and isinstance(response, StreamingHttpResponse):
             response.streaming_content = ()  # what would make it does not begin
         guard.dress(response)
-        # To a preflight django-cors-headers answers with HTML of no length.
+        # django-cors-headers responds to a preflight with HTML of no length.
         if request.method == "OPTIONS" and response.get("Content-Length") == "0":
             del response["Content-Type"]
         return response

@@ -95,7 +95,7 @@ def read_pages(
 
 
 def export_response(request: Request, pages: Iterator[Page]) -> StreamingHttpResponse:
-    """The rows; the last line tells that the response is whole, and where to go on."""
+    """The rows; the last line says that the response is whole, and where to continue."""
 
     def lines() -> Iterator[dict[str, Any]]:
         following, size = None, 0

@@ -1,7 +1,7 @@
 """What people read: the front page, the types of problems, the contract.
 
 Self-contained pages: no script, style or font of another origin. Files are read when a
-page is first asked for, never at start-up.
+page is first requested, never at start-up.
 """
 
 import hashlib

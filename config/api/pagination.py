@@ -129,7 +129,7 @@ class Page:
 def read_page(
     order: Order, filters: Filters, *, limit: int, cursor: Cursor | None = None
 ) -> Page:
-    """The page beside the cursor; one row more than the limit tells whether more follow.
+    """The page beside the cursor; one row more than the limit shows whether more follow.
 
     Raises Problem when the cursor comes from another order.
     """

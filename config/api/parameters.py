@@ -34,7 +34,11 @@ def check_names(request: HttpRequest, known: Collection[str]) -> None:
         ) from None
     for name, values in request.GET.lists():
         if name not in known:
-            named = f"known are {', '.join(known)}" if known else "none is known here"
+            named = (
+                f"known are {', '.join(known)}"
+                if known
+                else "no parameter is known here"
+            )
             raise bad_parameter(name, f"Unknown; {named}.")
         if len(values) > 1:
             raise bad_parameter(name, "Given more than once.")

@@ -70,10 +70,10 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "insufficient_scope": ProblemType(
         403,
         "The access token does not allow this.",
-        "Ask the issuer for a token with the scope that WWW-Authenticate names.",
+        "Get a token from the issuer with the scope that WWW-Authenticate names.",
     ),
     "not_found": ProblemType(
-        404, "There is nothing here, or no longer.", "Check the path and the id."
+        404, "Nothing exists here, or it no longer does.", "Check the path and the id."
     ),
     "method_not_allowed": ProblemType(
         405, "The path does not know this method.", "Use one that Allow names."
@@ -87,12 +87,12 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         410,
         "The request with this Idempotency-Key was done, and what it created has been "
         "deleted since.",
-        "Use a new key to create it anew.",
+        "Use a new key to create it again.",
     ),
     "precondition_failed": ProblemType(
         412,
         "The resource is not in the state that If-Match or If-None-Match names.",
-        "Read it again and decide anew.",
+        "Read it again and decide again.",
     ),
     "length_required": ProblemType(
         411,
@@ -112,7 +112,7 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     ),
     "precondition_required": ProblemType(
         428,
-        "Changes must name the version they are made to.",
+        "A change must name the version that it applies to.",
         "Send If-Match with the ETag of the resource as last read.",
     ),
     "rate_limited": ProblemType(
@@ -165,8 +165,8 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     ),
     "outcome_unknown": ProblemType(
         503,
-        "The database was lost, or could not tell, while the change was saved: whether it "
-        "was done is unknown.",
+        "The connection to the database was lost while the change was saved, or the "
+        "database could not report its outcome: whether it was done is unknown.",
         "Read before you repeat the request; with its Idempotency-Key, repeat it anywhere.",
     ),
     "issuer_unavailable": ProblemType(

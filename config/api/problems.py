@@ -1,4 +1,4 @@
-"""Every error the API answers: RFC 9457 problem details, one shape for all."""
+"""Every error that the API responds with: RFC 9457 problem details, one shape for all."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -94,7 +94,7 @@ def _pointer(name: str) -> str:
 
 
 def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
-    """DRF's exception handler; None lets Django answer its own 500."""
+    """DRF's exception handler; None lets Django respond with its own 500."""
     if isinstance(error, Problem):
         if error.status_code == 503:
             FAILURES.write(error.code, error)
@@ -144,8 +144,9 @@ def problem_from_database_error(error: BaseException) -> Problem:
         # No Retry-After: a program must not repeat this by itself.
         return Problem(
             "outcome_unknown",
-            "The database was lost, or could not tell, while the change was saved: whether "
-            "it was done is unknown. Read before you repeat the request.",
+            "The connection to the database was lost while the change was saved, or the "
+            "database could not report its outcome: whether it was done is unknown. Read "
+            "before you repeat the request.",
         )
     if isinstance(error, ConflictRetriesExhausted):
         code = "write_conflict"
@@ -155,9 +156,7 @@ def problem_from_database_error(error: BaseException) -> Problem:
         )
     elif isinstance(error, CredentialsUnavailable):
         code = "database_unavailable"
-        detail = (
-            "The API's credentials for the database cannot be had; nothing was done."
-        )
+        detail = "The API cannot get credentials for the database; nothing was done."
     else:
         code = "database_unavailable"
         detail = "The database cannot be reached; nothing was done. Repeat the request."

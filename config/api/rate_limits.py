@@ -1,4 +1,4 @@
-"""How often one caller may call: a token bucket per caller, kept by each process.
+"""How often one caller may call: a token bucket per caller, in each process.
 
 Approximate on purpose: a count shared by all processes would be one hot row in the
 database for every request. API Gateway's stage throttle bounds the whole; this bounds

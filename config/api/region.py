@@ -12,6 +12,6 @@ def serving_region() -> str:
 
 
 def peer_origin() -> str:
-    """The origin of the other Region's API, whose page asks this one for its health."""
+    """The origin of the other Region's API, whose page reads this one's health."""
     parts = urlsplit(settings.PEER_URL)
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""

@@ -1,4 +1,4 @@
-"""JSON answers: one way to write values, and one to send them."""
+"""JSON responses: one way to write values, and one to send them."""
 
 from collections.abc import Mapping
 from typing import Any
