@@ -6,11 +6,13 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from config.telemetry.measures import current, request_id
 
 # Their lines have paths and methods as the client sent them, and come without an id.
 FRAMEWORKS = ("django.request", "django.security", "django.server", "waitress")
-ENCODER = json.JSONEncoder(default=str)  # dumps() would make one for every line
+encode = msgspec.json.Encoder(enc_hook=str).encode
 # A word that has an address is left out as a whole: a pattern for the address itself would
 # be tried at every letter of a long word, and scan to its end each time. RFC 5321 lets
 # "=" and "&" stand in an address, and anything up to 64 characters in one's quoted part.
@@ -64,7 +66,12 @@ class JSONFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = mask(self.formatException(record.exc_info))
-        return ENCODER.encode(line)
+        try:
+            return encode(line).decode()
+        except (
+            UnicodeEncodeError
+        ):  # half of a surrogate pair, which UTF-8 does not have
+            return json.dumps(line, default=str)
 
 
 def _utc(seconds: float) -> str:

@@ -152,3 +152,9 @@ def test_a_servers_line_about_a_request_does_not_name_it(
     logging.getLogger(name).error("Serving /users/%s", ID, exc_info=error)
     assert ID not in written.getvalue()
     assert "The request failed" in written.getvalue()
+
+
+def test_a_line_that_utf8_cannot_hold_is_written_all_the_same() -> None:
+    record = logging.makeLogRecord({"msg": "half \ud800 a pair", "fields": {"n": 1}})
+    line = json.loads(JSONFormatter().format(record))
+    assert (line["message"], line["n"]) == ("half \ud800 a pair", 1)
