@@ -120,12 +120,13 @@ class Model:
         return int(value) in txn.seen or int(value) in self.rows
 
     def _publish(self, txn: Transaction) -> None:
+        effects = txn.effects()
         for key in KEYS:
-            if f"id {key}" in txn.touched:
+            if f"id {key}" in effects:
                 self.rows.pop(key, None)
                 if key in txn.rows:
                     self.rows[key] = txn.rows[key]
-        if effects := txn.effects():
+        if effects:
             self.commits.append(effects)
 
     def _statement(self, txn: Transaction, what: str) -> list[str]:
