@@ -126,7 +126,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             region=options.region(),
             peer_host=options.peer(),
         )
-        return options.secured(params)
+        return options.add_security(params)
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Connect to the local endpoint, or to the peer when that cannot be reached."""

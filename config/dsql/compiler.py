@@ -1,4 +1,4 @@
-"""Statements on rows; UPDATE and DELETE go in batches inside ``split_transactions``."""
+"""Compile statements on rows; ``split_transactions`` sends UPDATE and DELETE in batches."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ class SQLInsertCompiler(compiler.SQLInsertCompiler):
 
 
 class SplitCompiler(CompilerBase):
-    """A statement that changes rows: several of it inside ``split_transactions``."""
+    """A statement that changes rows; inside ``split_transactions``, one per batch."""
 
     connection: Any
 
@@ -47,9 +47,9 @@ class SplitCompiler(CompilerBase):
         )
 
     def _parts(self, rows: int) -> Iterator[Any]:
-        """The statement for so many rows at a time, chosen before the first is changed.
+        """The statement for batches of rows, all chosen before the first row is changed.
 
-        Changed rows may no longer fit the condition, or others may that did not.
+        A change may make rows match the condition, or no longer match it.
         """
         chosen = self.query.chain(klass=Query)
         chosen.clear_ordering(force=True)

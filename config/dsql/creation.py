@@ -35,11 +35,11 @@ def parse_schema(name: str | None) -> str | None:
 
 class DatabaseCreation(creation.DatabaseCreation):
     def _get_test_db_name(self) -> str:
-        wanted = self.connection.settings_dict["TEST"]["NAME"]
-        if wanted is None:
+        name = self.connection.settings_dict["TEST"]["NAME"]
+        if name is None:
             alias = re.sub(r"\W", "_", self.connection.alias).lower()
-            wanted = f"{TEST_DATABASE_PREFIX}{alias}"
-        return f"{DATABASE}.{wanted.rpartition('.')[2]}"
+            name = f"{TEST_DATABASE_PREFIX}{alias}"
+        return f"{DATABASE}.{name.rpartition('.')[2]}"
 
     def get_test_db_clone_settings(self, suffix: str) -> dict[str, Any]:
         settings: dict[str, Any] = super().get_test_db_clone_settings(suffix)
@@ -49,41 +49,41 @@ class DatabaseCreation(creation.DatabaseCreation):
     def _create_test_db(
         self, verbosity: int, autoclobber: bool, keepdb: bool = False
     ) -> str:
-        """As Django's own, which would remove a leftover with DROP DATABASE."""
+        """As Django does, without its DROP DATABASE of a leftover."""
         name = self._get_test_db_name()
         schema = self._schema(name)
         with self.connection._nodb_cursor() as cursor:
-            if not (keepdb or autoclobber) and self._exists(cursor, schema):
-                self._ask(schema)
-            self._make(cursor, schema, keepdb)
+            if not (keepdb or autoclobber) and self._schema_exists(cursor, schema):
+                self._confirm_deletion(schema)
+            self._create_schema(cursor, schema, keepdb)
         return name
 
-    def _ask(self, schema: str) -> None:
+    def _confirm_deletion(self, schema: str) -> None:
         question = (
-            f"Schema {schema} is left from an earlier run. Type 'yes' to delete it, "
+            f"Schema {schema} remains from an earlier run. Type 'yes' to delete it, "
             f"or 'no' to cancel: "
         )
         if input(question) != "yes":
             self.log("Tests cancelled.")
             sys.exit(1)
 
-    def _make(self, cursor: Any, schema: str, keepdb: bool) -> bool:
-        """An empty schema; False when there was one and it is kept."""
-        if self._exists(cursor, schema):
+    def _create_schema(self, cursor: Any, schema: str, keepdb: bool) -> bool:
+        """Create an empty schema; False if it exists and is kept."""
+        if self._schema_exists(cursor, schema):
             if keepdb:
                 return False
-            self._drop(cursor, schema)
+            self._drop_schema(cursor, schema)
         quoted = self.connection.ops.quote_name(schema)
         repeat(lambda: cursor.execute(f"CREATE SCHEMA {quoted}"))
         return True
 
     def _clone_test_db(self, suffix: str, verbosity: int, keepdb: bool = False) -> None:
-        """Build a worker's schema by migrating it: nothing copies one in DSQL."""
+        """Build a worker's schema by migrating it: DSQL cannot copy a schema."""
         connection = self.connection
         original = connection.settings_dict["NAME"]
         name = self.get_test_db_clone_settings(suffix)["NAME"]
         with self.connection._nodb_cursor() as cursor:
-            if not self._make(cursor, self._schema(name), keepdb):
+            if not self._create_schema(cursor, self._schema(name), keepdb):
                 return
         connection.close()
         connection.settings_dict["NAME"] = name
@@ -101,15 +101,15 @@ class DatabaseCreation(creation.DatabaseCreation):
 
     def _destroy_test_db(self, test_database_name: str, verbosity: int) -> None:
         with self.connection._nodb_cursor() as cursor:
-            self._drop(cursor, self._schema(test_database_name))
+            self._drop_schema(cursor, self._schema(test_database_name))
 
-    def _drop(self, cursor: Any, schema: str) -> None:
+    def _drop_schema(self, cursor: Any, schema: str) -> None:
         quoted = self.connection.ops.quote_name(schema)
         with cursor.db.without_deadline():
             repeat(lambda: cursor.execute(f"DROP SCHEMA IF EXISTS {quoted} CASCADE"))
 
     @staticmethod
-    def _exists(cursor: Any, schema: str) -> bool:
+    def _schema_exists(cursor: Any, schema: str) -> bool:
         query = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s"
         repeat(lambda: cursor.execute(query, [schema]))
         return cursor.fetchone() is not None

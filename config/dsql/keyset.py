@@ -1,4 +1,4 @@
-"""Large result sets, page by page: DSQL has no server-side cursors.
+"""Read large tables page by page: DSQL has no server-side cursors.
 
 ``QuerySet.iterator()`` works, but the driver fetches the whole result before the first
 row is yielded.
@@ -16,10 +16,10 @@ PAGE = 2000  # rows
 def by_key(queryset: QuerySet[Row], *, page: int = PAGE) -> Iterator[Row]:
     """Yield every object once, by primary key, with one page in memory at a time.
 
-    Each page is a query of its own, so an export takes no transaction beyond DSQL's five
-    minutes, and rows that change meanwhile are seen as they are when their page is read.
-    An object is yielded once also where a filter's join finds it more than once. Raises
-    TypeError for a sliced or ordered queryset or one of ``values()``.
+    Each page is a query of its own, so an export needs no transaction longer than DSQL's
+    five minutes, and a row that changes meanwhile is seen as it is when its page is read.
+    An object is yielded once even if a filter's join finds it several times. Raises
+    TypeError for a sliced, ordered or distinct queryset and for ``values()``.
     """
     if queryset.query.is_sliced or queryset.query.order_by or queryset.query.distinct:
         raise TypeError("by_key() takes a queryset without order, slice and distinct.")

@@ -31,10 +31,10 @@ class DatabaseOperations(operations.DatabaseOperations):
     )
 
     def storage_type(self, field: Any) -> str | None:
-        """The type of the field's column; None when it has none.
+        """The type of the field's column; None if it has no column.
 
-        Django makes a foreign key to an AutoField an integer, but identity columns are
-        bigint and DSQL wants both sides of a foreign key to be of one type.
+        Django gives a foreign key to an AutoField the type integer, but identity columns
+        are bigint, and DSQL requires both sides of a foreign key to have the same type.
         """
         target = field
         while target.is_relation and getattr(target, "foreign_related_fields", None):
@@ -48,11 +48,11 @@ class DatabaseOperations(operations.DatabaseOperations):
         return "SET TIME ZONE %s"
 
     def bulk_batch_size(self, fields: Any, objs: Any) -> int:
-        """Rows per INSERT: as many as there are, unless transactions are being split."""
+        """Rows per INSERT: all of them, unless transactions are being split."""
         splitter = self.connection.splitter
         return len(objs) if splitter is None else min(len(objs), splitter.rows)
 
-    # Addresses are kept as text: DSQL stores no inet.
+    # Addresses are stored as text: DSQL cannot store inet.
 
     def adapt_ipaddressfield_value(self, value: Any) -> Any:
         return value or None
@@ -65,10 +65,10 @@ class DatabaseOperations(operations.DatabaseOperations):
     # Sequences
 
     def sequence_reset_sql(self, style: Any, model_list: Any) -> list[str]:
-        """Forwards only: every session holds a block of keys up to where it stands.
+        """Move sequences forwards only: each session holds a block of keys below the value.
 
-        Set back, a sequence would hand out the same block again. Where it stands is asked
-        with nextval(), which costs a block: DSQL has no view of sequences' states.
+        A sequence that is set back would issue the same block again. Its value is read with
+        nextval(), which uses up a block: DSQL has no view of sequences' values.
         """
         return [
             self._advance_sequence(
@@ -144,7 +144,7 @@ class DatabaseOperations(operations.DatabaseOperations):
         tables, error = self._empty_in_rounds(tables)
         if tables:
             for table in tables:
-                self._cut_loose(table)
+                self._clear_references(table)
             tables, error = self._empty_in_rounds(tables)
         if error is not None:
             raise error
@@ -152,7 +152,7 @@ class DatabaseOperations(operations.DatabaseOperations):
     def _empty_in_rounds(
         self, tables: list[str]
     ) -> tuple[list[str], IntegrityError | None]:
-        """Empty what nothing refers to, until no table gives way; those that are left."""
+        """Empty tables that nothing refers to, in rounds; return those that remain."""
         while tables:
             refused, error = [], None
             for table in tables:
@@ -175,7 +175,7 @@ class DatabaseOperations(operations.DatabaseOperations):
         while self._run(batch):
             pass
 
-    def _cut_loose(self, table: str) -> None:
+    def _clear_references(self, table: str) -> None:
         catalog = Catalog(self.connection)
         with self.connection.cursor() as cursor:
             references = self.connection.introspection.get_relations(cursor, table)

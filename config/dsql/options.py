@@ -1,7 +1,7 @@
-"""What DATABASES[…] may say: every setting is known, and none makes the token unsafe.
+"""Check DATABASES[…]: every setting is known, and none makes the token unsafe.
 
-The password is a token that lets its bearer in, so it is sent to nobody but the endpoint
-it names: TLS always, the certificate and its host name verified always.
+The password is a token that lets its bearer in, so it is sent only to the endpoint that it
+names: always over TLS, with the certificate and its host name verified.
 """
 
 import math
@@ -15,8 +15,8 @@ from django.core.exceptions import ImproperlyConfigured
 from .tokens import parse_region
 
 AMAZON_ROOTS = Path(__file__).with_name("amazon-roots.pem")
-# Set whatever the environment or a service file says. Encryption by GSSAPI would take
-# the place of TLS, and with it of the verification.
+# Set whatever the environment or a service file says. GSSAPI encryption would replace
+# TLS, and so its verification.
 SECURITY = {
     "sslmode": "verify-full",
     "gssencmode": "disable",
@@ -29,12 +29,12 @@ DEFAULTS = {
     "tcp_user_timeout": 10_000,  # milliseconds until a silent peer counts as gone
     "keepalives_idle": 30,
 }
-# Seconds; None in OPTIONS is no limit. What is left of API Gateway's 29 s is the API's.
+# Seconds; None in OPTIONS is no limit. Their sum leaves time within API Gateway's 29 s.
 SECONDS: dict[str, float] = {
-    "return_seconds": 15.0,  # mean time between two looks at a lost endpoint
-    "statement_seconds": 8.0,  # from sending a statement to the end of its answer
+    "return_seconds": 15.0,  # mean time between two probes of a lost endpoint
+    "statement_seconds": 8.0,  # from sending a statement to the end of its response
     "login_seconds": 3.0,  # until a new connection has logged in
-    "request_seconds": 25.0,  # for all of one request, the peer's turn included
+    "request_seconds": 25.0,  # for one request, attempts at the peer included
 }
 BACKEND_OPTIONS = {"region", "peer_host", "pool", *SECONDS}
 # Not assume_role: DSQL refuses SET ROLE.
@@ -69,7 +69,7 @@ class Options:
         self._options = settings["OPTIONS"]
 
     def validate(self) -> None:
-        """Refuse what can be refused without the driver's parameters."""
+        """Check what can be checked without the driver's parameters."""
         if not self._host:
             raise MissingEndpoint(
                 f"{self._name}['HOST'] is empty; set it to the cluster's endpoint, "
@@ -84,7 +84,7 @@ class Options:
             )
         if unknown := sorted(set(self._options) - KNOWN):
             raise ImproperlyConfigured(
-                f"{self._option(unknown[0])} is not known; remove it. Known are: "
+                f"{self._option(unknown[0])} is unknown; remove it. The known options are "
                 f"{', '.join(sorted(KNOWN - {'pool'}))}."
             )
         for name in SECONDS:
@@ -136,8 +136,8 @@ class Options:
             )
         return str(peer)
 
-    def secured(self, params: dict[str, Any]) -> dict[str, Any]:
-        """The driver's parameters with what makes the token safe."""
+    def add_security(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The driver's parameters with those that protect the token."""
         chosen = {name: params.get(name) or value for name, value in SECURITY.items()}
         found = {**DEFAULTS, **params, **chosen}
         if not os.environ.get("PGSSLROOTCERT") and not found.get("sslrootcert"):

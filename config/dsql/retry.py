@@ -1,4 +1,7 @@
-"""The one retry rule: the backend repeats single statements, run_transaction repeats blocks."""
+"""The retry rule: the backend repeats single statements, run_transaction repeats blocks.
+
+RetryConflicts (middleware.py) repeats whole requests. All follow one policy.
+"""
 
 import itertools
 import random
@@ -34,7 +37,7 @@ _effects: ContextVar["Effects | None"] = ContextVar("effects", default=None)
 
 
 class ConflictRetriesExhausted(OperationalError):
-    """Conflicts went on until the time budget was spent; the last one is the cause."""
+    """Attempts kept conflicting until the budget was spent; the last error is the cause."""
 
 
 @dataclass(slots=True)
@@ -64,12 +67,12 @@ def watch_effects() -> Iterator[Effects]:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How long to go on. All times are seconds.
+    """How long to retry. All times are seconds.
 
     The budget bounds the waiting and lies below API Gateway's 29 s. Delays follow
-    "full jitter" on a doubling base, as the user guide's retry pattern does. After
-    OC001 the session knows the new schema: nothing is to be waited for, and whoever waits
-    while others go on changing it only meets the next change.
+    "full jitter" on a doubling base, as in the user guide's retry pattern. After OC001
+    the session knows the new schema, so there is nothing to wait for; while others keep
+    changing the schema, a longer wait only meets the next change.
     """
 
     base_delay: float = 0.05
@@ -83,7 +86,7 @@ class Policy:
     def delays(self, *, since: float | None = None) -> Iterator[float]:
         """A delay before each repeat, until the budget cannot pay for the next.
 
-        The budget runs since the first one is asked for, or since then on ``clock``.
+        The budget runs from the first delay, or from ``since`` on ``clock``.
         """
         started = self.clock() if since is None else since
         ceiling = self.base_delay
@@ -136,10 +139,10 @@ def repeat(
     sleep: Callable[[float], None] = time.sleep,
     on_retry: OnRetry | None = None,
 ) -> Result:
-    """Call ``attempt``, a whole unit of work, until no conflict ends it.
+    """Call ``attempt``, a whole unit of work, until it ends without a conflict.
 
-    When its connection was lost with nothing committed, it is called once more; while the
-    server is unavailable, as after a conflict. Inside another repeat it is called once.
+    It is also repeated once when its connection was lost with nothing committed, and like
+    a conflict while the server is unavailable. Inside another repeat it is called once.
     Raises ConflictRetriesExhausted or ServerUnavailable when the policy's budget, or the
     time of the request, is spent.
     """
@@ -198,7 +201,7 @@ class Attempts:
 
 
 class _Pauses:
-    """What is left to wait for between the attempts of one work."""
+    """The delays that remain between the attempts at one unit of work."""
 
     def __init__(self, policy: Policy) -> None:
         self._delays, self._first = policy.delays(), policy.schema_delays()

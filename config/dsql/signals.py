@@ -1,4 +1,4 @@
-"""What the backend tells those who measure it; sent in the thread it happened in."""
+"""Signals for measurements, sent in the thread of the event."""
 
 from django.dispatch import Signal
 

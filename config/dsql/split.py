@@ -1,4 +1,4 @@
-"""More rows than a transaction takes: commit as the work goes on, when asked to."""
+"""Change more rows than a transaction takes: commit as the work goes on, on request."""
 
 import logging
 import time
@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connections
 
 logger = logging.getLogger(__name__)
-ROWS = 1000  # DSQL takes 3,000 per transaction; one statement may overshoot the mark
+ROWS = 1000  # DSQL takes 3,000 per transaction; one statement may exceed this number
 REPORT_EVERY = 10.0  # seconds between two lines about work that still runs
 CHANGES = ("INSERT", "UPDATE", "DELETE")
 
@@ -52,12 +52,12 @@ def split_transactions(
 ) -> Iterator[None]:
     """Commit after every ``rows`` changed rows, also inside atomic blocks.
 
-    For imports and clean-ups that may be repeated: after an error what was committed
-    stays, and ``atomic`` undoes only the rest. ``bulk_create``, ``update`` and ``delete``
-    send at most ``rows`` rows per statement; rows that refer to each other must come in
-    the order of their foreign keys, which every commit checks. ``progress`` is called
-    with the number of rows after every commit; without it a line is logged now and then.
-    With another backend nothing is split: its transactions take what comes.
+    For imports and clean-ups that may be repeated: after an error, committed changes stay
+    and ``atomic`` rolls back only the rest. ``bulk_create``, ``update`` and ``delete`` send
+    at most ``rows`` rows per statement; rows that refer to each other must come in the
+    order of their foreign keys, which every commit checks. ``progress`` is called with the
+    number of rows after every commit; without it a line is logged from time to time. With
+    another backend nothing is split.
 
     Raises RuntimeError inside an atomic block, ValueError when ``rows`` is not 1 to 1500.
     """
@@ -73,7 +73,7 @@ def split_transactions(
             "RunPython(…, atomic=False)."
         )
     outer = connection.splitter
-    connection.splitter = Splitter(connection, rows, progress or reporter())
+    connection.splitter = Splitter(connection, rows, progress or build_reporter())
     try:
         with connection.execute_wrapper(connection.splitter):
             yield
@@ -81,7 +81,7 @@ def split_transactions(
         connection.splitter = outer
 
 
-def reporter() -> Callable[[int], None]:
+def build_reporter() -> Callable[[int], None]:
     started = reported = time.monotonic()
 
     def report(total: int) -> None:

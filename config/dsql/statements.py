@@ -1,4 +1,4 @@
-"""What the backend changes in single statements and their errors."""
+"""Adapt single statements of raw SQL, and the error at the row limit."""
 
 import re
 from typing import Any
@@ -7,11 +7,11 @@ from django.db import transaction
 from django.db.backends.postgresql.base import Cursor as PostgresCursor
 from django.db.utils import DatabaseErrorWrapper
 
-# CREATE INDEX as other databases take it: built before the statement ends.
+# CREATE INDEX in the form of other databases: the index is built when it ends.
 SYNCHRONOUS_INDEX = re.compile(
     r"\s*(CREATE (?:UNIQUE )?INDEX)(?: CONCURRENTLY)? (?!ASYNC\b)", re.IGNORECASE
 )
-# It ends when the job does, which may take as long as it likes.
+# It ends when the job ends, which may take any time.
 WAIT_FOR_JOB = re.compile(r"\s*CALL\s+sys\.wait_for_job\b", re.IGNORECASE)
 ROW_LIMIT = "transaction row limit exceeded"
 REMEDY = (
@@ -23,10 +23,10 @@ REMEDY = (
 
 
 class Cursor(PostgresCursor):
-    """Builds the indexes of raw SQL as DSQL does: in the background, awaited.
+    """Builds the indexes of raw SQL in the background, as DSQL does, and awaits them.
 
-    Inside an atomic block the index is built after its commit, because DSQL takes one
-    DDL statement per transaction and none beside DML.
+    Inside an atomic block the index is built after the commit, because DSQL takes one DDL
+    statement per transaction and none together with DML.
     """
 
     database: Any = None
@@ -55,7 +55,7 @@ class Cursor(PostgresCursor):
 
 
 class ErrorWrapper(DatabaseErrorWrapper):
-    """Lets the error at the row limit name the way out."""
+    """Adds a remedy to the error at the row limit."""
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         if exc_value is not None and ROW_LIMIT in str(exc_value):

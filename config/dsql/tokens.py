@@ -22,7 +22,7 @@ EMPTY = hashlib.sha256(b"").hexdigest()
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a token is good for: host name, Region and database role."""
+    """What a token is valid for: host name, Region and database role."""
 
     host: str
     region: str

@@ -95,7 +95,7 @@ def test_a_leftover_is_replaced_only_with_consent(
     with pytest.raises(SystemExit) as ended:
         create(creation, autoclobber=False)
     assert ended.value.code == 1
-    assert asked[0].startswith("Schema test_other is left from an earlier run.")
+    assert asked[0].startswith("Schema test_other remains from an earlier run.")
     assert "Tests cancelled." in capsys.readouterr().err
     assert schemas(other) == ["test_other"]
     monkeypatch.setattr("builtins.input", lambda _: "yes")
