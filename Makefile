@@ -5,6 +5,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+# The frameworks to compare with are none of .venv's.
+BENCH_VENV := .cache/bench-venv
 
 # The recordings of a real cluster lie beside some checkouts; tests that need them skip elsewhere.
 ifneq ($(wildcard ../shared/reference/dsql-golden),)
@@ -67,9 +69,13 @@ format: $(READY) ## Format the code and apply the safe lint fixes
 fuzz: $(READY) ## Send random sessions to the sandbox until one differs (FUZZ="--seed 7 --sessions 20000"; an hour at most)
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
-bench: $(READY) ## Run the measurements of tests/benchmarks (minutes; not part of the tests)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
-	$(BIN)/python -m tests.benchmarks
+bench: $(BENCH_VENV)/.installed ## Run the measurements of tests/benchmarks, or some (BENCH="frameworks --plot docs/performance.svg"; minutes)
+	@$(BENCH_VENV)/bin/python -m tests.benchmarks $(BENCH)
+
+$(BENCH_VENV)/.installed: requirements/bench.txt
+	@"$(PYTHON)" -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
 
 rehearse: $(READY) ## Deploy, use, update and destroy everything on this machine, without AWS (minutes)
 	DJANGO_SETTINGS_MODULE=config.settings_ops $(BIN)/python -m tests.rehearsal

@@ -1,4 +1,4 @@
-"""Run all measurements or the named ones; exit code 1 when a goal is missed."""
+"""Run all measurements or the named ones; with --check, exit 1 when a goal is missed."""
 
 import argparse
 import json
@@ -8,60 +8,96 @@ import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import django
 from django.core.management import call_command
 
 from ops.local.sandbox import lifecycle
-from tests.benchmarks.figures import Figure, table
+from tests.benchmarks import plot
+from tests.benchmarks.figures import Figure, summarize, table
 
 MEASUREMENTS = (
-    "connect", "deadline", "rss", "sandbox", "pages", "failover", "increments", "coldstart",
-    "frameworks",
+    "connect", "deadline", "rss", "sandbox", "pages", "failover", "increments",
+    "frameworks", "features",
 )  # fmt: skip
 
 
 def main() -> int:
+    arguments = parse_arguments()
+    # An exception, so that the sandbox is removed on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    measured = run(
+        arguments.names or MEASUREMENTS,
+        text=arguments.format == "text",
+        quick=arguments.quick,
+    )
+    figures = [figure for each in measured.values() for figure in each]
+    if arguments.format == "json":
+        shown = {name: [f.as_json() for f in each] for name, each in measured.items()}
+        print(json.dumps(shown, indent=2))
+    else:
+        print(summarize(figures))
+    if arguments.plot:
+        arguments.plot.write_text(plot.draw(measured["frameworks"]))
+    return int(arguments.check and any(figure.ok is False for figure in figures))
+
+
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument(
         "names", nargs="*", metavar="name", help=", ".join(MEASUREMENTS)
     )
     parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument(
+        "--check", action="store_true", help="exit 1 when a goal is missed"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="few rounds of frameworks and features: whether they run, no figures",
+    )
+    parser.add_argument(
+        "--plot", type=Path, metavar="file", help="write frameworks as an SVG image"
+    )
     arguments = parser.parse_args()
-    if unknown := sorted(set(arguments.names) - set(MEASUREMENTS)):
+    names = set(arguments.names or MEASUREMENTS)
+    if unknown := sorted(names - set(MEASUREMENTS)):
         parser.error(
             f"no measurement {unknown[0]!r}; there are {', '.join(MEASUREMENTS)}"
         )
-    text = arguments.format == "text"
-    # An exception, so that the sandbox is removed on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    found = run(arguments.names or MEASUREMENTS, text=text)
-    if not text:
-        shown = {
-            name: [f.as_json() for f in figures] for name, figures in found.items()
-        }
-        print(json.dumps(shown, indent=2))
-    missed = [f for figures in found.values() for f in figures if f.ok is False]
-    return 1 if missed else 0
+    if arguments.plot and "frameworks" not in names:
+        parser.error("--plot shows frameworks: name it as well")
+    return arguments
 
 
-def run(names: list[str] | tuple[str, ...], *, text: bool) -> dict[str, list[Figure]]:
+def run(
+    names: list[str] | tuple[str, ...], *, text: bool, quick: bool
+) -> dict[str, list[Figure]]:
     """Measure on a sandbox of its own, which is gone afterwards."""
-    found = {}
-    with tempfile.TemporaryDirectory() as folder:
+    measured = {}
+    with tempfile.TemporaryDirectory() as directory:
         # Passable: as root, PostgreSQL runs as another user below it.
-        Path(folder).chmod(0o711)
-        root = Path(folder) / "sandbox"
+        Path(directory).chmod(0o711)
+        root = Path(directory) / "sandbox"
         try:
             status = prepare(root)
             for name in names:
                 print(f"measuring {name} ...", file=sys.stderr, flush=True)
-                found[name] = import_module(f"tests.benchmarks.{name}").measure(status)
+                module = import_module(f"tests.benchmarks.{name}")
+                plan = (module.QUICK,) if quick and hasattr(module, "QUICK") else ()
+                measured[name] = module.measure(status, *plan)
                 if text:
-                    print(f"\n{name}\n{table(found[name])}\n", flush=True)
+                    show(name, module, measured[name])
         finally:
             lifecycle.reset(root)
-    return found
+    return measured
+
+
+def show(name: str, module: Any, figures: list[Figure]) -> None:
+    conditions = getattr(module, "CONDITIONS", "")
+    print("\n".join(filter(None, (f"\n{name}", conditions, table(figures), "\n"))))
+    sys.stdout.flush()
 
 
 def prepare(root: Path) -> lifecycle.Status:

@@ -94,6 +94,14 @@ def compare(taken: Rounds, name: str, peer: str, *, at_most: float) -> Figure:
     )
 
 
+def summarize(figures: list[Figure]) -> str:
+    """How many goals there are and are met, and the name of each that is missed."""
+    judged = [figure for figure in figures if figure.ok is not None]
+    missed = [figure.name for figure in judged if not figure.ok]
+    met = f"{len(judged) - len(missed)} of {len(judged)} goals are met"
+    return f"{met}; missed: {'; '.join(missed)}" if missed else met
+
+
 def table(figures: list[Figure]) -> str:
     heads = ("figure", "value", "peer", "ratio", "goal", "", "note")
     lines = [heads, *(_cells(figure) for figure in figures)]

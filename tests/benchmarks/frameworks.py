@@ -1,161 +1,188 @@
-"""Requests through each framework's Lambda handler: client CPU beside the floor's.
+"""Requests and cold starts of each framework's Lambda handler, beside the floor's.
 
-Each peer is a process of its own with its own connection; rounds take turns, and every
-ratio is taken inside its round. Authentication, limits and idempotency are off in the
-cells that are compared; what each of them costs is measured after.
+Every peer is the package that Lambda would get, in a process that imports nothing else,
+with API Gateway's events and a connection of its own over TLS. It must do the same as the
+others before it is measured. Rounds take turns, and every ratio is taken inside its round.
 """
 
-import json
-import os
-import statistics
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-
-from django.conf import settings
+from typing import Any, TypeVar
 
 from config.api.access import SCOPES
+from config.dsql.tokens import TOKENS, Endpoint
 from ops.local.issuer import Issuer, serving
 from ops.local.sandbox.lifecycle import Status
 from ops.sample_users import sample_lines
 from tests.benchmarks.figures import Figure
+from tests.benchmarks.peers.events import CELLS, HOST, build_events
+from tests.benchmarks.peers.function import (
+    Function,
+    Installed,
+    PeerFailed,
+    Variant,
+    running,
+)
+from tests.benchmarks.peers.packages import OURS, install_all
+from tests.benchmarks.peers.report import PHASES, Cold, Results, Warm, build_figures
+from tests.benchmarks.peers.verify import count_round_trips, verify
+from tests.wire import relay
 from users.models import User
+from users.selectors import FIELDS
 from users.services import users_import
 
-CELLS = ("GET", "list", "POST", "PATCH")
-FLOOR, OURS = "floor", "this API"
-PEERS = (FLOOR, OURS, "django-ninja", "FastAPI")
-OF_FLOOR = {"GET": 9.0, "list": 3.0, "POST": 8.0, "PATCH": 8.0}
-ROUNDS, CALLS, WARM_UP = 15, 40, 30
-NEEDED = ("fastapi", "mangum", "sqlalchemy", "ninja")
-OFF = {
-    "API_AUTH": "none", "API_RATE_LIMIT": "0", "LOG_LEVEL": "INFO",
-    "ALLOWED_HOSTS": "api.example.com", "CORS_ALLOWED_ORIGINS": "",
-}  # fmt: skip
-Taken = dict[str, dict[str, list[float]]]
+T = TypeVar("T")
+USERS, NEWEST = 200, 100
+WARM_UP = 30
+LIMITED = f"{OURS} with rate limit and access token"
+CONDITIONS = """\
+Client CPU (process_time) in one process model: events of a REST API through each peer's
+Lambda handler, psycopg over TLS to the sandbox, the modules of Lambda's own client loaded.
+This API: JSON log line with metrics, Host check, deadline and problem documents on; rate
+limit and authentication off, and on in a row of its own; X-Ray off. The other peers write
+no log line and check no Host. Only this API stores the response to a keyed POST; the others
+ignore the key. The floor is one file with psycopg and json, without botocore."""
 
 
-class Peer:
-    """A peer's process; ``spend`` has it serve and answers the CPU ms of a call."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How often: runs of fresh processes, rounds in each, calls in those, cold starts."""
 
-    def __init__(self, name: str, user: str, environ: Mapping[str, str]) -> None:
-        self.name = name
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.peers.serve", name, user],
-            env={**os.environ, **OFF, **environ},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
+    runs: int
+    rounds: int
+    calls: int
+    cold_starts: int
+
+
+FULL = Plan(runs=3, rounds=20, calls=40, cold_starts=9)
+QUICK = Plan(runs=1, rounds=2, calls=5, cold_starts=2)
+
+
+def measure(status: Status, plan: Plan = FULL) -> list[Figure]:
+    list(users_import(sample_lines(USERS)))
+    with tempfile.TemporaryDirectory(prefix="peers-") as scratch:
+        root = Path(scratch)
+        peers = install_all(root)
+        with serving(Issuer.load(root / "issuer.pem", port=0)) as issuer:
+            trips = {
+                variant.name: check(status, variant)
+                for variant in build_variants(status, peers, issuer)
+            }
+            user = read_newest()[0]["id"]
+            results = Results(peers, trips)
+            for _ in range(plan.runs):
+                # Built again: a token is for 15 minutes.
+                variants = build_variants(status, peers, issuer)
+                results.warm.append(measure_warm(variants, user, plan))
+                results.cold.append(measure_cold(variants, user, plan))
+    return build_figures(results)
+
+
+def build_variants(
+    status: Status, peers: list[Installed], issuer: Issuer
+) -> list[Variant]:
+    """Every peer, and this API once more with what its clients can be held to."""
+    variants = []
+    for peer in peers:
+        environ = (build_own_environ if peer.name == OURS else build_peer_environ)(
+            status
         )
-
-    def spend(self, cell: str, calls: int) -> float:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps([cell, calls]) + "\n")
-        self.process.stdin.flush()
-        answered = self.process.stdout.readline()
-        if not answered:
-            raise RuntimeError(f"{self.name} ended")
-        found = json.loads(answered)
-        if "error" in found:
-            raise RuntimeError(found["error"])
-        return float(found["spent"])
+        variants.append(Variant(peer.name, peer, environ))
+        if peer.name == OURS:
+            limits = {**issuer.environ, "API_RATE_LIMIT": "1000000"}
+            token = issuer.token(subject="x", scopes=tuple(SCOPES), minutes=60)
+            headers = {"Authorization": f"Bearer {token}"}
+            variants.append(Variant(LIMITED, peer, environ | limits, headers))
+    return variants
 
 
-@contextmanager
-def peer(name: str, user: str, environ: Mapping[str, str]) -> Iterator[Peer]:
-    running = Peer(name, user, environ)
-    with running.process:
-        yield running
-        running.process.terminate()
+def build_own_environ(status: Status) -> dict[str, str]:
+    """As a deployment sets it, but for what is measured in a row of its own."""
+    return status.environ() | {
+        "DJANGO_SECRET_KEY": "k" * 50,
+        "ALLOWED_HOSTS": HOST,
+        "LOG_FORMAT": "json",
+        "METRICS_NAMESPACE": "benchmark",
+        "API_AUTH": "none",
+        "API_RATE_LIMIT": "0",
+    }
 
 
-def measure(status: Status) -> list[Figure]:
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise SystemExit(
-            f"The peers need {', '.join(missing)}: .venv/bin/pip install "
-            f"--require-hashes -r requirements/bench.txt"
-        )
-    list(users_import(sample_lines(100)))
-    user = str(User.objects.values_list("pk", flat=True)[0])
-    os.environ.pop("DJANGO_SETTINGS_MODULE")
-    taken = rounds({name: (name, {}) for name in PEERS}, user, CELLS)
-    figures = []
-    for cell in CELLS:
-        figures.append(against(taken, cell, FLOOR, OF_FLOOR[cell]))
-        for other in PEERS[2:]:
-            goal = None if (other, cell) == ("django-ninja", "GET") else 1.0
-            figures.append(against(taken, cell, other, goal))
-    return figures + costs(user)
+def build_peer_environ(status: Status) -> dict[str, str]:
+    """Address, login and token for libpq: a peer signs nothing."""
+    region = status.regions[0]
+    return status.environ() | {
+        # For Zappa's own handler: make the application while the function starts.
+        "INSTANTIATE_LAMBDA_HANDLER_ON_IMPORT": "1",
+        "PGHOST": region.endpoint,
+        "PGUSER": "admin",
+        "PGDATABASE": "postgres",
+        "PGSSLMODE": "verify-full",
+        "PGPASSWORD": TOKENS.issue(Endpoint(region.endpoint, region.region, "admin")),
+    }
 
 
-def rounds(
-    peers: Mapping[str, tuple[str, Mapping[str, str]]],
-    user: str,
-    cells: tuple[str, ...],
-) -> Taken:
-    taken: Taken = {name: {cell: [] for cell in cells} for name in peers}
+def check(status: Status, variant: Variant) -> dict[str, int]:
+    """The round trips of each cell. Raises PeerFailed when a response is not the others'."""
+    with (
+        relay(status.port) as wire,
+        running(variant, PGPORT=str(wire.port)) as function,
+    ):
+        newest = read_newest()
+        verify(function, newest)
+        return count_round_trips(function, wire, newest[0]["id"])
+
+
+def read_newest() -> list[dict[str, Any]]:
+    rows = User.objects.order_by("-created_at", "-id").values(*FIELDS)[:NEWEST]
+    return [{name: str(value) for name, value in row.items()} for row in rows]
+
+
+def measure_warm(
+    variants: list[Variant], user: str, plan: Plan, cells: Iterable[str] = CELLS
+) -> Warm:
+    """Milliseconds per call, one figure a round."""
+    taken: Warm = {v.name: {cell: [] for cell in cells} for v in variants}
     with ExitStack() as stack:
-        running = {
-            name: stack.enter_context(peer(kind, user, environ))
-            for name, (kind, environ) in peers.items()
-        }
+        functions = [stack.enter_context(running(variant)) for variant in variants]
         for cell in cells:
-            for one in running.values():
-                one.spend(cell, WARM_UP)
-            for _ in range(ROUNDS):
-                for name, one in running.items():
-                    taken[name][cell].append(one.spend(cell, CALLS))
+            for function in functions:
+                spend(function, cell, user, WARM_UP)
+            for number in range(plan.rounds):
+                for function in rotate(functions, number):
+                    spent = spend(function, cell, user, plan.calls)
+                    taken[function.name][cell].append(spent)
     return taken
 
 
-def against(taken: Taken, cell: str, other: str, goal: float | None) -> Figure:
-    own, peers = taken[OURS][cell], taken[other][cell]
-    ratios = [mine / theirs for mine, theirs in zip(own, peers, strict=True)]
-    return Figure(
-        f"{cell}, {OURS} / {other}",
-        statistics.median(own),
-        "ms",
-        peer=statistics.median(peers),
-        ratio=statistics.median(ratios),
-        at_most=goal,
-    )
+def spend(function: Function, cell: str, user: str, calls: int) -> float:
+    seen = function.invoke(build_events(cell, user, calls))
+    if set(seen.statuses) != {CELLS[cell]}:
+        raise PeerFailed(f"{function.name}, {cell}: {seen.statuses}, {seen.response}")
+    return seen.cpu / calls
 
 
-def costs(user: str) -> list[Figure]:
-    """What is off above, and each middleware: each alone against its absence."""
-    with tempfile.TemporaryDirectory() as folder:
-        own = Issuer.load(Path(folder) / "issuer.pem", port=0)
-        with serving(own) as issuer:
-            token = issuer.token(subject="x", scopes=tuple(SCOPES), minutes=60)
-            features = {
-                "OIDC access token": {**issuer.environ, "WITH_TOKEN": token},
-                "rate limit": {"API_RATE_LIMIT": "1000000"},
-                "cross-origin access": {
-                    "CORS_ALLOWED_ORIGINS": "https://app.example.com"
-                },
-                "Idempotency-Key": {"WITH_IDEMPOTENCY_KEY": "1"},
-            }
-            without = {
-                name: {"WITHOUT_MIDDLEWARE": name}
-                for name in settings.MIDDLEWARE
-                if not name.startswith("corsheaders.")
-            }
-            variants = {OURS: {}, **features, **without}
-            peers = {name: (OURS, environ) for name, environ in variants.items()}
-            taken = rounds(peers, user, ("POST",))
-    return [
-        *(cost(taken, name, name, OURS) for name in features),
-        *(cost(taken, name.rpartition(".")[2], OURS, name) for name in without),
-    ]
+def measure_cold(variants: list[Variant], user: str, plan: Plan) -> Cold:
+    """Milliseconds of each phase, resident bytes and modules of each start."""
+    taken: Cold = {variant.name: [] for variant in variants}
+    for number in range(plan.cold_starts):
+        for variant in rotate(variants, number):
+            with running(variant) as function:
+                spent = [function.init_cpu]
+                for cell in ("health", "GET"):
+                    seen = function.invoke(build_events(cell, user, 1))
+                    spent.append(seen.cpu)
+            phases = dict(zip(PHASES, spent, strict=True))
+            taken[variant.name].append(
+                {**phases, "rss": seen.rss, "modules": seen.modules}
+            )
+    return taken
 
 
-def cost(taken: Taken, name: str, with_it: str, without_it: str) -> Figure:
-    more, less = taken[with_it]["POST"], taken[without_it]["POST"]
-    spent = statistics.median(a - b for a, b in zip(more, less, strict=True))
-    return Figure(f"POST, cost of {name}", spent * 1000, "us")
+def rotate(items: list[T], number: int) -> list[T]:
+    """Another one begins each round, so that none always follows the same."""
+    first = number % len(items)
+    return items[first:] + items[:first]

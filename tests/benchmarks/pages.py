@@ -1,11 +1,14 @@
-"""The first page of GET /users against deep ones, at a million users."""
+"""The first page of GET /users against deep ones, at a million users: time and rows read."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from config.api.pagination import Cursor
 from ops.local.sandbox.lifecycle import Status
@@ -23,6 +26,10 @@ FILTERED = {
     "prefix of a thousand names": Filters(name_prefix="user 777"),
     "range of all times": Filters(created_from=datetime(2000, 1, 1, tzinfo=UTC)),
     "e-mail": Filters(email="USER500000@example.com"),
+}
+FILTERED_QUERIES = {
+    "prefix of all names": {"name_prefix": "USER "},
+    "range of all times": {"created_from": "2000-01-01T00:00:00Z"},
 }
 ROUNDS, CALLS = 15, 10
 # Two users share each moment, so that the order needs both columns.
@@ -49,7 +56,45 @@ def measure(status: Status) -> list[Figure]:
             subjects | deep, rounds=ROUNDS, calls=CALLS, clock=time.perf_counter
         )
         figures += [compare(taken, name, first, at_most=GOAL) for name in deep]
-    return figures + filtered()
+    return [*figures, *filtered(), *explained(status, cursors)]
+
+
+def explained(status: Status, cursors: dict[str, Cursor]) -> Iterator[Figure]:
+    """What PostgreSQL reads for a page: the rows of one index, one more than it shows."""
+    back = {
+        f"{name}, backwards": replace(cursor, forward=False)
+        for name, cursor in cursors.items()
+    }
+    pages: dict[str, dict[str, str]] = {"first page": {}}
+    pages |= {name: {"cursor": at.encode()} for name, at in (cursors | back).items()}
+    pages |= FILTERED_QUERIES
+    client = Client()
+    with Postgres(status.root).connect() as postgres:
+        for name, query in pages.items():
+            with CaptureQueriesContext(connection) as captured:
+                client.get("/users", {"limit": str(LIMIT), **query})
+            statement = captured.captured_queries[-1]["sql"]
+            explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}"
+            row: Any = postgres.execute(explain.encode()).fetchone()
+            scans = list(find_scans(row[0][0]["Plan"]))
+            used = ", ".join(scan.get("Index Name", "no index") for scan in scans)
+            yield Figure(f"{name}: scans", len(scans), "", at_most=1, note=used)
+            read = sum(count_rows(scan) for scan in scans)
+            yield Figure(f"{name}: rows read", read, "", at_most=LIMIT + 1)
+
+
+def find_scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The nodes that read a table or an index."""
+    if plan["Node Type"].endswith("Scan") and "Plans" not in plan:
+        yield plan
+    for below in plan.get("Plans", ()):
+        yield from find_scans(below)
+
+
+def count_rows(scan: dict[str, Any]) -> int:
+    """Those that it passed on and those that it read in vain, of all its loops."""
+    each = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
+    return int(sum(scan.get(name, 0) for name in each) * scan["Actual Loops"])
 
 
 def filtered() -> list[Figure]:

@@ -2,8 +2,6 @@
 
 import os
 
-os.environ["LOG_FORMAT"] = "json"  # as every peer writes its line
-
 from config.settings import *  # noqa: F403 - the same, a middleware less
 from config.settings import MIDDLEWARE as SERVED
 
