@@ -12,8 +12,6 @@ from django.db.backends.postgresql import creation
 from .retry import repeat
 
 DATABASE = "postgres"
-# AWS user guide, "Cluster quotas and database limits": schemas per database.
-MAX_SCHEMAS = 10
 SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 

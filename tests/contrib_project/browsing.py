@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Thread
 
 import django
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, models
+from django.db.models.signals import post_save
 from django.test import Client
 
 from tests.contrib_project.cutting import fresh
@@ -19,6 +21,8 @@ PASSWORD = "secret-pass-1"
 
 
 def browse() -> list[str]:
+    from django.contrib.admin.models import CHANGE, LogEntry
+
     from tests.contrib_project.demo.models import Author
 
     client, seen = Client(), []
@@ -43,11 +47,37 @@ def browse() -> list[str]:
     key = Author._default_manager.get(name="Ada").pk
     get("demo/author/", "Ada")
     get("demo/author/?q=ada&rating=5", "1 author")
-    post(f"demo/author/{key}/change/", **{**author, "name": "Ada L."})
-    get(f"demo/author/{key}/history/", "Changed Name.")
+    with conflict_once(Author, rating=4) as saved:
+        post(f"demo/author/{key}/change/", **{**author, "name": "Ada L."})
+    assert saved == ["Ada L.", "Ada L."]
+    get(f"demo/author/{key}/history/", "Changed Name")
+    assert LogEntry.objects.filter(object_id=key, action_flag=CHANGE).count() == 1
     post(f"demo/author/{key}/delete/", post="yes")
     assert not Author._default_manager.filter(pk=key).exists()
     return seen
+
+
+@contextmanager
+def conflict_once(model: type[models.Model], **changes: object) -> Iterator[list[str]]:
+    """When a view saves a row, another transaction changes it; yields each save's name."""
+    saved: list[str] = []
+
+    def change() -> None:
+        model._default_manager.update(**changes)
+        connection.close()
+
+    def note(instance: models.Model, **_: object) -> None:
+        saved.append(str(instance))
+        if len(saved) == 1:
+            other = Thread(target=change)
+            other.start()
+            other.join()
+
+    post_save.connect(note, sender=model)
+    try:
+        yield saved
+    finally:
+        post_save.disconnect(note, sender=model)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ INSTALLED_APPS = [
     "tests.contrib_project.demo",
 ]
 MIDDLEWARE = [
+    "config.dsql.middleware.RetryConflicts",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
