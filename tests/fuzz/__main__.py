@@ -9,6 +9,26 @@ from pathlib import Path
 from ops.local.sandbox import lifecycle
 from tests.fuzz.sessions import concurrent, prepare, single
 
+PROGRESS_SECONDS = 10.0
+
+
+class Progress:
+    """Says on standard error, now and then, how far a kind of sessions is."""
+
+    def __init__(self, kind: str, sessions: int) -> None:
+        self._kind, self._sessions = kind, sessions
+        self._began = self._said = time.monotonic()
+
+    def __call__(self, ran: int) -> None:
+        now = time.monotonic()
+        if now - self._said < PROGRESS_SECONDS:
+            return
+        self._said = now
+        rate = ran / (now - self._began)
+        sys.stderr.write(
+            f"{self._kind}: {ran} of {self._sessions} sessions, {rate:.1f} a second\n"
+        )
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
@@ -28,7 +48,8 @@ def main() -> int:
             for kind in (single, concurrent):
                 if arguments.only not in (None, kind.__name__):
                     continue
-                found = kind(status, arguments.seed, arguments.sessions, end)
+                progress = Progress(kind.__name__, arguments.sessions)
+                found = kind(status, arguments.seed, arguments.sessions, end, progress)
                 said = (
                     f"{kind.__name__}: {found.sessions} sessions, seed {found.seed}\n"
                 )

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ops.local.sandbox import lifecycle, messages
@@ -12,6 +13,7 @@ from tests.fuzz.shrink import shrink
 from tests.fuzz.talk import Plain, Sandbox
 
 DATABASE = "fuzz_plain"
+Ran = Callable[[int], None]  # called with the number of sessions so far
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,17 @@ def prepare(status: lifecycle.Status) -> None:
     sandbox.close()
 
 
-def single(status: lifecycle.Status, seed: int, sessions: int, end: float) -> Found:
+def single(
+    status: lifecycle.Status,
+    seed: int,
+    sessions: int,
+    end: float,
+    ran: Ran = lambda _: None,
+) -> Found:
     ends = Sandbox(status), Plain(status, DATABASE)
     try:
         for number in range(sessions):
+            ran(number)
             turns = alone.conversation(_draw(seed + number))
             if first := alone.differs(turns, ends):
                 _, said = shrink(turns, lambda some: alone.differs(some, ends), first)
@@ -51,8 +60,15 @@ def single(status: lifecycle.Status, seed: int, sessions: int, end: float) -> Fo
     return Found(sessions, seed + sessions - 1)
 
 
-def concurrent(status: lifecycle.Status, seed: int, sessions: int, end: float) -> Found:
+def concurrent(
+    status: lifecycle.Status,
+    seed: int,
+    sessions: int,
+    end: float,
+    ran: Ran = lambda _: None,
+) -> Found:
     for number in range(sessions):
+        ran(number)
         steps = rivals.steps(_draw(seed + number))
         if first := rivals.differs(steps, lambda: Sandbox(status)):
             _, said = shrink(
