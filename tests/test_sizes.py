@@ -17,7 +17,6 @@ TO_SPLIT = {
     "tests/ops/local/sandbox/test_isolation.py", "tests/ops/local/sandbox/test_contention.py",
     "tests/ops/local/sandbox/test_control.py", "tests/ops/local/sandbox/test_session.py",
     "tests/ops/local/test_http_server.py", "tests/ops/test_ownership.py",
-    "tests/rehearsal/checks.py",
 }  # fmt: skip
 
 

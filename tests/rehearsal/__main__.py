@@ -20,8 +20,16 @@ from pathlib import Path
 from ops.local.sandbox import lifecycle
 from ops.paths import PROJECT, SANDBOX
 from ops.topology import Topology
-from tests.rehearsal import calls, checks, runtimes, troubleshooting
-from tests.rehearsal.gateway import ACCOUNT
+from tests.rehearsal import (
+    api_checks,
+    calls,
+    damage,
+    gateway,
+    measurements,
+    runtimes,
+    state,
+    troubleshooting,
+)
 from tests.rehearsal.world import World, plain_shell
 
 WARM_CALLS = 200
@@ -191,30 +199,32 @@ def deploy(on: Rehearsal) -> None:
     refused = on.type(f"{ZAPPA} deploy {primary}", expect=1)
     on.check("deploying without migrations names the next command",
              "dsql_database" in refused)  # fmt: skip
-    for stage in (primary, secondary):
-        planned = on.type(f"{MANAGE} stack plan --stage {stage}")
+    for role in (primary, secondary):
+        planned = on.type(f"{MANAGE} stack plan --stage {role}")
         on.check("the plan says what would be made", "create FunctionRole" in planned)
-        on.type(f"{MANAGE} stack deploy --stage {stage}")
-        again = on.type(f"{MANAGE} stack deploy --stage {stage}")
+        on.type(f"{MANAGE} stack deploy --stage {role}")
+        again = on.type(f"{MANAGE} stack deploy --stage {role}")
         on.check("a second stack deploy changes nothing", "as it should be" in again)
-    on.check("the functions' roles have the boundary", lambda: checks.bounded(on.world))
+    on.check(
+        "the functions' roles have the boundary", lambda: state.has_boundary(on.world)
+    )
     on.type(f"{MANAGE} dsql_database")
     on.type(f"{ZAPPA} deploy {primary}")
     # A continuous integration's variable must not split the deployment over two Regions.
     wrong = on.world.topology.regions[primary]
     said = on.type(f"{ZAPPA} deploy {secondary}", AWS_DEFAULT_REGION=wrong)
     on.check(
-        "each Region has its own API and function", lambda: checks.placed(on.world)
+        "each Region has its own API and function", lambda: state.is_placed(on.world)
     )
     # The line that the deployment has just printed.
     verify = said.rpartition("manage.py dsql_verify")[2].splitlines()[0]
     on.type(f"{MANAGE} dsql_verify --yes{verify}")
-    on.rows.append(("created", "; ".join(checks.created(on.world))))
+    on.rows.append(("created", "; ".join(state.list_created(on.world))))
 
 
 def serve(on: Rehearsal) -> None:
-    """The three curl checks on the public stage, then what an API owes its callers."""
-    first, second = checks.urls(on.world, "prod")
+    """The three curl checks on the public stage, then everything that callers may expect."""
+    first, second = state.list_urls(on.world, "prod")
     health = on.type(f"curl -fsS {first}/health")
     on.check("/health is ok", lambda: json.loads(health)["status"] == "ok")
     created = on.type(
@@ -228,7 +238,7 @@ def serve(on: Rehearsal) -> None:
             json.loads(created)["id"] in {u["id"] for u in json.loads(listed)["users"]}
         ),
     )
-    for what, holds in checks.of_the_api(on.world):
+    for what, holds in api_checks.list_checks(on.world):
         on.check(what, holds)
 
 
@@ -240,7 +250,7 @@ def troubleshoot(on: Rehearsal) -> None:
         on.check(f"{row}: nothing is shown yet", not re.search(shown, said))
     on.check(
         "what Lambda ends is 502 or 504 as a problem, and the next request is served",
-        lambda: troubleshooting.make_trouble(on.world),
+        lambda: troubleshooting.provoke_problems(on.world),
     )
     for row, command in troubleshooting.commands().items():
         said = on.type(command)
@@ -250,8 +260,8 @@ def troubleshoot(on: Rehearsal) -> None:
 
 def measure(on: Rehearsal) -> None:
     """Cold starts in fresh environments, then a warm one."""
-    found = checks.cold_starts(on.world)
-    warm, rss = checks.warm(on.world, WARM_CALLS)
+    found = measurements.measure_cold_starts(on.world)
+    warm, rss = measurements.measure_warm(on.world, WARM_CALLS)
     on.rows += [
         ("cold init, CPU ms", f"{statistics.median(f.init for f in found) * 1000:.0f}"),
         (
@@ -269,19 +279,19 @@ def change(on: Rehearsal) -> None:
     on.type(f"{ZAPPA} update {primary}")
     on.check(
         "the public stage serves after an update, Zappa's own does not",
-        lambda: checks.serves(on.world),
+        lambda: api_checks.is_serving(on.world),
     )
-    checks.spoil_stage(on.world, primary)
-    checks.name_the_role(on.world, primary)
+    damage.spoil_stage(on.world, primary)
+    damage.put_role_into_integrations(on.world, primary)
     on.type(f"{ZAPPA} update {primary}")
     on.check("an update takes the role out of the integrations",
-             lambda: checks.invoked_by_permission(on.world, primary))  # fmt: skip
-    on.check("both Regions serve", lambda: checks.serves(on.world))
+             lambda: state.is_invoked_by_permission(on.world, primary))  # fmt: skip
+    on.check("both Regions serve", lambda: api_checks.is_serving(on.world))
     on.check("an update puts the stage's settings back",
-             lambda: checks.hardened(on.world, primary))  # fmt: skip
+             lambda: state.is_hardened(on.world, primary))  # fmt: skip
     on.check(
         "and drops variables that are no longer set",
-        lambda: not checks.has_variable(on.world, primary, "LEFT_OVER", "1"),
+        lambda: not state.has_variable(on.world, primary, "LEFT_OVER", "1"),
     )
     again = on.type(f"{ZAPPA} deploy --all")
     on.check("a second deploy updates both stages", again.count("updating it") == 2)
@@ -290,33 +300,43 @@ def change(on: Rehearsal) -> None:
     for text in ("stack", "is not deployed: nothing to remove"):
         removed = on.type(f"{ZAPPA} undeploy {secondary} --yes")
         on.check(f"an undeployment says {text!r}", text in removed)
-    checks.leave_half_a_deployment(on.world, secondary)
+    damage.leave_half_a_deployment(on.world, secondary)
     refused = on.type(f"{ZAPPA} deploy {secondary}", expect=1)
     on.check("a function without our tags is left", "is not ours" in refused)
-    checks.tag_as_ours(on.world, secondary)
+    damage.tag_as_ours(on.world, secondary)
     again = on.type(f"{ZAPPA} deploy {secondary}")
     on.check("a deploy after a failed one starts anew", "making it anew" in again)
-    on.check("both Regions serve", lambda: checks.serves(on.world))
-    on.check("and name each other", lambda: checks.know_each_other(on.world))
-    cursor, before = checks.next_page(on.world, primary), checks.keys(on.world)
+    on.check("both Regions serve", lambda: api_checks.is_serving(on.world))
+    on.check("and name each other", lambda: api_checks.pages_name_each_other(on.world))
+    cursor, before = (
+        api_checks.find_next_link(on.world, primary),
+        state.find_signing_keys(on.world),
+    )
     on.type(f"{MANAGE} stack rotate-key")
     on.check(
         "one command gives both functions one new key",
-        lambda: len(checks.keys(on.world) - before) == len(checks.keys(on.world)) == 1,
+        lambda: (
+            len(state.find_signing_keys(on.world) - before)
+            == len(state.find_signing_keys(on.world))
+            == 1
+        ),
     )
-    for stage in (primary, secondary):
-        made_after = checks.next_page(on.world, stage)
+    for role in (primary, secondary):
+        made_after = api_checks.find_next_link(on.world, role)
         for link in (cursor, made_after):
             on.check(
                 "page links made before and after it work in both Regions",
-                partial(checks.follows, on.world, link),
+                partial(api_checks.is_followed, on.world, link),
             )
     on.type(f"{ZAPPA} update {secondary}")
-    on.check("an update keeps the new key", lambda: len(checks.keys(on.world)) == 1)
+    on.check(
+        "an update keeps the new key",
+        lambda: len(state.find_signing_keys(on.world)) == 1,
+    )
     unnamed = on.type(f"{MANAGE} deploy --yes", expect=1)
     on.check("who lets everyone in must say so", "--access none" in unnamed)
     on.type(f"{MANAGE} deploy --yes --access none")
-    on.check("both Regions serve", lambda: checks.serves(on.world))
+    on.check("both Regions serve", lambda: api_checks.is_serving(on.world))
     fail_to_deploy(on)
 
 
@@ -332,11 +352,11 @@ def fail_to_deploy(on: Rehearsal) -> None:
         and f"{secondary} could not be put back" in said,
     )
     on.world.functions.sick.clear()
-    on.check("both Regions serve again", lambda: checks.serves(on.world))
-    for stage in (primary, secondary):
+    on.check("both Regions serve again", lambda: api_checks.is_serving(on.world))
+    for role in (primary, secondary):
         on.check(
-            f"{stage} has its variables back",
-            not checks.has_variable(on.world, stage, "API_RATE_LIMIT", "7"),
+            f"{role} has its variables back",
+            not state.has_variable(on.world, role, "API_RATE_LIMIT", "7"),
         )
 
 
@@ -357,16 +377,18 @@ def close_to_strangers(on: Rehearsal) -> None:
         refused = on.type(deploy, expect=1, API_TOKEN=token)
         on.check(f"and a token that {why} is refused before the first step",
                  why in refused and "==>" not in refused)  # fmt: skip
-    on.check("nothing was changed", lambda: checks.serves(on.world))
+    on.check("nothing was changed", lambda: api_checks.is_serving(on.world))
     said = on.type(deploy, API_TOKEN=issuer.token())
     on.check("with one, it ends with a user read in the other Region",
              "POST in each Region, GET in the other: found at once" in said)  # fmt: skip
     on.check("without one nobody is let in, and health is told",
-             lambda: checks.asks_for_tokens(on.world, issuer.token()))  # fmt: skip
+             lambda: api_checks.requires_tokens(on.world, issuer.token()))  # fmt: skip
     on.check("integrations have no credentials under oidc either",
-             lambda: all(checks.invoked_by_permission(on.world, s)
+             lambda: all(state.is_invoked_by_permission(on.world, s)
                          for s in on.world.topology.regions))  # fmt: skip
-    urls = zip(on.world.topology.regions, checks.urls(on.world, "prod"), strict=True)
+    urls = zip(
+        on.world.topology.regions, state.list_urls(on.world, "prod"), strict=True
+    )
     verify = " ".join(
         [f"{MANAGE} dsql_verify --yes", *(f"--api-url {r}={u}" for r, u in urls)]
     )
@@ -379,13 +401,13 @@ def close_to_strangers(on: Rehearsal) -> None:
 
 def destroy(on: Rehearsal) -> None:
     on.type(f"{MANAGE} destroy --yes")
-    left = checks.left(on.world)
+    left = state.list_remains(on.world)
     on.check(f"nothing is left {left or ''}", lambda: not left)
     leftovers = [
         path.name for path in Path(PROJECT).glob(f"{on.world.topology.prefix}-*")
     ]
     on.check(f"no file is left {leftovers or ''}", lambda: not leftovers)
-    denied = calls.not_allowed(on.world.called, on.world.topology, ACCOUNT)
+    denied = calls.not_allowed(on.world.called, on.world.topology, gateway.ACCOUNT)
     on.check(
         f"the printed policies allow all that was called {denied or ''}", not denied
     )

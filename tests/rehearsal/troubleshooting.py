@@ -1,4 +1,4 @@
-"""The README's rows about Lambda: each trouble is made, its command typed, its line seen."""
+"""The README's rows about Lambda: each problem is provoked, its command typed, its line seen."""
 
 import os
 import re
@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from ops.paths import PROJECT
-from tests.rehearsal import checks, gateway, lambda_service
+from tests.rehearsal import client, gateway, lambda_service, state
 from tests.rehearsal.lambda_service import Function
 from tests.rehearsal.world import World
 
-STAGE = "primary"
+ROLE = "primary"
 ROW = re.compile(
     r"^\| (.*?) \| `(\.venv/bin/zappa tail .*?)` \| (.*) \|$", re.MULTILINE
 )
-# How each row begins, and what its command shows when the trouble is there.
+# How each row begins, and what its command shows when the problem exists.
 SHOWN = {
     "A first request takes more than 10 s": r"INIT_REPORT .*Phase: init.*Status: timeout",
     "502 from API Gateway": r"Runtime exited with error: signal: killed",
@@ -32,7 +32,7 @@ def commands() -> dict[str, str]:
     return found
 
 
-def make_trouble(world: World) -> bool:
+def provoke_problems(world: World) -> bool:
     """A slow init, a function that is killed and one that takes too long; then all is well."""
     with _set(lambda_service, "INIT_SECONDS", 0.01):
         world.functions.close()
@@ -53,16 +53,16 @@ def make_trouble(world: World) -> bool:
 
 
 def _function(world: World) -> Function:
-    region = world.topology.regions[STAGE]
-    return world.functions.get(region, checks.function_name(world, STAGE))
+    region = world.topology.regions[ROLE]
+    return world.functions.get(region, state.function_name(world, ROLE))
 
 
 def _status(world: World) -> int:
-    """Of a request; each of API Gateway's own errors is a problem document."""
-    answer = checks.ask(world, f"{checks.urls(world, 'prod')[0]}/users?limit=1")
-    if answer.status >= 400:
-        assert answer.json["status"] == answer.status, answer.body
-    return answer.status
+    """The status of a request; API Gateway's own errors are problem documents too."""
+    response = client.send(world, f"{state.list_urls(world, 'prod')[0]}/users?limit=1")
+    if response.status >= 400:
+        assert response.json["status"] == response.status, response.body
+    return response.status
 
 
 @contextmanager
