@@ -2,7 +2,7 @@
 
 
 def ask(question: str) -> str:
-    """The answer without blanks around it; empty where nobody can answer."""
+    """The answer without surrounding blanks; empty when there is nobody to answer."""
     try:
         return input(question).strip()
     except (EOFError, RuntimeError):  # at its end, or closed

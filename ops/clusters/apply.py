@@ -1,4 +1,4 @@
-"""Carrying a plan out: every step can be repeated, every wait says what it waits for."""
+"""Applies a plan: every step can be repeated, and every wait says what it waits for."""
 
 import hashlib
 import time
@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from ops import aws
 from ops.clusters import inventory
 from ops.clusters.inventory import LEAVING, READY, Cluster
-from ops.clusters.plan import Plan, Step, failure
+from ops.clusters.plan import Plan, Step, describe_failure
 from ops.target import manage
 from ops.topology import Topology
 
@@ -26,12 +26,12 @@ REPORT_SECONDS = 30.0
 
 
 class ApplyError(Exception):
-    """A step or a wait that did not end well; says where, what, and what to run next."""
+    """A step or a wait that failed; says where, what, and what to run next."""
 
 
 @dataclass(slots=True)
 class Applier:
-    """Carries out the plans of one topology. ``done`` is what it changed so far."""
+    """Applies the plans of one topology. ``done`` lists the steps completed so far."""
 
     topology: Topology
     say: Say
@@ -42,7 +42,7 @@ class Applier:
     def provision(self, plan: Plan, found: Mapping[str, Cluster]) -> dict[str, Cluster]:
         """Do every step and wait until all members are ready.
 
-        Raises ApplyError or aws.AwsError; what was done until then stays and is found
+        Raises ApplyError or aws.AwsError; completed steps stay and are found
         by the next run.
         """
         self.known = dict(found)
@@ -76,11 +76,11 @@ class Applier:
         self.known[step.role] = cluster
 
     def _create_once(self, step: Step, params: dict[str, Any]) -> Cluster:
-        """Create it under a token that every operator derives alike.
+        """Create it with a client token that every operator derives alike.
 
-        Two who create at once get one cluster. A token whose cluster was destroyed
-        since answers with that cluster, or with a conflict where the settings were
-        others; the next in the row is taken then.
+        Two operators who create at once get one cluster. A token whose cluster was
+        destroyed since returns that cluster, or a conflict if its settings differed;
+        then the next token is used.
         """
         client = aws.client("dsql", step.region)
         peers = params.get("multiRegionProperties", {}).get("clusters", [])
@@ -88,13 +88,13 @@ class Applier:
             token = client_token(self.topology, step.role, peers, generation)
             with aws.explained():
                 try:
-                    answer: Any = client.create_cluster(clientToken=token, **params)
+                    response: Any = client.create_cluster(clientToken=token, **params)
                 except ClientError as error:
                     if aws.code_of(error) != "ConflictException":
                         raise
-                    found = self._soon(lambda: self._made_by_another(step.role))
+                    found = self._retry_briefly(lambda: self._find_member(step.role))
                 else:
-                    found = self._of(step.region, answer)
+                    found = self._find_created(step.region, response)
             if found is not None and found.status not in LEAVING:
                 return found
         raise ApplyError(
@@ -102,18 +102,20 @@ class Applier:
             f"try again tomorrow."
         )
 
-    def _of(self, region: str, answer: Mapping[str, Any]) -> Cluster | None:
-        """The cluster of a CreateCluster answer; None when it is an old answer's."""
-        headers = answer["ResponseMetadata"]["HTTPHeaders"]
-        age = parsedate_to_datetime(headers["date"]) - answer["creationTime"]
+    def _find_created(self, region: str, response: Mapping[str, Any]) -> Cluster | None:
+        """The cluster of a CreateCluster response; None when an old one is gone."""
+        headers = response["ResponseMetadata"]["HTTPHeaders"]
+        age = parsedate_to_datetime(headers["date"]) - response["creationTime"]
         if age.total_seconds() > SETTLE_SECONDS:
-            return inventory.get(region, answer["identifier"])
-        return self._soon(lambda: inventory.get(region, answer["identifier"]))
+            return inventory.get(region, response["identifier"])
+        return self._retry_briefly(
+            lambda: inventory.get(region, response["identifier"])
+        )
 
-    def _made_by_another(self, role: str) -> Cluster | None:
+    def _find_member(self, role: str) -> Cluster | None:
         return inventory.take(self.topology).members().get(role)
 
-    def _soon(self, look: Callable[[], Cluster | None]) -> Cluster | None:
+    def _retry_briefly(self, look: Callable[[], Cluster | None]) -> Cluster | None:
         deadline = time.monotonic() + SETTLE_SECONDS
         while (found := look()) is None and time.monotonic() < deadline:
             time.sleep(FIRST_POLL)
@@ -130,13 +132,14 @@ class Applier:
         if step.statistics is not None:
             groups = [{"metricGroup": "STATEMENT_STATISTICS"}]
             params["metricGroups"] = groups if step.statistics else []
-        wanted = params.get("multiRegionProperties", {}).get("clusters")
+        desired = params.get("multiRegionProperties", {}).get("clusters")
         cluster = self.known[step.role]
 
         def is_done(found: Cluster) -> bool:
-            # Somebody else may have peered it meanwhile; the rest is safe to repeat.
+            # Another operator may have peered it meanwhile; the rest is safe to repeat.
             return (
-                set(params) == {"multiRegionProperties"} and list(found.peers) == wanted
+                set(params) == {"multiRegionProperties"}
+                and list(found.peers) == desired
             )
 
         self.known[step.role] = self.update(cluster, params, is_done)
@@ -160,7 +163,7 @@ class Applier:
         params: Mapping[str, Any],
         is_done: Callable[[Cluster], bool],
     ) -> Cluster:
-        """UpdateCluster as soon as the cluster takes it, unless it is done by then."""
+        """Update the cluster as soon as it accepts that, unless it is done by then."""
         client = aws.client("dsql", cluster.region)
         deadline = time.monotonic() + self.timeout
         while True:
@@ -169,30 +172,32 @@ class Applier:
             )
             if is_done(found):
                 return found
-            if found.status != "CREATING" and not _conflicts(
+            if found.status != "CREATING" and not _is_busy(
                 client.update_cluster, identifier=cluster.identifier, **params
             ):
                 return found
             self._pause(found, deadline, manage("dsql_provision"))
 
-    def wait(self, cluster: Cluster, wanted: Collection[str], again: str) -> Cluster:
-        """Look until the cluster has one of the states; says every change of state."""
+    def wait(
+        self, cluster: Cluster, states: Collection[str], next_command: str
+    ) -> Cluster:
+        """Poll until the cluster has one of the states; says every change of state."""
 
         def is_over(found: Cluster | None) -> bool:
             if found is None:
                 raise ApplyError(
                     f"{cluster.region}: cluster {cluster.identifier} was deleted meanwhile, not by "
-                    f"this command. To make a new one: {again}"
+                    f"this command. To make a new one: {next_command}"
                 )
             if found.status == "FAILED":
                 raise _failed(found)
             if found.status in LEAVING:
                 raise ApplyError(
-                    f"{found} is being deleted, not by this command. Let that end, then: {again}"
+                    f"{found} is being deleted, not by this command. Let that end, then: {next_command}"
                 )
-            return found.status in wanted
+            return found.status in states
 
-        found = self._watch(cluster, is_over, again)
+        found = self._watch(cluster, is_over, next_command)
         assert found is not None  # noqa: S101 - is_over raises then
         return found
 
@@ -221,44 +226,47 @@ class Applier:
                 return
             if found.protected:
                 self.say(f"{found}: lifting the deletion protection")
-                _conflicts(
+                _is_busy(
                     client.update_cluster,
                     identifier=name,
                     deletionProtectionEnabled=False,
                 )
-            elif not _conflicts(client.delete_cluster, identifier=name):
-                self.say(f"{found}: deletion asked for")
+            elif not _is_busy(client.delete_cluster, identifier=name):
+                self.say(f"{found}: deletion requested")
                 return
-            # Busy with a change of its own, as after lifting the protection.
+            # Busy with another change, as after lifting the protection.
             self._pause(found, deadline, manage("dsql_destroy"))
 
     # Waiting
 
-    def _pause(self, cluster: Cluster, deadline: float, again: str) -> None:
+    def _pause(self, cluster: Cluster, deadline: float, next_command: str) -> None:
         if time.monotonic() >= deadline:
-            raise self._too_long(cluster, again)
+            raise self._too_long(cluster, next_command)
         time.sleep(FIRST_POLL)
 
     def _watch(
-        self, cluster: Cluster, is_over: Callable[[Cluster | None], bool], again: str
+        self,
+        cluster: Cluster,
+        is_over: Callable[[Cluster | None], bool],
+        next_command: str,
     ) -> Cluster | None:
-        begun = told_at = time.monotonic()
-        told, interval = "", FIRST_POLL
+        begun = reported_at = time.monotonic()
+        reported, interval = "", FIRST_POLL
         while not is_over(found := inventory.get(cluster.region, cluster.identifier)):
             assert found is not None  # noqa: S101 - absence ends every wait
             now = time.monotonic()
-            if found.status != told or now - told_at >= REPORT_SECONDS:
+            if found.status != reported or now - reported_at >= REPORT_SECONDS:
                 self.say(f"{found}, {now - begun:.0f} s")
-                told, told_at = found.status, now
+                reported, reported_at = found.status, now
             if now - begun >= self.timeout:
-                raise self._too_long(found, again)
+                raise self._too_long(found, next_command)
             time.sleep(interval)
             interval = min(2 * interval, LAST_POLL)
-        if told and found is not None:
+        if reported and found is not None:
             self.say(f"{found}")
         return found
 
-    def _too_long(self, cluster: Cluster, again: str) -> ApplyError:
+    def _too_long(self, cluster: Cluster, next_command: str) -> ApplyError:
         peer = (
             " A member waits there until its peer is deleted too."
             if cluster.status == "PENDING_DELETE"
@@ -266,11 +274,11 @@ class Applier:
         )
         return ApplyError(
             f"{cluster.region}: cluster {cluster.identifier} is still {cluster.status} after "
-            f"{self.timeout:.0f} s.{peer} Run the command again, it resumes: {again}"
+            f"{self.timeout:.0f} s.{peer} Run the command again, it resumes: {next_command}"
         )
 
 
-def _conflicts(call: Callable[..., Any], **params: Any) -> bool:
+def _is_busy(call: Callable[..., Any], **params: Any) -> bool:
     """Whether AWS refused the call because the cluster is busy. Raises aws.AwsError."""
     with aws.explained():
         try:
@@ -284,14 +292,14 @@ def _conflicts(call: Callable[..., Any], **params: Any) -> bool:
 
 def _failed(cluster: Cluster) -> ApplyError:
     return ApplyError(
-        f"{cluster}: {failure(cluster)} Remove it, then provision again: {manage('dsql_destroy')}"
+        f"{cluster}: {describe_failure(cluster)} Remove it, then provision again: {manage('dsql_destroy')}"
     )
 
 
 def client_token(
     topology: Topology, role: str, peers: Sequence[str], generation: int
 ) -> str:
-    """The token of the n-th cluster of that role: the same for every operator."""
+    """The token of the n-th cluster of the role: the same for every operator."""
     kind = topology.witness or "single"
     parts = (
         topology.prefix,

@@ -1,4 +1,4 @@
-"""Checks that need both endpoints: what is written in one is there in the other."""
+"""Checks that need both endpoints: a write through one is read through the other."""
 
 import threading
 import time
@@ -12,8 +12,8 @@ from django.db import DatabaseError, connections
 
 from config.dsql.retry import run_transaction
 from config.dsql.tokens import parse_region
-from ops.clusters.checks import CheckFailed
-from ops.clusters.failover import serving_without
+from ops.clusters.failover import find_failover_region
+from ops.clusters.outcomes import CheckFailed
 from users.models import User
 
 WAIT_SECONDS = 30.0  # for the other thread; far above any statement's time
@@ -22,19 +22,19 @@ Latencies = dict[str, list[float]]
 
 
 def replication(pair: Pair, rounds: int, latencies: Latencies) -> str:
-    """Each round writes in either Region and reads the other at once."""
+    """Each round writes in each Region and reads in the other at once."""
     first, second = pair
     writes, reads = latencies.setdefault("write", []), latencies.setdefault("read", [])
     stale = 0
     with _user(first) as key:
         for here, there in ((first, second), (second, first)) * rounds:
             mark = str(uuid.uuid4())
-            writes.append(_timed(partial(_set_name, here, key, mark))[1])
-            seen, took = _timed(partial(_name, there, key))
+            writes.append(_time(partial(_set_name, here, key, mark))[1])
+            seen, took = _time(partial(_name, there, key))
             reads.append(took)
             stale += seen != mark
     if stale:
-        raise CheckFailed(f"{stale} of {2 * rounds} reads missed the write before.")
+        raise CheckFailed(f"{stale} of {2 * rounds} reads missed the preceding write.")
     write, read = percentiles(writes), percentiles(reads)
     return (
         f"{2 * rounds} writes, each read in the other Region at once: 0 stale; write p50 "
@@ -44,25 +44,25 @@ def replication(pair: Pair, rounds: int, latencies: Latencies) -> str:
 
 
 def conflict(pair: Pair) -> str:
-    """Both Regions change one row at once: one wins, the other's retry adds its change."""
+    """Both Regions change one row at once: one commits first, the other's retry adds its change."""
     first, second = pair
     with _user(first, name="0") as key:
-        own, other = _Increment(first, key), _Increment(second, key)
-        # Once the other's snapshot is taken too, whichever commits last has a conflict.
-        own.before_commit = other.begin
+        local, peer = _Increment(first, key), _Increment(second, key)
+        # Once both have their snapshots, whichever commits last has a conflict.
+        local.before_commit = peer.begin
         try:
-            own.run()
+            local.run()
         finally:
-            other.join()
+            peer.join()
         total = int(_name(first, key))
-    if error := own.error or other.error:
-        raise CheckFailed(f"The loser's retry failed: {error}")
+    if error := local.error or peer.error:
+        raise CheckFailed(f"The retry after the conflict failed: {error}")
     if total != 2:
         raise CheckFailed(f"Of two increments {total} happened: a change was lost.")
-    retries = own.retries + other.retries
+    retries = local.retries + peer.retries
     if not retries:
         raise CheckFailed("Both committed without a conflict: isolation does not hold.")
-    return f"one won, the other was repeated {retries} time(s); both changes are there"
+    return f"one committed first, the other was repeated {retries} time(s); both changes exist"
 
 
 class _Increment:
@@ -110,20 +110,20 @@ class _Increment:
 
 
 def failover(pair: Pair) -> str:
-    """The way out of a Region whose endpoint is lost leads to the other."""
+    """With its local endpoint avoided, each Region fails over to the other."""
     hosts = [str(connections[alias].settings_dict["HOST"]) for alias in pair]
-    for own, peer in (hosts, reversed(hosts)):
-        if serving_without(own, peer) != parse_region(peer):
+    for local, peer in (hosts, reversed(hosts)):
+        if find_failover_region(local, peer) != parse_region(peer):
             raise CheckFailed(
-                f"{own} was to be avoided, but served.",
-                f"Can {peer} be reached from here, by the same role?",
+                f"{local} was to be avoided, but it served.",
+                f"Check that {peer} can be reached from here with the same role.",
             )
-    return "each Region is served by the other when its own endpoint is avoided"
+    return "each Region is served by the other when its local endpoint is avoided"
 
 
 @contextmanager
 def _user(alias: str, name: str = "new") -> Iterator[uuid.UUID]:
-    """A row of the check's own, which is gone afterwards."""
+    """A row for this check, deleted afterwards."""
     key = uuid.uuid4()
     email = f"dsql-verify-{key}@example.invalid"
     user = User(id=key, name=name, email=email)
@@ -144,7 +144,7 @@ def _name(alias: str, key: uuid.UUID) -> str:
     return next(iter(found.all()), "")
 
 
-def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+def _time(work: Callable[[], Any]) -> tuple[Any, float]:
     """The result and the milliseconds it took, repeats included."""
     started = time.perf_counter()
     result = work()

@@ -1,21 +1,19 @@
-"""Checks of what the dsql API says; each takes the inventory and a role."""
+"""Checks of the clusters as the dsql API describes them; each takes the inventory and a role."""
 
-from ops.clusters.checks import CheckFailed, CheckSkipped
 from ops.clusters.inventory import READY, Cluster, Inventory
-from ops.clusters.plan import failure, other
+from ops.clusters.outcomes import CheckFailed, CheckSkipped
+from ops.clusters.plan import describe_failure, peer_role
 from ops.target import manage
 
 
-def _remove_and_make() -> str:
+def _recreation_commands() -> str:
     return f"{manage('dsql_destroy')}, then {manage('dsql_provision')}"
 
 
 def status(found: Inventory, role: str) -> str:
-    same = found.of_role(role)
+    same = found.by_role(role)
     if not same:
-        raise CheckFailed(
-            "There is no cluster with our tags.", manage("dsql_provision")
-        )
+        raise CheckFailed("No cluster has our tags.", manage("dsql_provision"))
     if len(same) > 1:
         names = ", ".join(cluster.identifier for cluster in same)
         raise CheckFailed(
@@ -24,7 +22,8 @@ def status(found: Inventory, role: str) -> str:
     cluster = same[0]
     if cluster.status == "FAILED":
         raise CheckFailed(
-            f"{cluster.identifier} is FAILED: {failure(cluster)}", _remove_and_make()
+            f"{cluster.identifier} is FAILED: {describe_failure(cluster)}",
+            _recreation_commands(),
         )
     if cluster.status not in READY | {"UPDATING"}:
         raise CheckFailed(
@@ -34,33 +33,33 @@ def status(found: Inventory, role: str) -> str:
 
 
 def witness(found: Inventory, role: str) -> str:
-    cluster, wanted = _member(found, role), found.topology.witness
-    if cluster.witness != wanted:
+    cluster, desired = _member(found, role), found.topology.witness
+    if cluster.witness != desired:
         raise CheckFailed(
-            f"The witness Region is {cluster.witness or 'none'}, not {wanted or 'none'}.",
-            f"Set WITNESS_REGION={cluster.witness}, or start anew: {_remove_and_make()}",
+            f"The witness Region is {cluster.witness or 'none'}, not {desired or 'none'}.",
+            f"Set WITNESS_REGION={cluster.witness}, or start again: {_recreation_commands()}",
         )
-    return wanted or "none, as wanted"
+    return desired or "none, as configured"
 
 
 def peering(found: Inventory, role: str) -> str:
     cluster = _member(found, role)
     partner = None
     if not found.topology.single_region:
-        partner = found.members().get(other(role))
+        partner = found.members().get(peer_role(role))
         if partner is None:
             raise CheckFailed(
-                "The other Region has no cluster to be peered with.",
+                "The other Region has no cluster to peer with.",
                 manage("dsql_provision"),
             )
-    wanted = (partner.arn,) if partner else ()
-    if cluster.peers != wanted:
+    desired = (partner.arn,) if partner else ()
+    if cluster.peers != desired:
         named = ", ".join(cluster.peers) or "none"
         raise CheckFailed(
-            f"The peers are {named}, not {', '.join(wanted) or 'none'}.",
+            f"The peers are {named}, not {', '.join(desired) or 'none'}.",
             manage("dsql_provision"),
         )
-    return partner.identifier if partner else "none, as wanted"
+    return partner.identifier if partner else "none, as configured"
 
 
 def protection(found: Inventory, role: str) -> str:
@@ -81,10 +80,10 @@ def encryption(found: Inventory, role: str) -> str:
 
 
 def tags(found: Inventory, role: str) -> str:
-    cluster, wanted = _member(found, role), found.topology.tags(role)
+    cluster, desired = _member(found, role), found.topology.tags(role)
     wrong = [
         f"{name} is {cluster.tags.get(name)!r}, not {value!r}"
-        for name, value in wanted.items()
+        for name, value in desired.items()
         if cluster.tags.get(name) != value
     ]
     if wrong:
@@ -96,4 +95,4 @@ def _member(found: Inventory, role: str) -> Cluster:
     try:
         return found.members()[role]
     except KeyError:
-        raise CheckSkipped("There is not just one cluster.") from None
+        raise CheckSkipped("There is not exactly one cluster.") from None

@@ -1,4 +1,4 @@
-"""Checks through one endpoint, as admin; each takes the alias and the runtime roles' ARNs."""
+"""Checks through one endpoint, as admin; each takes the alias and the ARNs of the IAM roles."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,10 +7,10 @@ from django.db import DatabaseError, connections
 
 from config.api.health import unapplied
 from config.dsql.conflicts import sqlstates
-from ops.clusters import rights as rights_of
-from ops.clusters.checks import CheckFailed, CheckWarning
+from ops.clusters import rights as role_rights
 from ops.clusters.database import MAPPED, RUNTIME_ROLE, Row, fetch
 from ops.clusters.login import login_hint
+from ops.clusters.outcomes import CheckFailed, CheckWarning
 from ops.clusters.rights import SCHEMA, TABLES
 from ops.target import manage
 
@@ -50,13 +50,13 @@ def read(alias: str, sql: str, *params: Any) -> list[Row]:
             raise
         text = " ".join(str(error).split())
         raise CheckWarning(
-            f"The database refuses what this check reads: {text}",
-            "Nothing is known to be wrong; look by hand, as admin.",
+            f"The database refuses to show what this check reads: {text}",
+            "Nothing is known to be wrong; check it by hand, as admin.",
         ) from error
 
 
 def login(alias: str, arns: Sequence[str]) -> str:
-    """TLS with a verified name, and a token the endpoint accepts."""
+    """TLS with a verified name, and a token that the endpoint accepts."""
     try:
         connections[alias].ensure_connection()
     except DatabaseError as error:
@@ -90,21 +90,23 @@ def jobs(alias: str, arns: Sequence[str]) -> str:
         for name, kind, status, details in read(alias, FAILED_JOBS)
     ]
     if failed:
-        hint = "Mend its cause and start it again; AWS forgets old jobs after a while."
+        hint = "Fix its cause and start it again; AWS removes old jobs from the list after a while."
         raise CheckFailed(f"{'; '.join(failed)}.", hint)
     return ""
 
 
 def rights(alias: str, arns: Sequence[str]) -> str:
-    """The runtime role may change rows, all of them, and nothing else."""
+    """The runtime role may change the rows of every table, and nothing else."""
     attributes = read(alias, ATTRIBUTES, RUNTIME_ROLE)
     if not attributes:
-        raise CheckFailed(f"There is no role {RUNTIME_ROLE}.", manage("dsql_database"))
+        raise CheckFailed(
+            f"The role {RUNTIME_ROLE} does not exist.", manage("dsql_database")
+        )
     *powers, may_log_in = attributes[0]
     names = ("SUPERUSER", "CREATEROLE", "CREATEDB", "REPLICATION", "BYPASSRLS")
     excess = [name for name, has in zip(names, powers, strict=True) if has]
     tables = read(alias, TABLES)
-    excess += rights_of.excess(tables, read(alias, SCHEMA), RUNTIME_ROLE)
+    excess += role_rights.find_excess(tables, read(alias, SCHEMA), RUNTIME_ROLE)
     excess += [f"owns {row[0]}" for row in read(alias, OWNED, RUNTIME_ROLE)]
     unread = None
     try:
@@ -115,11 +117,11 @@ def rights(alias: str, arns: Sequence[str]) -> str:
     if excess:
         raise CheckFailed(
             f"{RUNTIME_ROLE} has too many rights: {', '.join(excess)}.",
-            f"Take them away as admin: REVOKE … FROM {RUNTIME_ROLE}, or ALTER ROLE.",
+            f"Revoke them as admin: REVOKE … FROM {RUNTIME_ROLE}, or ALTER ROLE.",
         )
     missing = [
         f"{privilege} on {table}"
-        for table, privileges in rights_of.lacking(tables, RUNTIME_ROLE).items()
+        for table, privileges in role_rights.find_lacking(tables, RUNTIME_ROLE).items()
         for privilege in privileges
     ]
     missing += [] if may_log_in else ["LOGIN"]

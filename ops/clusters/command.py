@@ -1,4 +1,4 @@
-"""What the cluster commands share: their options, their target, their errors."""
+"""What the cluster commands share: their options, target and errors."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from ops.arn import parse_arn
 from ops.aws import AwsError
 from ops.clusters.apply import ApplyError, Say
 from ops.clusters.inventory import Cluster
@@ -14,7 +15,7 @@ from ops.topology import Topology
 
 
 class ClusterCommand(BaseCommand):
-    """``work`` gets the wanted topology; what AWS refuses becomes a CommandError."""
+    """``work`` gets the topology; a refusal by AWS becomes a CommandError."""
 
     requires_system_checks: list[str] = []
     work: Callable[..., None]
@@ -38,7 +39,7 @@ class ClusterCommand(BaseCommand):
         except KeyboardInterrupt:
             raise CommandError("Interrupted.", returncode=130) from None
 
-    def teller(self, style: str) -> Say:
+    def progress_printer(self, style: str) -> Say:
         """Progress: on standard error where standard output is for a program."""
         stream = self.stdout if style == "text" else self.stderr
         return lambda text: stream.write(
@@ -47,7 +48,7 @@ class ClusterCommand(BaseCommand):
 
 
 def add_target(parser: ArgumentParser) -> None:
-    """Document the option, which ``manage.py`` takes out before a command is parsed."""
+    """Document the option, which ``manage.py`` removes before a command is parsed."""
     parser.add_argument(
         OPTION,
         choices=TARGETS,
@@ -56,7 +57,7 @@ def add_target(parser: ArgumentParser) -> None:
 
 
 def target() -> str:
-    """The first line of every command: what it is about to talk to. Raises AwsError."""
+    """The first line of every command: its target. Raises AwsError."""
     return f"Target: {describe()}"
 
 
@@ -82,8 +83,7 @@ def keys_by_role(topology: Topology, texts: list[str]) -> dict[str, str]:
                 f"--kms-key {text}: {role!r} is not one of {', '.join(topology.regions)}."
             )
         if key.startswith("arn:"):
-            region = key.split(":")[3] if key.count(":") >= 5 else ""
-            roles = [name for name in roles if topology.regions[name] == region]
+            roles = [r for r in roles if _is_key_in(key, topology.regions[r])]
             if not roles:
                 raise CommandError(
                     f"--kms-key {text}: the key must be in the Region of its cluster "
@@ -91,6 +91,13 @@ def keys_by_role(topology: Topology, texts: list[str]) -> dict[str, str]:
                 )
         keys.update(dict.fromkeys(roles, key))
     return keys
+
+
+def _is_key_in(key: str, region: str) -> bool:
+    try:
+        return parse_arn(key).region == region
+    except ValueError:
+        return False
 
 
 def table(members: dict[str, Cluster]) -> list[str]:

@@ -1,7 +1,7 @@
-"""The one database of both Regions: migrated, and a role that may only change rows.
+"""The database of both Regions: its migrations, and a role that may only change rows.
 
 Role, grants and mapping follow the AWS user guide, "Using database roles and IAM
-authentication". Each statement is a transaction of its own, as DSQL wants its DDL.
+authentication". Each statement is its own transaction, as DSQL requires for DDL.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import Any
 from django.core.management import call_command
 from django.db import connections
 
+from ops.arn import parse_arn
 from ops.clusters import failover, rights
 from ops.clusters.inventory import Cluster
 from ops.topology import Topology
@@ -25,17 +26,17 @@ MAPPED = "SELECT arn FROM sys.iam_pg_role_mappings WHERE pg_role_name = %s ORDER
 
 
 def runtime_arn(topology: Topology, role: str, cluster: Cluster) -> str:
-    """The ARN of the role that the Region's runtime stack makes."""
-    partition = cluster.arn.split(":")[1]
+    """The ARN of the IAM role that the runtime stack of the role makes."""
+    partition = parse_arn(cluster.arn).partition
     name = f"{topology.prefix}-{role}-runtime"
     return f"arn:{partition}:iam::{cluster.account}:role/{name}"
 
 
 @contextmanager
 def connected(endpoint: str, user: str = ADMIN) -> Iterator[str]:
-    """An alias of Django's connected to that endpoint; closed and forgotten afterwards."""
+    """A database alias for that endpoint; closed and removed afterwards."""
     alias = f"{user}@{endpoint}"
-    # Without a peer: each endpoint is to answer for itself.
+    # Without a peer: each endpoint is checked by itself.
     connections.databases[alias] = {**failover.settings_for(endpoint), "USER": user}
     try:
         yield alias
@@ -55,12 +56,12 @@ def fetch(alias: str, sql: str, *params: Any) -> list[Row]:
 def prepare(
     alias: str, arns: list[str], say: Say, *, remap: bool = False, verbosity: int = 1
 ) -> int:
-    """Migrate, make the role, grant what it lacks, map these ARNs and no others to it.
+    """Migrate, create the role, grant what it lacks, and map only these ARNs to it.
 
-    Returns the number of changes. Each is made only where it is missing, because every
-    one of them makes the first statement of every other session fail with OC001.
-    ``remap`` also revokes and grants again what is mapped: an IAM role that was deleted
-    and made again has the same ARN and another identity, and is refused until then.
+    Returns the number of changes. Only missing ones are made, because each makes the
+    first statement of every other session fail with OC001. ``remap`` also revokes and
+    grants existing mappings again: an IAM role that was deleted and created again has
+    the same ARN but another identity, and is refused until then.
     """
     call_command("migrate", database=alias, interactive=False, verbosity=verbosity)
     quote = connections[alias].ops.quote_name
@@ -68,7 +69,7 @@ def prepare(
     statements = []
     if not fetch(alias, "SELECT 1 FROM pg_roles WHERE rolname = %s", RUNTIME_ROLE):
         statements.append(f"CREATE ROLE {role} WITH LOGIN")
-    lacking = rights.lacking(fetch(alias, rights.TABLES), RUNTIME_ROLE)
+    lacking = rights.find_lacking(fetch(alias, rights.TABLES), RUNTIME_ROLE)
     for table, privileges in lacking.items():
         statements.append(
             f"GRANT {', '.join(privileges)} ON TABLE {quote(table)} TO {role}"

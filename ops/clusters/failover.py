@@ -1,4 +1,4 @@
-"""Whether a process whose own endpoint is lost is served by the peer's."""
+"""Whether a process that loses its local endpoint is served by the peer endpoint."""
 
 from typing import Any
 
@@ -6,19 +6,19 @@ from django.db import connections
 
 
 def settings_for(host: str, **options: Any) -> dict[str, Any]:
-    """The default database's settings for another endpoint, without a peer of its own."""
+    """The default database's settings for another endpoint, without a peer endpoint."""
     default = connections.databases["default"]
     kept = {k: v for k, v in default["OPTIONS"].items() if k != "peer_host"}
     return {**default, "HOST": host, "OPTIONS": {**kept, **options}}
 
 
-def serving_without(own: str, peer: str) -> str | None:
-    """The Region that serves a process of ``own`` which avoids it; None for its own.
+def find_failover_region(local: str, peer: str) -> str | None:
+    """The Region that serves a process which avoids its local endpoint.
 
-    Raises DatabaseError when neither does.
+    None when the local endpoint serves all the same. Raises DatabaseError when neither does.
     """
-    alias = f"verify-without-{own}"
-    connections.databases[alias] = settings_for(own, peer_host=peer)
+    alias = f"verify-without-{local}"
+    connections.databases[alias] = settings_for(local, peer_host=peer)
     wrapper: Any = connections[alias]
 
     try:

@@ -1,4 +1,4 @@
-"""What exists: the clusters that carry our tags, found in the account, never in a file."""
+"""The clusters that exist with our tags, found in the account, never in a file."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops import aws
+from ops.arn import parse_arn
 from ops.target import manage
 from ops.topology import Topology
 
@@ -28,7 +29,7 @@ class Cluster:
     endpoint: str
     protected: bool
     witness: str | None
-    peers: tuple[str, ...]  # ARNs, without its own
+    peers: tuple[str, ...]  # ARNs, without the cluster's own
     encryption: str
     encryption_status: str
     kms_key: str | None
@@ -42,14 +43,14 @@ class Cluster:
 
     @property
     def account(self) -> str:
-        return account_of(self.arn)
+        return parse_arn(self.arn).account
 
     @property
     def described(self) -> str:
-        """What a person needs to tell it from another before it is deleted."""
+        """What identifies it to a person before it is deleted."""
         protected = "protected" if self.protected else "unprotected"
         return (
-            f"{self.identifier} ({self.status}), {protected}, made "
+            f"{self.identifier} ({self.status}), {protected}, created "
             f"{self.created:%Y-%m-%d %H:%M}"
         )
 
@@ -67,23 +68,23 @@ class Inventory:
     others: Mapping[str, Cluster | None]
 
     def members(self) -> dict[str, Cluster]:
-        """The one cluster of each role in its wanted Region, where there is just one."""
-        found = {role: self.of_role(role) for role in self.topology.regions}
+        """The cluster of each role in its configured Region, if there is exactly one."""
+        found = {role: self.by_role(role) for role in self.topology.regions}
         return {role: same[0] for role, same in found.items() if len(same) == 1}
 
-    def of_role(self, role: str) -> list[Cluster]:
+    def by_role(self, role: str) -> list[Cluster]:
         region = self.topology.regions[role]
         return [cluster for cluster in self.owned if cluster.region == region]
 
     def elsewhere(self) -> list[Cluster]:
-        """Ours, but in a Region that is not wanted."""
-        wanted = set(self.topology.regions.values())
-        return [cluster for cluster in self.owned if cluster.region not in wanted]
+        """Ours, but outside the configured Regions."""
+        configured = set(self.topology.regions.values())
+        return [cluster for cluster in self.owned if cluster.region not in configured]
 
-    def several(self) -> str:
-        """Which clusters claim one place: tags alone do not tell whose each is then.
+    def describe_duplicates(self) -> str:
+        """Which clusters claim the same Region or role: tags do not say which one is meant.
 
-        Empty when every Region and every role has at most one that is not going already.
+        Empty when each has at most one that is not being deleted.
         """
         places: dict[str, list[Cluster]] = {}
         for cluster in self.owned:
@@ -103,29 +104,21 @@ class Inventory:
         return (
             f"Several clusters carry the tags of {self.topology.prefix} ({'; '.join(found)}). "
             f"Nothing was deleted. Remove the tag Application from those that are not part of "
-            f"it, or name each that shall go: {manage('dsql_destroy')} --cluster <identifier>"
+            f"it, or name each one to delete: {manage('dsql_destroy')} --cluster <identifier>"
         )
 
     def missing_peer(self, arn: str) -> bool:
         return arn in self.others and self.others[arn] is None
 
 
-def account_of(arn: str) -> str:
-    return arn.split(":")[4]
-
-
-def region_of(arn: str) -> str:
-    return arn.split(":")[3]
-
-
 def take(topology: Topology) -> Inventory:
-    """Look into every wanted Region, and at the peers of what is found there.
+    """Read every configured Region, and the peers of the clusters found there.
 
     Raises aws.AwsError.
     """
     owned: dict[str, Cluster] = {}
     for region in topology.regions.values():
-        for cluster in _all_of(region):
+        for cluster in _list_clusters(region):
             if _is_ours(cluster, topology):
                 owned[cluster.arn] = cluster
     others: dict[str, Cluster | None] = {}
@@ -172,24 +165,25 @@ def parse(region: str, found: Mapping[str, Any]) -> Cluster:
     )
 
 
-def _all_of(region: str) -> list[Cluster]:
+def _list_clusters(region: str) -> list[Cluster]:
     client = aws.client("dsql", region)
     with aws.explained():
         pages = client.get_paginator("list_clusters").paginate()
         names = [entry["identifier"] for page in pages for entry in page["clusters"]]
-    # A cluster may go between the list and the look at it.
+    # A cluster may be deleted between the list and the request.
     found = [get(region, name) for name in names]
     return [cluster for cluster in found if cluster is not None]
 
 
 def _is_ours(cluster: Cluster, topology: Topology) -> bool:
-    """Both tags must match; a deleted one is only a memory."""
+    """Both tags must match; a deleted one no longer counts."""
     ours = topology.common_tags.items() <= dict(cluster.tags).items()
     return ours and cluster.status != "DELETED"
 
 
 def _peer(arn: str, owned: Iterable[Cluster]) -> Cluster | None:
-    """The peer as it is, None where this account has none such."""
-    if account_of(arn) not in {cluster.account for cluster in owned}:
+    """The peer; None when this account has no such cluster."""
+    parts = parse_arn(arn)
+    if parts.account not in {cluster.account for cluster in owned}:
         return None
-    return get(region_of(arn), arn.rpartition("/")[2])
+    return get(parts.region, parts.resource.rpartition("/")[2])

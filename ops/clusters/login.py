@@ -1,4 +1,4 @@
-"""Whether an endpoint lets the operator in, which it may do only some time after ACTIVE.
+"""Waiting until an endpoint accepts a login, which may take some time after ACTIVE.
 
 The name of a new endpoint need not resolve everywhere at once, and a cluster that was
 idle wakes up first.
@@ -17,12 +17,12 @@ from ops.clusters.database import connected
 from ops.clusters.inventory import Cluster
 from ops.target import manage
 
-PATIENCE_SECONDS = 120.0  # for one endpoint
+LOGIN_SECONDS = 120.0  # for one endpoint
 PAUSE_SECONDS = 2.0
 
 
 def log_in(endpoint: str, seconds: float) -> None:
-    """Open a connection as admin in so much time and close it. Raises DatabaseError."""
+    """Open a connection as admin within that time and close it. Raises DatabaseError."""
     with connected(endpoint) as alias, within(seconds):
         connections[alias].ensure_connection()
 
@@ -30,11 +30,11 @@ def log_in(endpoint: str, seconds: float) -> None:
 def await_login(cluster: Cluster, say: Callable[[str], None]) -> None:
     """Try until the cluster's endpoint accepts a login; says each new reason to wait.
 
-    Raises ApplyError when patience ends, or at once when waiting is no cure.
+    Raises ApplyError when the time is over, or at once when waiting cannot help.
     """
     begun, reason = time.monotonic(), ""
     while True:
-        left = begun + PATIENCE_SECONDS - time.monotonic()
+        left = begun + LOGIN_SECONDS - time.monotonic()
         try:
             log_in(cluster.endpoint, left)
         except DatabaseError as error:
@@ -44,7 +44,7 @@ def await_login(cluster: Cluster, say: Callable[[str], None]) -> None:
             if classify_failure(error) is ConnectFailure.REFUSED:
                 raise _refused(cluster, "refuses the login", text) from error
             if left <= PAUSE_SECONDS:
-                waited = f"accepted no login in {PATIENCE_SECONDS:.0f} s"
+                waited = f"accepted no login in {LOGIN_SECONDS:.0f} s"
                 raise _refused(cluster, waited, text) from error
             if text != reason:
                 say(
@@ -58,11 +58,14 @@ def await_login(cluster: Cluster, say: Callable[[str], None]) -> None:
 
 
 def login_hint(error: str) -> str:
-    """What to do about a login that failed with that text; empty when nothing is known."""
+    """The remedy for a login that failed with that text; empty when none is known."""
     for part, remedy in (
-        ("access denied", "Check the credentials and the right dsql:DbConnectAdmin."),
+        (
+            "access denied",
+            "Check the credentials and the permission dsql:DbConnectAdmin.",
+        ),
         ("certificate verify failed", "Check PGSSLROOTCERT; unset it for AWS itself."),
-        ("connection refused", "Is the sandbox up? manage.py sandbox up"),
+        ("connection refused", "Start the sandbox if it is down: manage.py sandbox up"),
         ("resolve", "Check the endpoint's name and the network."),
         ("no answer", "Check that this machine may reach the endpoint's port 5432."),
     ):
@@ -75,6 +78,6 @@ def _refused(cluster: Cluster, what: str, reason: str) -> ApplyError:
     lines = (
         f"{cluster.region}: {cluster.endpoint} {what}: {reason}",
         login_hint(reason),
-        f"To go on: {manage('dsql_provision')}",
+        f"To continue: {manage('dsql_provision')}",
     )
     return ApplyError("\n".join(filter(None, lines)))

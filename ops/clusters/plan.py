@@ -1,10 +1,11 @@
-"""What has to be done so that what exists becomes what is wanted. Pure: no call is made."""
+"""The steps from the existing clusters to the desired ones. Pure: makes no call."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ops.clusters.inventory import LEAVING, Cluster, Inventory, account_of
+from ops.arn import parse_arn
+from ops.clusters.inventory import LEAVING, Cluster, Inventory
 from ops.target import manage
 from ops.topology import ROLES
 
@@ -12,8 +13,8 @@ OWNED_KEY = "AWS_OWNED_KMS_KEY"
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the operator may choose. None leaves a setting as it is."""
+class ClusterOptions:
+    """The choices of the operator. None leaves a setting as it is."""
 
     kms_keys: Mapping[str, str] = field(default_factory=dict)  # by role
     statistics: bool | None = None
@@ -26,8 +27,8 @@ class Step:
     action: str  # create, update or tag
     role: str
     region: str
-    identifier: str | None = None  # None: made by a create step before
-    peer: str | None = None  # the role to be named as the peer
+    identifier: str | None = None  # None: created by an earlier step
+    peer: str | None = None  # the role to name as the peer
     protect: bool = False
     kms_key: str | None = None
     statistics: bool | None = None
@@ -60,31 +61,31 @@ _STATISTICS = {
 @dataclass(frozen=True, slots=True)
 class Plan:
     steps: tuple[Step, ...]
-    problems: tuple[str, ...]  # each with its way out; with any, nothing may be done
+    problems: tuple[str, ...]  # each with its remedy; with any, nothing may be done
 
 
-def make(inventory: Inventory, wishes: Wishes) -> Plan:
-    """The steps in their order, or the reasons why there is no way."""
+def build(inventory: Inventory, options: ClusterOptions) -> Plan:
+    """The steps in order, or the problems that prevent them."""
     if problems := _problems(inventory):
         return Plan((), tuple(problems))
     members = inventory.members()
     steps = [
-        *_creations(inventory, members, wishes),
-        *_updates(inventory, members, wishes),
+        *_creations(inventory, members, options),
+        *_updates(inventory, members, options),
         *_tags(inventory, members),
     ]
     return Plan(tuple(steps), ())
 
 
 def _creations(
-    inventory: Inventory, members: Mapping[str, Cluster], wishes: Wishes
+    inventory: Inventory, members: Mapping[str, Cluster], options: ClusterOptions
 ) -> list[Step]:
     topology = inventory.topology
     steps: list[Step] = []
-    there = set(members)
+    existing = set(members)
     for role, region in topology.regions.items():
         if role not in members:
-            peer = other(role) if other(role) in there else None
+            peer = peer_role(role) if peer_role(role) in existing else None
             steps.append(
                 Step(
                     "create",
@@ -92,19 +93,19 @@ def _creations(
                     region,
                     peer=peer,
                     protect=True,
-                    kms_key=wishes.kms_keys.get(role),
-                    statistics=wishes.statistics or None,
+                    kms_key=options.kms_keys.get(role),
+                    statistics=options.statistics or None,
                     tags=topology.tags(role),
                 )
             )
-            there.add(role)
+            existing.add(role)
     return steps
 
 
 def _updates(
-    inventory: Inventory, members: Mapping[str, Cluster], wishes: Wishes
+    inventory: Inventory, members: Mapping[str, Cluster], options: ClusterOptions
 ) -> list[Step]:
-    """One update for each cluster that lacks something, peering first of all."""
+    """One update for each cluster that lacks something; peering comes first."""
     topology = inventory.topology
     steps: list[Step] = []
     for role, region in topology.regions.items():
@@ -116,8 +117,8 @@ def _updates(
             cluster.identifier if cluster else None,
             peer=_lacking_peer(inventory, members, role),
             protect=cluster is not None and not cluster.protected,
-            kms_key=_lacking_key(cluster, wishes.kms_keys.get(role)),
-            statistics=_lacking_statistics(cluster, wishes.statistics),
+            kms_key=_lacking_key(cluster, options.kms_keys.get(role)),
+            statistics=_lacking_statistics(cluster, options.statistics),
         )
         if step.peer or step.protect or step.kms_key or step.statistics is not None:
             steps.append(step)
@@ -129,39 +130,39 @@ def _lacking_peer(
 ) -> str | None:
     if inventory.topology.single_region:
         return None
-    partner = members.get(other(role))
+    partner = members.get(peer_role(role))
     cluster = members.get(role)
     if cluster is None:
-        # Made by this plan: it names the partner unless it is the first of two.
+        # Created by this plan: it names its partner unless it is the first of two.
         first = partner is None and role == ROLES[0]
-        return other(role) if first else None
-    wanted = (partner.arn,) if partner else ("made by this plan",)
-    return other(role) if cluster.peers != wanted else None
+        return peer_role(role) if first else None
+    desired = (partner.arn,) if partner else ("created by this plan",)
+    return peer_role(role) if cluster.peers != desired else None
 
 
-def _lacking_key(cluster: Cluster | None, wanted: str | None) -> str | None:
-    if cluster is None or wanted is None or same_key(cluster, wanted):
+def _lacking_key(cluster: Cluster | None, desired: str | None) -> str | None:
+    if cluster is None or desired is None or same_key(cluster, desired):
         return None
-    return wanted
+    return desired
 
 
-def same_key(cluster: Cluster, wanted: str) -> bool:
-    """Whether the cluster has that key; of an alias AWS tells only the key's ARN."""
-    if wanted == OWNED_KEY or cluster.kms_key is None:
-        return wanted == OWNED_KEY and cluster.kms_key is None
-    if "alias/" in wanted:
+def same_key(cluster: Cluster, key: str) -> bool:
+    """Whether the cluster has that key; for an alias AWS reports only the key's ARN."""
+    if key == OWNED_KEY or cluster.kms_key is None:
+        return key == OWNED_KEY and cluster.kms_key is None
+    if "alias/" in key:
         return True
-    return cluster.kms_key == wanted or cluster.kms_key.endswith(f"/{wanted}")
+    return cluster.kms_key == key or cluster.kms_key.endswith(f"/{key}")
 
 
-def _lacking_statistics(cluster: Cluster | None, wanted: bool | None) -> bool | None:
-    if cluster is None or wanted is None or cluster.statistics == wanted:
+def _lacking_statistics(cluster: Cluster | None, desired: bool | None) -> bool | None:
+    if cluster is None or desired is None or cluster.statistics == desired:
         return None
-    return wanted
+    return desired
 
 
 def _tags(inventory: Inventory, members: Mapping[str, Cluster]) -> list[Step]:
-    """Our two tags are there, or the cluster had not been found; the role may be missing."""
+    """A cluster that was found has our two tags; the tag Role may be missing."""
     return [
         Step("tag", role, cluster.region, cluster.identifier, tags={"Role": role})
         for role, cluster in members.items()
@@ -169,22 +170,22 @@ def _tags(inventory: Inventory, members: Mapping[str, Cluster]) -> list[Step]:
     ]
 
 
-def other(role: str) -> str:
+def peer_role(role: str) -> str:
     return ROLES[1 - ROLES.index(role)]
 
 
-# What no plan can mend
+# Problems that no plan can solve
 
 
 def _problems(inventory: Inventory) -> list[str]:
     topology = inventory.topology
     found = [
-        f"{cluster} has our tags, but {cluster.region} is not a wanted Region. Set the Region "
-        f"variables to what exists, or remove it: {manage('dsql_destroy')}"
+        f"{cluster} has our tags, but {cluster.region} is not a configured Region. Set the "
+        f"Region variables to what exists, or remove it: {manage('dsql_destroy')}"
         for cluster in inventory.elsewhere()
     ]
     for role in topology.regions:
-        same = inventory.of_role(role)
+        same = inventory.by_role(role)
         if len(same) > 1:
             found.append(
                 f"Several clusters carry the tags of {topology.prefix!r} in "
@@ -199,15 +200,15 @@ def _problems(inventory: Inventory) -> list[str]:
 def _cluster_problems(inventory: Inventory, role: str, cluster: Cluster) -> list[str]:
     if cluster.status == "FAILED":
         return [
-            f"{cluster}: {failure(cluster)} Remove it, then provision again: {manage('dsql_destroy')}"
+            f"{cluster}: {describe_failure(cluster)} Remove it, then provision again: {manage('dsql_destroy')}"
         ]
     if cluster.status in LEAVING:
         return [
-            f"{cluster} is being deleted. Let that end first: {manage('dsql_destroy')}"
+            f"{cluster} is being deleted. Wait for that to end: {manage('dsql_destroy')}"
         ]
     if cluster.role not in {"", role}:
         return [
-            f"{cluster} is tagged Role={cluster.role}, but its Region is wanted as {role}. Exchange "
+            f"{cluster} is tagged Role={cluster.role}, but its Region is configured as {role}. Swap "
             f"PRIMARY_REGION and SECONDARY_REGION, or correct the tag."
         ]
     return [
@@ -216,27 +217,27 @@ def _cluster_problems(inventory: Inventory, role: str, cluster: Cluster) -> list
     ]
 
 
-def failure(cluster: Cluster) -> str:
-    """Why it failed, as far as AWS says: GetCluster has no reason of its own."""
+def describe_failure(cluster: Cluster) -> str:
+    """Why it failed, as far as AWS says: GetCluster gives no reason."""
     if cluster.encryption_status not in {"", "ENABLED"}:
         return f"its KMS key {cluster.kms_key} is {cluster.encryption_status}."
     return "AWS gives no reason; CloudTrail and the Health dashboard may."
 
 
 def _witness_problems(inventory: Inventory, cluster: Cluster) -> list[str]:
-    wanted = inventory.topology.witness
-    if cluster.witness == wanted:
+    desired = inventory.topology.witness
+    if cluster.witness == desired:
         return []
-    if wanted is None or cluster.witness is None:
-        kind = "multi-Region" if wanted is None else "single-Region"
-        hint = "without" if wanted is None else "with"
+    if desired is None or cluster.witness is None:
+        kind = "multi-Region" if desired is None else "single-Region"
+        hint = "without" if desired is None else "with"
         return [
             f"{cluster} is a {kind} cluster, and AWS cannot turn one kind into the other. Run "
-            f"{hint} --single-region, or start anew: {manage('dsql_destroy')}"
+            f"{hint} --single-region, or start again: {manage('dsql_destroy')}"
         ]
     return [
-        f"{cluster} has the witness Region {cluster.witness}, not {wanted}, and it cannot be "
-        f"changed. Set WITNESS_REGION={cluster.witness}, or start anew: {manage('dsql_destroy')}"
+        f"{cluster} has the witness Region {cluster.witness}, not {desired}, and it cannot be "
+        f"changed. Set WITNESS_REGION={cluster.witness}, or start again: {manage('dsql_destroy')}"
     ]
 
 
@@ -244,7 +245,7 @@ def _peer_problems(inventory: Inventory, role: str, cluster: Cluster) -> list[st
     ours = {known.arn for known in inventory.owned}
     problems = []
     for arn in cluster.peers:
-        if account_of(arn) != cluster.account:
+        if parse_arn(arn).account != cluster.account:
             problems.append(
                 f"{cluster} is peered with {arn} of another account, which is not ours to use. "
                 f"Remove that peer, or choose another CLUSTER_NAME_PREFIX."

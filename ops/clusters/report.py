@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML page: the checks and a picture of the latencies."""
+"""The report as one self-contained HTML page: the checks and a chart of the latencies."""
 
 from datetime import UTC, datetime
 from html import escape
@@ -36,11 +36,11 @@ def render(report: Report, title: str, at: datetime | None = None) -> str:
         f"<h1>{escape(title)}</h1><p>{when}: {escape(', '.join(counts(report)))}</p>\n"
         f"<table><thead><tr><th>outcome</th><th>where</th><th>check</th><th>finding</th>"
         f'<th class="number">ms</th></tr></thead><tbody>\n{rows}\n</tbody></table>\n'
-        f"{_picture(report.latencies)}</body></html>\n"
+        f"{_chart(report.latencies)}</body></html>\n"
     )
 
 
-def _picture(latencies: dict[str, list[float]]) -> str:
+def _chart(latencies: dict[str, list[float]]) -> str:
     """Each kind's latencies in rising order: how many calls took no longer than that."""
     kinds = {kind: sorted(values) for kind, values in latencies.items() if values}
     if not kinds:

@@ -1,4 +1,4 @@
-"""The promise, checked: named checks of the control plane, both endpoints and the API."""
+"""Runs the named checks of the control plane, both endpoints and the API."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +17,9 @@ from ops.clusters import (
     checks_data,
     inventory,
 )
-from ops.clusters.checks import CheckFailed, CheckSkipped, CheckWarning
 from ops.clusters.database import connected, runtime_arn
 from ops.clusters.inventory import Inventory
+from ops.clusters.outcomes import CheckFailed, CheckSkipped, CheckWarning
 from ops.target import manage
 from ops.topology import Topology
 
@@ -66,7 +66,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the operator chose; the API's URLs are by role."""
+    """The choices of the operator; the URLs of the APIs are by role."""
 
     rounds: int = 20
     only: frozenset[str] = frozenset(NAMES)
@@ -76,16 +76,20 @@ class Options:
 
 
 class Verifier:
-    """Runs the checks one after another and tells each as it ends."""
+    """Runs the checks one after another and reports each as it ends."""
 
     def __init__(
-        self, topology: Topology, options: Options, tell: Callable[[Check], None]
+        self,
+        topology: Topology,
+        options: Options,
+        report_check: Callable[[Check], None],
     ) -> None:
-        self.topology, self.options, self.tell = topology, options, tell
+        self.topology, self.options = topology, options
+        self.report_check = report_check
         self.report = Report()
 
     def run(self) -> Report:
-        """All chosen checks; what they made is removed, after Ctrl-C too.
+        """Run the chosen checks; what they create is removed, also after Ctrl-C.
 
         Raises aws.AwsError when the account cannot be read: nothing could be checked.
         """
@@ -113,7 +117,7 @@ class Verifier:
         for role, region in self.topology.regions.items():
             alias = aliases.get(role)
             for name in DATA:
-                missing = "There is no cluster." if alias is None else ""
+                missing = "No cluster exists." if alias is None else ""
                 unreachable = "" if name == "login" else self._failed(region, "login")
                 if reason := missing or unreachable:
                     self._skip(name, region, reason)
@@ -126,7 +130,7 @@ class Verifier:
     def _across(self, aliases: dict[str, str]) -> None:
         reason = ""
         if self.topology.single_region:
-            reason = "There is one Region."
+            reason = "Only one Region is used."
         elif len(aliases) < 2:
             reason = f"Both clusters are needed: {manage('dsql_provision')}"
         for region in self.topology.regions.values():
@@ -148,7 +152,7 @@ class Verifier:
         for role, region in self.topology.regions.items():
             url = urls.get(role)
             if url is None:
-                self._skip("health", region, "No --api-url is given for it.")
+                self._skip("health", region, "No --api-url was given for it.")
             else:
                 self._run("health", region, checks_api.health, url, token)
         if len(urls) < len(self.topology.regions) or len(urls) < 2:
@@ -163,7 +167,7 @@ class Verifier:
             )  # fmt: skip
 
     def _failed(self, target: str, *names: str) -> str:
-        """Why something that needs these checks is skipped; empty when they passed."""
+        """Why a check that needs these is skipped; empty when they passed."""
         for check in self.report.checks:
             if check.outcome == FAIL and check.target == target and check.name in names:
                 return f"{check.name} failed above."
@@ -195,7 +199,7 @@ class Verifier:
 
     def _add(self, check: Check) -> None:
         self.report.checks.append(check)
-        self.tell(check)
+        self.report_check(check)
 
 
 def counts(report: Report) -> Iterator[str]:

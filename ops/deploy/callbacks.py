@@ -1,7 +1,7 @@
-"""What Zappa calls (``callbacks`` in zappa_settings.json).
+"""The callbacks of Zappa (``callbacks`` in zappa_settings.json).
 
 Zappa loads this file by its path, without the project on the import path and under
-another name, and hands its own command object over. It prints a SystemExit's text.
+another name, and passes its own command object. It prints the text of a SystemExit.
 """
 
 import os
@@ -17,8 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from django.core.exceptions import ImproperlyConfigured
 
 from ops.aws import AwsError, patient_session
-from ops.deploy import checks, function, limits, sources, wanted
-from ops.deploy.gateway import Gateway, Wanted
+from ops.deploy import function, limits, preflight, sources
+from ops.deploy import settings as zappa_settings
+from ops.deploy.function import Function
+from ops.deploy.gateway import Gateway, StageOptions
 from ops.deploy.options import NONE, Options, unfit_settings
 from ops.deploy.package import build
 from ops.deploy.runtime import Target, require_interpreter
@@ -31,44 +33,47 @@ from ops.stacks.secret import SecretMissing
 from ops.target import manage, use_aws
 from ops.topology import Topology
 
-# The only type of Zappa's authorizers that calls no function by a role.
+# The only type of Zappa's authorizers that calls no function through a role.
 COGNITO = "COGNITO_USER_POOLS"
-# What needs no account, what only reads there, and what changes only what is ours.
+# Commands that need no account, that only read, and that change only our own resources.
 LOCAL = {"package", "save-python-settings-file", "shell", "template"}
 READING = {"status", "tail"}
 CHANGING = {"deploy", "rollback", "undeploy", "update"}
-# What would have the function run code; it takes none (config/on_lambda/invocations.py).
+# Commands that would have the function run code, which it does not accept
+# (config/on_lambda/invocations.py).
 RUNNING = {"invoke", "manage"}
+# Zappa's options that deploy code which was not built from the commit.
+READY_MADE = ("zip", "docker_image_uri")
 
 
 def settings(cli: Any) -> None:
-    """Replace what zappa_settings.json cannot know, before any command runs."""
+    """Set what zappa_settings.json cannot know, before any command runs."""
     # Zappa refuses to run without one; nothing of it is packaged.
     os.environ["VIRTUAL_ENV"] = sys.prefix
-    # With --all, the stage before may have had another method put in its place.
+    # With --all, the previous stage may have left a replacement for the command.
     vars(cli).pop(cli.command, None)
-    with _refusals():
+    with _exit_on_refusal():
         use_aws(os.environ)
         topology, options = Topology.from_environment(), Options.from_environment()
-        stage = cli.api_stage
-        _require_known(cli, topology)
+        role = cli.api_stage
+        _require_supported(cli, topology)
         _limit(cli, topology)
         if cli.command not in CHANGING:
-            _load(cli, topology, wanted.local(topology, options, stage))
+            _load(cli, topology, zappa_settings.build_offline(topology, options, role))
         elif cli.command in {"deploy", "update"}:
             _prepare(cli, topology, options)
         else:
-            function.require_ours(topology, stage)
-            Gateway.require_own_stages(topology, stage)
-            _load(cli, topology, wanted.local(topology, options, stage))
+            Function(topology, role).require_ours()
+            Gateway.require_own_stages(topology, role)
+            _load(cli, topology, zappa_settings.build_offline(topology, options, role))
             if cli.command == "undeploy":
-                _instead(cli, partial(_undeploy, topology, stage))
+                _replace_command(cli, partial(_undeploy, topology, role))
             elif cli.command == "rollback":
-                _require_versions(topology, stage, cli.vargs["num_rollback"])
+                _require_versions(topology, role, cli.vargs["num_rollback"])
 
 
-def _require_known(cli: Any, topology: Topology) -> None:
-    """Raise NotReady for a stage or a command that does not fit what is deployed here."""
+def _require_supported(cli: Any, topology: Topology) -> None:
+    """Raise NotReady for a stage, command or option that does not fit this deployment."""
     if cli.api_stage not in topology.regions:
         raise NotReady(f"Stage {cli.api_stage!r} is no role; use primary or secondary.")
     if cli.command in RUNNING:
@@ -87,6 +92,12 @@ def _require_known(cli: Any, topology: Topology) -> None:
             f"its name, has one way in, and gets its variables, credentials and addresses "
             f"from the environment. Nothing was changed."
         )
+    if ready_made := [name for name in READY_MADE if cli.vargs.get(name)]:
+        options = " and ".join(f"--{name.replace('_', '-')}" for name in ready_made)
+        raise NotReady(
+            f"Remove {options}: a deployment ships the package that it builds from the commit "
+            f"after all checks, and no other. Nothing was changed."
+        )
     authorizer = cli.stage_config.get("authorizer")
     if authorizer and authorizer.get("type", "TOKEN").upper() != COGNITO:
         raise NotReady(
@@ -96,131 +107,133 @@ def _require_known(cli: Any, topology: Topology) -> None:
 
 
 def _limit(cli: Any, topology: Topology) -> None:
-    """From here to the end of the stage; with --all, each has its own time."""
+    """Limit the time until the stage is done; with --all, each stage has its own."""
     if cli.command in CHANGING:
         region, name = topology.function(cli.api_stage)
         limits.end_after(
             limits.STEP_SECONDS,
             f"zappa: {region}: {cli.command} of {name} took longer than "
             f"{limits.STEP_SECONDS // 60} minutes and was given up. See the events of the stack "
-            f"{name} in the CloudFormation console, then run the command again: it goes on "
-            f"from whatever is there.",
+            f"{name} in the CloudFormation console, then run the command again: it continues "
+            f"from the current state.",
         )
 
 
 def _prepare(cli: Any, topology: Topology, options: Options) -> None:
-    """Everything is found and checked before Zappa touches anything."""
-    stage = cli.api_stage
+    """Read and check everything before Zappa changes anything."""
+    role = cli.api_stage
     options.require_access()
     if options.bytecode:
         require_interpreter(Target(options.runtime or cli.runtime, cli.architecture))
     sources.read(PROJECT)
-    for role in topology.regions:  # the peer's function learns this Region's address
-        function.require_ours(topology, role)
-    Gateway.require_no_other(topology, stage)
-    Gateway.require_own_stages(topology, stage)
-    wanted.require_current_schema(topology, dict(os.environ))
-    values = wanted.deployed(topology, options, stage)
-    LogRole(topology, stage).require()
+    for each in topology.regions:  # the peer's function gets the URL of this Region
+        Function(topology, each).require_ours()
+    Gateway.require_no_other(topology, role)
+    Gateway.require_own_stages(topology, role)
+    zappa_settings.require_current_schema(topology, dict(os.environ))
+    values = zappa_settings.build(topology, options, role)
+    LogRole(topology, role).require()
     variables = values["aws_environment_variables"]
-    wanted.require_network(
-        topology, stage, cli.stage_config.get("vpc_config"), cli.vargs["settings_file"]
+    zappa_settings.require_network(
+        topology, role, cli.stage_config.get("vpc_config"), cli.vargs["settings_file"]
     )
-    checks.require_sound(topology.regions[stage], variables)
+    preflight.require_sound(topology.regions[role], variables)
     _load(cli, topology, values)
-    # For post(): Zappa writes into its own what the function has besides.
+    # For post(): Zappa adds the function's existing variables to its own.
     cli.own_variables = frozenset(variables)
-    # Zappa would delete the URLs that others have given the function.
+    # Zappa would delete function URLs that others have added.
     cli.zappa.delete_lambda_function_url = lambda *_: None
     _say(f"Who may call: {options.who_may_call()}.")
     _continue(cli, topology)
 
 
 def _undeploy(
-    topology: Topology, stage: str, *, no_confirm: bool, remove_logs: bool
+    topology: Topology, role: str, *, no_confirm: bool, remove_logs: bool
 ) -> None:
-    """In place of Zappa's, which deletes by name; see function.remove()."""
-    with _refusals():
+    """Replaces Zappa's undeploy, which deletes by name; see Function.remove()."""
+    with _exit_on_refusal():
         if remove_logs:
             raise NotReady(
-                f"The logs are the runtime stack's: `manage.py stack delete --stage {stage}` "
+                f"The logs belong to the runtime stack: `manage.py stack delete --role {role}` "
                 f"removes them with it."
             )
-        found = function.contents(topology, stage)
+        found = Function(topology, role).contents()
         if not found:
-            _say(f"{topology.function(stage)[1]} is not deployed: nothing to remove.")
+            _say(f"{topology.function(role)[1]} is not deployed: nothing to remove.")
             return
         for line in found:
             _say(line)
-        if not no_confirm and not agreed("This removes all of that. Go on? [y/N] "):
+        if not no_confirm and not agreed(
+            "This removes all of the above. Go on? [y/N] "
+        ):
             raise NotReady("Nothing was removed.")
-        function.remove(topology, stage)
+        Function(topology, role).remove()
         _say("Done.")
 
 
-def _require_versions(topology: Topology, stage: str, steps: int) -> None:
-    """Raise NotReady where Zappa would end with an error of its own, or do nothing."""
-    published = len(function.versions(topology, stage))
+def _require_versions(topology: Topology, role: str, steps: int) -> None:
+    """Raise NotReady where Zappa would fail with a poor message, or do nothing."""
+    published = len(Function(topology, role).versions())
     if published <= steps:
         raise NotReady(
-            f"{topology.function(stage)[1]} has {published} published version(s), so there is "
+            f"{topology.function(role)[1]} has {published} published version(s), so there is "
             f"none {steps} before the newest. To go back, check out the older commit and "
-            f"run `zappa update {stage}`; to remove a first deployment, `zappa undeploy {stage}`."
+            f"run `zappa update {role}`; to remove a first deployment, `zappa undeploy {role}`."
         )
 
 
 def package(cli: Any) -> None:
-    """Put the right archive in the place of Zappa's."""
-    with _refusals():
+    """Replace Zappa's archive with our package."""
+    with _exit_on_refusal():
         target = Target(cli.runtime, cli.architecture)
         bytecode = Options.from_environment().bytecode
         _say(str(build(Path(cli.zip_path), target, _say, bytecode=bytecode)))
 
 
 def post(cli: Any) -> None:
-    """After a deployment or an update: everything that Zappa leaves out of the API."""
-    with _refusals():
+    """After a deployment or an update: set everything that Zappa leaves out of the API."""
+    with _exit_on_refusal():
         topology, options = Topology.from_environment(), Options.from_environment()
-        stage = cli.api_stage
-        outputs = RuntimeStack(topology, stage).outputs() or {}
-        function.keep_variables(topology, stage, cli.own_variables)
-        gateway = Gateway.of(topology, stage)
+        role = cli.api_stage
+        outputs = RuntimeStack(topology, role).outputs() or {}
+        Function(topology, role).keep_variables(cli.own_variables)
+        gateway = Gateway.find(topology, role)
         if gateway is None:
             raise NotReady(f"{cli.aws_region}: {cli.lambda_name} has no API.")
-        stages = tuple(dict.fromkeys((options.stage, stage)))
+        stages = tuple(dict.fromkeys((options.public_stage, role)))
         gateway.harden(
-            stage,
-            Wanted(
+            role,
+            StageOptions(
                 cli.lambda_name,
                 stages,
-                options.stage,
+                options.public_stage,
                 outputs["AccessLogsArn"],
-                topology.tags(stage),
+                topology.tags(role),
                 options.cors_origins,
             ),
         )
-        url = gateway.url(options.stage)
-        # The peer's front page shows this Region's health; its API may be newer than it.
-        peer = topology.peer_of(stage)
-        function.add_variables(topology, peer, {"PEER_URL": url})
+        url = gateway.url(options.public_stage)
+        # The peer's front page shows this Region's health; this API may be newer than the peer.
+        peer = topology.peer_of(role)
+        Function(topology, peer).add_variables({"PEER_URL": url})
         _say(f"{cli.aws_region}: {url}")
         _say(f"Try: curl {url}/health")
         _say(f"When both Regions are deployed: {_verification(topology, options)}")
 
 
 def _verification(topology: Topology, options: Options) -> str:
-    """The command that checks the whole, as far as its URLs are known."""
-    found = {role: Gateway.of(topology, role) for role in topology.regions}
+    """The command that checks both Regions, with the URLs that are known."""
+    gateways = {role: Gateway.find(topology, role) for role in topology.regions}
     urls = [
-        f"--api-url {role}={gateway.url(options.stage) if gateway else 'URL'}"
-        for role, gateway in found.items()
+        f"--api-url {role}={gateway.url(options.public_stage) if gateway else 'URL'}"
+        for role, gateway in gateways.items()
     ]
     token = "" if options.access == NONE else "API_TOKEN=… "
     return token + " ".join([manage("dsql_verify"), *urls])
 
 
 def _load(cli: Any, topology: Topology, values: dict[str, Any]) -> None:
-    """Have Zappa read its settings again, with these over the file's.
+    """Have Zappa read its settings again; these override the file's.
 
     The session names the Region: AWS_DEFAULT_REGION would win over Zappa's setting and
     split the deployment over two Regions.
@@ -233,39 +246,39 @@ def _load(cli: Any, topology: Topology, values: dict[str, Any]) -> None:
 
 
 def _continue(cli: Any, topology: Topology) -> None:
-    """Make ``deploy`` and ``update`` right after whatever happened before them."""
-    stage = cli.api_stage
-    state = function.state(topology, stage)
+    """Make ``deploy`` and ``update`` work from any earlier state."""
+    role = cli.api_stage
+    state = Function(topology, role).state()
     if cli.command == "deploy" and state == function.COMPLETE:
         _say(f"{cli.lambda_name} is deployed already: updating it.")
-        _instead(cli, partial(_update, cli))
+        _replace_command(cli, partial(_update, cli))
     if cli.command == "deploy" and state == function.PARTIAL:
         _say(
-            f"{cli.lambda_name} is left from a failed deployment: making it anew. First goes:"
+            f"{cli.lambda_name} is left from a failed deployment and is made again. Removing first:"
         )
-        for line in function.contents(topology, stage):
+        for line in Function(topology, role).contents():
             _say(line)
-        function.remove(topology, stage)
+        Function(topology, role).remove()
     if cli.command == "update" and state != function.COMPLETE:
         raise NotReady(
-            f"{cli.aws_region}: {cli.lambda_name} is not deployed. Run `zappa deploy {stage}`."
+            f"{cli.aws_region}: {cli.lambda_name} is not deployed. Run `zappa deploy {role}`."
         )
 
 
 def _update(
     cli: Any, source_zip: str | None = None, docker_image_uri: str | None = None
 ) -> None:
-    """What ``deploy`` of a deployed function is; the arguments are deploy's."""
+    """Run instead of ``deploy`` when the function exists; takes deploy's arguments."""
     cli.update(source_zip, docker_image_uri=docker_image_uri)
 
 
-def _instead(cli: Any, action: Callable[..., None]) -> None:
-    """Have Zappa call this for its command, then go on: with --all, to the next stage."""
+def _replace_command(cli: Any, action: Callable[..., None]) -> None:
+    """Have Zappa call this for its command; with --all it then goes on to the next stage."""
     setattr(cli, cli.command, action)
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def _exit_on_refusal() -> Iterator[None]:
     try:
         yield
     except (

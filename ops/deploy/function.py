@@ -1,6 +1,7 @@
 """The function and the API stack that Zappa makes: whether they are whole, and whose."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ops import aws, ownership
@@ -14,152 +15,156 @@ UPDATABLE = {
     "CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE",
     "IMPORT_ROLLBACK_COMPLETE",
 }  # fmt: skip
-# What of a function's configuration a deployment sets and Zappa's rollback leaves.
-KEPT = ("Environment", "MemorySize", "Timeout", "VpcConfig")
-IN_A_VPC = ("SubnetIds", "SecurityGroupIds")
-Say = Callable[[str], None]
+# The part of a function's configuration that a deployment sets and Zappa's rollback leaves.
+RESTORED = ("Environment", "MemorySize", "Timeout", "VpcConfig")
+NETWORK_KEYS = ("SubnetIds", "SecurityGroupIds")
 
 
-def state(topology: Topology, stage: str) -> str:
-    """COMPLETE when both our function and Zappa's API stack are there.
+@dataclass(frozen=True, slots=True)
+class Function:
+    """The function of one role, with its API stack, which has the same name.
 
-    PARTIAL never served and may be removed; API_ONLY keeps its address when Zappa deploys
-    again. Raises NotReady when either is somebody else's, while the stack changes, or
-    when only the CloudFormation console can repair it.
+    Every method raises NotReady when a function or a stack of that name is not ours, and
+    aws.AwsError.
     """
-    region, name = topology.function(stage)
-    stack = ownership.stack(topology, region, name)
-    there = ownership.function(topology, region, name) is not None
-    if stack is None:
-        return PARTIAL if there else ABSENT
-    status = stack["StackStatus"]
-    if status in NEVER_SERVED:
-        return PARTIAL
-    if status in UPDATABLE:
-        return COMPLETE if there else API_ONLY
-    raise NotReady(
-        f"{region}: stack {name} is {status}. Wait until it is done; if it stays so, see its "
-        f"events in the CloudFormation console, or remove it: `zappa undeploy {stage}`. Then "
-        f"run the command again."
-    )
 
+    topology: Topology
+    role: str
 
-def require_ours(topology: Topology, stage: str) -> None:
-    """Raise NotReady when a function or a stack has the name of ours and is not ours."""
-    region, name = topology.function(stage)
-    ownership.stack(topology, region, name)
-    ownership.function(topology, region, name)
+    @property
+    def region(self) -> str:
+        return self.topology.function(self.role)[0]
 
+    @property
+    def name(self) -> str:
+        return self.topology.function(self.role)[1]
 
-def contents(topology: Topology, stage: str) -> list[str]:
-    """What a removal takes with it, a line each; nothing when all is absent.
+    def state(self) -> str:
+        """COMPLETE when both the function and Zappa's API stack exist.
 
-    Raises NotReady as require_ours().
-    """
-    region, name = topology.function(stage)
-    stack = ownership.stack(topology, region, name)
-    there = ownership.function(topology, region, name) is not None
-    lines = ownership.contents(region, stack) if stack else []
-    return [*([f"{region}: function {name}"] if there else []), *lines]
-
-
-def remove(topology: Topology, stage: str) -> None:
-    """Delete our API stack and our function, whatever state they are in.
-
-    Not by Zappa, which without its stack deletes every API of the function's name, and
-    every rule that anybody has pointed at the function. Raises NotReady and aws.AwsError.
-    """
-    region, name = topology.function(stage)
-    stack = ownership.stack(topology, region, name)
-    there = ownership.function(topology, region, name) is not None
-    formation = aws.client("cloudformation", region)
-    with aws.explained():
-        if stack is not None:
-            formation.delete_stack(StackName=stack["StackId"])
-            formation.get_waiter("stack_delete_complete").wait(
-                StackName=stack["StackId"]
-            )
-        if there:
-            aws.client("lambda", region).delete_function(FunctionName=name)
-
-
-def remove_function(topology: Topology, stage: str) -> None:
-    """Delete our function and leave its API, which keeps its address."""
-    region, name = topology.function(stage)
-    if ownership.function(topology, region, name) is not None:
-        with aws.explained():
-            aws.client("lambda", region).delete_function(FunctionName=name)
-
-
-def version(topology: Topology, stage: str) -> int:
-    """The number of the newest version published; 0 when there is none."""
-    return max(versions(topology, stage), default=0)
-
-
-def versions(topology: Topology, stage: str) -> list[int]:
-    """The numbers of the versions published and kept."""
-    region, name = topology.function(stage)
-    if ownership.function(topology, region, name) is None:
-        return []
-    client = aws.client("lambda", region)
-    with aws.explained():
-        pages = client.get_paginator("list_versions_by_function").paginate(
-            FunctionName=name
+        PARTIAL never served and may be removed; API_ONLY keeps its address when Zappa
+        deploys again. Raises NotReady also while the stack changes, and when only the
+        CloudFormation console can repair it.
+        """
+        stack, exists = self._stack(), self._configuration() is not None
+        if stack is None:
+            return PARTIAL if exists else ABSENT
+        status = stack["StackStatus"]
+        if status in NEVER_SERVED:
+            return PARTIAL
+        if status in UPDATABLE:
+            return COMPLETE if exists else API_ONLY
+        raise NotReady(
+            f"{self.region}: stack {self.name} is {status}. Wait until it is done; if it stays "
+            f"so, see its events in the CloudFormation console, or remove it: `zappa undeploy "
+            f"{self.role}`. Then run the command again."
         )
-        named = [found["Version"] for page in pages for found in page["Versions"]]
-    return [int(number) for number in named if number.isdigit()]
 
+    def require_ours(self) -> None:
+        """Raise NotReady when the function or the stack exists and is not ours."""
+        self._stack()
+        self._configuration()
 
-def variables(topology: Topology, stage: str) -> dict[str, str] | None:
-    """The environment variables of our function; None when it is absent."""
-    found = ownership.function(topology, *topology.function(stage))
-    return None if found is None else _variables(found)
+    def contents(self) -> list[str]:
+        """What remove() deletes, one line for each resource; none when all is absent."""
+        stack, exists = self._stack(), self._configuration() is not None
+        lines = ownership.contents(self.region, stack) if stack else []
+        return [
+            *([f"{self.region}: function {self.name}"] if exists else []),
+            *lines,
+        ]
 
+    def remove(self) -> None:
+        """Delete the API stack and the function, whatever state they are in.
 
-def keep_variables(topology: Topology, stage: str, names: Collection[str]) -> None:
-    """Drop all others: Zappa's update merges what a function has into what it shall have."""
-    now = variables(topology, stage) or {}
-    _configure(topology, stage, {k: v for k, v in now.items() if k in names}, now)
+        Zappa would, without its stack, delete every API of the function's name, and every
+        rule that anybody has pointed at the function.
+        """
+        stack, exists = self._stack(), self._configuration() is not None
+        formation = aws.client("cloudformation", self.region)
+        with aws.explained():
+            if stack is not None:
+                formation.delete_stack(StackName=stack["StackId"])
+                formation.get_waiter("stack_delete_complete").wait(
+                    StackName=stack["StackId"]
+                )
+            if exists:
+                self._client().delete_function(FunctionName=self.name)
 
+    def remove_without_api(self) -> None:
+        """Delete the function and leave its API, which keeps its address."""
+        if self._configuration() is not None:
+            with aws.explained():
+                self._client().delete_function(FunctionName=self.name)
 
-def add_variables(topology: Topology, stage: str, more: Mapping[str, str]) -> None:
-    """Set these beside what a deployed function has; nothing happens to an absent one."""
-    now = variables(topology, stage)
-    if now is not None:
-        _configure(topology, stage, {**now, **more}, now)
+    def latest_version(self) -> int:
+        """The number of the newest published version; 0 when none is published."""
+        return max(self.versions(), default=0)
 
+    def versions(self) -> list[int]:
+        """The numbers of the versions that were published and still exist."""
+        if self._configuration() is None:
+            return []
+        client = self._client()
+        with aws.explained():
+            pages = client.get_paginator("list_versions_by_function").paginate(
+                FunctionName=self.name
+            )
+            named = [each["Version"] for page in pages for each in page["Versions"]]
+        return [int(number) for number in named if number.isdigit()]
 
-def settings(topology: Topology, stage: str) -> dict[str, Any]:
-    """What restore() takes; nothing when the function is absent."""
-    found = ownership.function(topology, *topology.function(stage)) or {}
-    kept = {key: found[key] for key in KEPT if key in found}
-    if "VpcConfig" in kept:
-        kept["VpcConfig"] = {key: kept["VpcConfig"].get(key, []) for key in IN_A_VPC}
-    return kept
+    def variables(self) -> dict[str, str] | None:
+        """The environment variables; None when the function is absent."""
+        existing = self._configuration()
+        if existing is None:
+            return None
+        return dict(existing.get("Environment", {}).get("Variables", {}))
 
+    def keep_variables(self, names: Collection[str]) -> None:
+        """Drop all other variables: Zappa's update only adds to the existing ones."""
+        existing = self.variables() or {}
+        self._set_variables({k: v for k, v in existing.items() if k in names}, existing)
 
-def restore(topology: Topology, stage: str, kept: Mapping[str, Any]) -> None:
-    """Put variables, memory, timeout and network back."""
-    if kept != settings(topology, stage):
-        _update(topology, stage, {"Environment": {"Variables": {}}, **kept})
+    def add_variables(self, more: Mapping[str, str]) -> None:
+        """Set these and keep the others; does nothing when the function is absent."""
+        existing = self.variables()
+        if existing is not None:
+            self._set_variables({**existing, **more}, existing)
 
+    def settings(self) -> dict[str, Any]:
+        """The argument for restore(); empty when the function is absent."""
+        existing = self._configuration() or {}
+        kept = {key: existing[key] for key in RESTORED if key in existing}
+        if "VpcConfig" in kept:
+            kept["VpcConfig"] = {
+                key: kept["VpcConfig"].get(key, []) for key in NETWORK_KEYS
+            }
+        return kept
 
-def _configure(
-    topology: Topology, stage: str, wanted: Mapping[str, str], now: Mapping[str, str]
-) -> None:
-    if wanted != now:
-        _update(topology, stage, {"Environment": {"Variables": dict(wanted)}})
+    def restore(self, settings: Mapping[str, Any]) -> None:
+        """Put variables, memory, timeout and network back."""
+        if settings != self.settings():
+            self._update({"Environment": {"Variables": {}}, **settings})
 
+    def _set_variables(
+        self, desired: Mapping[str, str], existing: Mapping[str, str]
+    ) -> None:
+        if desired != existing:
+            self._update({"Environment": {"Variables": dict(desired)}})
 
-def _update(topology: Topology, stage: str, change: Mapping[str, Any]) -> None:
-    """Only called with a change to what was read from our own function."""
-    region, name = topology.function(stage)
-    client = aws.client("lambda", region)
-    with aws.explained():
-        client.get_waiter("function_updated_v2").wait(FunctionName=name)
-        client.update_function_configuration(FunctionName=name, **change)
-        client.get_waiter("function_updated_v2").wait(FunctionName=name)
+    def _update(self, change: Mapping[str, Any]) -> None:
+        """Only called with a change to what was read from our own function."""
+        client = self._client()
+        with aws.explained():
+            client.get_waiter("function_updated_v2").wait(FunctionName=self.name)
+            client.update_function_configuration(FunctionName=self.name, **change)
+            client.get_waiter("function_updated_v2").wait(FunctionName=self.name)
 
+    def _stack(self) -> dict[str, Any] | None:
+        return ownership.stack(self.topology, self.region, self.name)
 
-def _variables(configuration: Mapping[str, Any]) -> dict[str, str]:
-    return dict(configuration.get("Environment", {}).get("Variables", {}))
+    def _configuration(self) -> dict[str, Any] | None:
+        return ownership.function(self.topology, self.region, self.name)
+
+    def _client(self) -> Any:
+        return aws.client("lambda", self.region)

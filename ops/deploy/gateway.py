@@ -1,5 +1,5 @@
-"""What Zappa leaves out of an API: the public stage, limits, logs, errors as problems, and
-who may invoke the function."""
+"""The part of an API that Zappa leaves out: the public stage, limits, logs, errors as
+problems, and who may invoke the function."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -33,8 +33,8 @@ ACCESS_LOG = {
     "integrationStatus": "$context.integration.status",
     "error": "$context.error.responseType",
 }
-# The types of problems that API Gateway's own responses are: developer guide, "Gateway
-# response types".
+# The problem types of the responses that API Gateway sends itself: developer guide,
+# "Gateway response types".
 ERRORS = {
     "BAD_REQUEST_BODY": "malformed",
     "BAD_REQUEST_PARAMETERS": "malformed",
@@ -49,62 +49,62 @@ ERRORS = {
 }
 # They stand for every response that is not named, each with its own status.
 DEFAULTS = {"DEFAULT_4XX", "DEFAULT_5XX"}
-DOUBTFUL = {"INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT", "DEFAULT_5XX"}
-IN_DOUBT = "The API's response did not come; whether the request was done is unknown."
-NOT_DONE = "API Gateway refused the request; it did not reach the API."
+OUTCOME_UNKNOWN = {"INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT", "DEFAULT_5XX"}
+UNKNOWN_DETAIL = "The API did not respond; the outcome of the request is unknown."
+REFUSED_DETAIL = "API Gateway refused the request; it did not reach the API."
 RETRIED = {"THROTTLED", "INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT", "DEFAULT_5XX"}
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """How the stages of one API shall be.
+class StageOptions:
+    """How the stages of one API are to be set.
 
     Zappa makes its own stage beside the public one and cannot do without it. What the
     operator attaches to the public stage (a firewall, a usage plan, a mapping) would not
-    hold there, and its limits would come on top: only the public stage serves.
+    apply there, and its limits would be additional: only the public stage serves.
     """
 
-    function: str  # the name of what the API invokes
+    function: str  # the name of the function that the API invokes
     stages: tuple[str, ...]
-    public: str
+    public_stage: str
     access_logs: str  # the log group's ARN
     tags: Mapping[str, str]
     cors_origins: Sequence[str]
 
 
 class Gateway:
-    """One REST API. Everything here may be repeated; only what differs is changed."""
+    """One REST API. Every method may be repeated; only differences are changed."""
 
     def __init__(self, region: str, api_id: str) -> None:
         self.region, self.api = region, api_id
         self.client = aws.client("apigateway", region)
 
-    def harden(self, made_by: str, wanted: Wanted) -> None:
-        """Bring every stage to the deployment that the stage ``made_by`` has just got."""
+    def harden(self, deployed_stage: str, options: StageOptions) -> None:
+        """Give every stage the deployment that Zappa has just made for ``deployed_stage``."""
         with aws.explained():
-            invoked = self._integrations(wanted.function)
+            invoked = self._integrations(options.function)
             for each in {each.arn: each for each in invoked}.values():
-                invocation.permit(self.region, each, self.api, wanted.public)
-            changed = self._put_errors(wanted.cors_origins)
-            changed = self._take_credentials_out(invoked) or changed
+                invocation.permit(self.region, each, self.api, options.public_stage)
+            changed = self._put_errors(options.cors_origins)
+            changed = self._remove_credentials(invoked) or changed
             if changed:
                 # Both change with a deployment, not before: the public stage goes on.
                 deployment = self.client.create_deployment(restApiId=self.api)["id"]
             else:
-                deployment = self._stage(made_by)["deploymentId"]
-            for name in wanted.stages:
-                self._put_stage(name, deployment, wanted)
+                deployment = self._stage(deployed_stage)["deploymentId"]
+            for name in options.stages:
+                self._put_stage(name, deployment, options)
 
     def url(self, stage: str) -> str:
         return f"https://{self.api}.execute-api.{self.region}.amazonaws.com/{stage}"
 
     @classmethod
-    def of(cls, topology: Topology, stage: str) -> "Gateway | None":
-        """The API that our stack of that stage lists.
+    def find(cls, topology: Topology, role: str) -> "Gateway | None":
+        """The API that our stack of that role lists; None when there is none.
 
         Raises NotReady when a stack of the name is not ours.
         """
-        region, name = topology.function(stage)
+        region, name = topology.function(role)
         stack = ownership.stack(topology, region, name)
         listed = ownership.resources(region, stack["StackId"]) if stack else ()
         for found in listed:
@@ -113,13 +113,13 @@ class Gateway:
         return None
 
     @classmethod
-    def require_no_other(cls, topology: Topology, stage: str) -> None:
-        """Raise NotReady when another API has the name of the stage's.
+    def require_no_other(cls, topology: Topology, role: str) -> None:
+        """Raise NotReady when another API has the name of the role's API.
 
-        Where its stack does not answer, Zappa takes an API by its name.
+        Without a stack of its own, Zappa takes any API of that name.
         """
-        own = cls.of(topology, stage)
-        region, name = topology.function(stage)
+        own = cls.find(topology, role)
+        region, name = topology.function(role)
         client = aws.client("apigateway", region)
         with aws.explained():
             pages = client.get_paginator("get_rest_apis").paginate()
@@ -129,19 +129,19 @@ class Gateway:
         for api in named:
             if own is None or api["id"] != own.api:
                 raise NotReady(
-                    f"{region}: the API {name} ({api['id']}) is not of our stack: "
+                    f"{region}: the API {name} ({api['id']}) is not part of our stack: "
                     f"{ownership.describe(api.get('tags', {}))}. Nothing was changed. Choose "
                     f"another CLUSTER_NAME_PREFIX than {topology.prefix}, or have its owner "
                     f"rename it."
                 )
 
     @classmethod
-    def require_own_stages(cls, topology: Topology, stage: str) -> None:
-        """Raise NotReady when tags say that a stage of our API is another's.
+    def require_own_stages(cls, topology: Topology, role: str) -> None:
+        """Raise NotReady when tags say that a stage of our API is not ours.
 
-        Without tags it is ours, as its API is.
+        A stage without tags is ours, as its API is.
         """
-        own = cls.of(topology, stage)
+        own = cls.find(topology, role)
         if own is None:
             return
         with aws.explained():
@@ -156,13 +156,13 @@ class Gateway:
         found = invocation.integrations(self.client, self.api, function)
         if not found:
             raise NotReady(
-                f"{self.region}: no method of the API {self.api} invokes {function}. Remove "
-                f"them (`zappa undeploy` of this stage) and deploy them again."
+                f"{self.region}: no method of the API {self.api} invokes {function}. Run "
+                f"`zappa undeploy` for this Region, then deploy it again."
             )
         return found
 
-    def _take_credentials_out(self, invoked: Sequence[Integration]) -> bool:
-        """Whether there were any: Zappa's are the function's role, which is Lambda's alone."""
+    def _remove_credentials(self, invoked: Sequence[Integration]) -> bool:
+        """True when there were any: Zappa's name the function's role, which is for Lambda alone."""
         named = [each for each in invoked if each.has_credentials]
         for each in named:
             self.client.put_integration(
@@ -184,26 +184,26 @@ class Gateway:
                 changed = True
         return changed
 
-    def _put_stage(self, name: str, deployment: str, wanted: Wanted) -> None:
+    def _put_stage(self, name: str, deployment: str, options: StageOptions) -> None:
         if self._stage(name) is None:
             self.client.create_stage(
                 restApiId=self.api,
                 stageName=name,
                 deploymentId=deployment,
                 tracingEnabled=True,
-                tags=dict(wanted.tags),
+                tags=dict(options.tags),
             )
         self.client.update_stage(
             restApiId=self.api,
             stageName=name,
             patchOperations=[
                 {"op": "replace", "path": path, "value": value}
-                for path, value in stage_settings(deployment, wanted, name).items()
+                for path, value in stage_settings(deployment, options, name).items()
             ],
         )
         self.client.tag_resource(
             resourceArn=f"arn:aws:apigateway:{self.region}::/restapis/{self.api}/stages/{name}",
-            tags=dict(wanted.tags),
+            tags=dict(options.tags),
         )
 
     def _stage(self, name: str) -> Any:
@@ -215,13 +215,15 @@ class Gateway:
             raise
 
 
-def stage_settings(deployment: str, wanted: Wanted, stage: str) -> dict[str, str]:
+def stage_settings(
+    deployment: str, options: StageOptions, stage: str
+) -> dict[str, str]:
     """Patch paths of UpdateStage; ``/*/*`` stands for every method."""
-    rate, burst = (RATE, BURST) if stage == wanted.public else (CLOSED, CLOSED)
+    rate, burst = (RATE, BURST) if stage == options.public_stage else (CLOSED, CLOSED)
     return {
         "/deploymentId": deployment,
         "/tracingEnabled": "true",
-        "/accessLogSettings/destinationArn": wanted.access_logs,
+        "/accessLogSettings/destinationArn": options.access_logs,
         "/accessLogSettings/format": json.dumps(ACCESS_LOG, separators=(",", ":")),
         "/*/*/throttling/rateLimit": str(rate),
         "/*/*/throttling/burstLimit": str(burst),
@@ -245,7 +247,7 @@ def error_response(kind: str, origins: Sequence[str]) -> dict[str, Any]:
         "type": f"/$context.stage/problems#{code.replace('_', '-')}",
         "title": problem_type.title,
         "code": code,
-        "detail": IN_DOUBT if kind in DOUBTFUL else NOT_DONE,
+        "detail": UNKNOWN_DETAIL if kind in OUTCOME_UNKNOWN else REFUSED_DETAIL,
         "request_id": "$context.requestId",
     }
     headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}

@@ -1,7 +1,7 @@
-"""How API Gateway invokes the function: by a permission on the function, with no role.
+"""How API Gateway invokes the function: by a permission on the function, without an IAM role.
 
-Zappa has one role for the function and for the integrations of its API, and names it there
-whenever it writes its stack; ours is Lambda's alone.
+Zappa uses one role for the function and for the integrations of its API, and names it there
+whenever it writes its stack; ours is for Lambda alone.
 """
 
 import json
@@ -13,13 +13,14 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops import aws
+from ops.arn import parse_arn
 
-STATEMENT = "api-gateway"  # the one that is ours of the function's policy
+STATEMENT = "api-gateway"  # our statement in the policy of the function
 INVOKED = re.compile(
     r"/functions/(?P<arn>arn:[^/]*:function:(?P<name>[\w-]+)(?::(?P<qualifier>[\w$-]+))?)"
     r"/invocations$"
 )
-# What of an integration PutIntegration takes, by its name in the answer.
+# The fields of an integration that PutIntegration takes, by their names in the response.
 KEPT = {
     "type": "type", "httpMethod": "integrationHttpMethod", "uri": "uri",
     "connectionType": "connectionType", "connectionId": "connectionId",
@@ -47,7 +48,7 @@ class Integration:
         return bool(self.found.get("credentials"))
 
     def without_credentials(self) -> dict[str, Any]:
-        """Arguments of PutIntegration, which replaces all of it."""
+        """Arguments for PutIntegration, which replaces the whole integration."""
         return {
             "resourceId": self.resource,
             "httpMethod": self.method,
@@ -60,7 +61,7 @@ class Integration:
 
 
 def integrations(gateway: Any, api: str, function: str) -> list[Integration]:
-    """Those of the API that invoke the function of that name."""
+    """The integrations of the API that invoke the function of that name."""
     pages = gateway.get_paginator("get_resources").paginate(
         restApiId=api, embed=["methods"]
     )
@@ -68,11 +69,11 @@ def integrations(gateway: Any, api: str, function: str) -> list[Integration]:
         each
         for page in pages
         for resource in page["items"]
-        for each in _of(resource, function)
+        for each in _find_in(resource, function)
     ]
 
 
-def _of(resource: dict[str, Any], function: str) -> Iterator[Integration]:
+def _find_in(resource: dict[str, Any], function: str) -> Iterator[Integration]:
     for method, found in resource.get("resourceMethods", {}).items():
         integration = found.get("methodIntegration") or {}
         invoked = INVOKED.search(integration.get("uri") or "")
@@ -88,14 +89,17 @@ def _of(resource: dict[str, Any], function: str) -> Iterator[Integration]:
 
 def source_arn(function_arn: str, api: str, stage: str) -> str:
     """Every request of one stage of one API, and no other."""
-    _, partition, _, region, account, _ = function_arn.split(":", 5)
-    return f"arn:{partition}:execute-api:{region}:{account}:{api}/{stage}/*"
+    function = parse_arn(function_arn)
+    return (
+        f"arn:{function.partition}:execute-api:{function.region}:{function.account}:"
+        f"{api}/{stage}/*"
+    )
 
 
 def permit(region: str, invoked: Integration, api: str, stage: str) -> None:
-    """Have the function's policy let that stage, and no other of the statement, invoke it.
+    """Let that stage, and no other, invoke the function.
 
-    The policy ends with the function, and with the alias whose it is.
+    The policy is deleted with the function, or with the alias that it belongs to.
     """
     client = aws.client("lambda", region)
     source = source_arn(invoked.arn, api, stage)
@@ -132,7 +136,7 @@ def _statement(client: Any, named: dict[str, str]) -> dict[str, Any] | None:
 
 
 def _sources(statement: dict[str, Any]) -> set[str]:
-    """Lambda writes AWS:SourceArn; condition keys know no case."""
+    """Lambda writes AWS:SourceArn; condition keys are case-insensitive."""
     conditions = statement.get("Condition", {}).values()
     return {
         value

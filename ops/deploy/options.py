@@ -1,4 +1,4 @@
-"""What the operator may choose for a deployment, read from the environment."""
+"""The choices of the operator for a deployment, read from the environment."""
 
 import json
 import os
@@ -20,7 +20,7 @@ NONE = "none"  # the API_AUTH that lets everyone in
 ZAPPA_SETTINGS = PROJECT / "zappa_settings.json"
 
 # Set for both functions where they are set for the operator.
-PASSED = (
+PASSED_ON = (
     "API_AUTH", "API_RATE_LIMIT", "CORS_ALLOWED_ORIGINS", "LOG_LEVEL", "OIDC_ALGORITHMS",
     "OIDC_AUDIENCE", "OIDC_ISSUER", "OIDC_JWKS_URL", "REQUIRE_IF_MATCH", "XRAY_SUBSEGMENTS",
 )  # fmt: skip
@@ -40,14 +40,14 @@ STAGE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Memory in MiB, timeout in seconds, the public stage's name, the API's variables.
+    """Memory in MiB, timeout in seconds, the name of the public stage, the API's variables.
 
     The token is the operator's, for the check at the end; no function gets it.
     """
 
     memory: int
     timeout: int
-    stage: str
+    public_stage: str
     allowed_hosts: tuple[str, ...]
     cors_origins: tuple[str, ...]
     passed: Mapping[str, str]
@@ -58,18 +58,18 @@ class Options:
     @classmethod
     def from_environment(cls, env: Mapping[str, str] = os.environ) -> "Options":
         """Raises ImproperlyConfigured naming the variable that is wrong."""
-        stage = environment.text("API_GATEWAY_STAGE", "prod", env=env)
-        if not STAGE.fullmatch(stage):
+        public_stage = environment.text("API_GATEWAY_STAGE", "prod", env=env)
+        if not STAGE.fullmatch(public_stage):
             raise ImproperlyConfigured(
-                f"API_GATEWAY_STAGE is {stage!r}; use letters, digits, hyphens and underscores."
+                f"API_GATEWAY_STAGE is {public_stage!r}; use letters, digits, hyphens and underscores."
             )
         return cls(
             memory=_number("LAMBDA_MEMORY_SIZE", 512, 128, 10240, env),
             timeout=_number("LAMBDA_TIMEOUT", 30, 1, 900, env),
-            stage=stage,
+            public_stage=public_stage,
             allowed_hosts=tuple(environment.words("ALLOWED_HOSTS", env=env)),
             cors_origins=tuple(environment.words("CORS_ALLOWED_ORIGINS", env=env)),
-            passed={name: env[name].strip() for name in PASSED if name in env},
+            passed={name: env[name].strip() for name in PASSED_ON if name in env},
             runtime=environment.text("LAMBDA_RUNTIME", env=env),
             bytecode=not environment.flag(NO_BYTECODE, env=env),
             token=environment.text("API_TOKEN", env=env),
@@ -77,11 +77,11 @@ class Options:
 
     @property
     def access(self) -> str:
-        """The choice of who may call: API_AUTH."""
+        """Who may call: the value of API_AUTH."""
         return self.passed.get("API_AUTH", "")
 
     def require_access(self) -> None:
-        """Raise ImproperlyConfigured unless it was chosen who may call the API."""
+        """Raise ImproperlyConfigured unless API_AUTH says who may call the API."""
         if not self.access:
             raise ImproperlyConfigured(
                 "API_AUTH is not set. Choose who may call: API_AUTH=oidc with OIDC_ISSUER and "
@@ -89,18 +89,18 @@ class Options:
             )
 
     def require_token(self) -> None:
-        """Raise ImproperlyConfigured when the last check would have no token to call with."""
+        """Raise ImproperlyConfigured when the final check would have no token to call with."""
         if self.access != NONE and not self.token:
             raise ImproperlyConfigured(
-                "API_TOKEN is not set. A deployment ends with a user that is made in one Region "
-                "and read in the other, and the API asks for a token: set API_TOKEN to one of "
+                "API_TOKEN is not set. A deployment ends by creating a user in one Region and "
+                "reading it in the other, and the API requires a token: set API_TOKEN to one of "
                 f"{self.passed.get('OIDC_ISSUER', '').strip()} for "
                 f"{self.passed.get('OIDC_AUDIENCE', '').strip()} with the scopes users:read and "
                 "users:write. Nothing was changed."
             )
 
     def who_may_call(self) -> str:
-        """That choice in words."""
+        """Who may call, in words."""
         if self.access == NONE:
             return "everyone who reaches the APIs may read and change every user (API_AUTH=none)"
         issuer, audience = (
@@ -127,23 +127,25 @@ def default_runtime() -> str:
     return runtime
 
 
-def uses_vpc(stage: str, settings_file: Path) -> bool:
-    """Whether Zappa, with that settings file, puts the stage's function into a VPC.
+def uses_vpc(role: str, settings_file: Path) -> bool:
+    """Whether Zappa, with that settings file, puts the function of the role into a VPC.
 
-    Raises ImproperlyConfigured when the file cannot be read or lacks the stage.
+    Raises ImproperlyConfigured when the file cannot be read or lacks the role.
     """
     from zappa.cli import ZappaCLI  # only here: it takes a third of a second
 
     if not settings_file.is_file():
-        raise ImproperlyConfigured(f"{settings_file}: there is no such settings file.")
+        raise ImproperlyConfigured(
+            f"{settings_file}: the settings file does not exist; name another."
+        )
     cli = ZappaCLI()
-    cli.api_stage = stage
+    cli.api_stage = role
     try:
         cli.load_settings_file(str(settings_file))
         return bool(cli.stage_config.get("vpc_config"))
     except (ClickException, ValueError, KeyError) as error:
         raise ImproperlyConfigured(
-            f"{settings_file}: the settings of {stage} cannot be read: {error}"
+            f"{settings_file}: the settings of {role} cannot be read: {error}"
         ) from error
 
 

@@ -1,6 +1,6 @@
-"""A new secret key for Django in both Regions while they serve: one command.
+"""Rotation of Django's secret key in both Regions while they serve.
 
-A Region that signs with the new key before the other accepts it would hand out links that
+A Region that signed with the new key before the other accepts it would return links that
 the other refuses. So every function accepts the new key before any signs with it.
 """
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from config import env
-from ops.deploy import function
+from ops.deploy.function import Function
 from ops.ownership import NotReady
 from ops.stacks import secret
 from ops.stacks.secret import DjangoKey
@@ -22,50 +22,50 @@ Say = Callable[[str], None]
 def rotate(
     topology: Topology, say: Say, sleep: Callable[[float], None] = time.sleep
 ) -> None:
-    """Replace the key; the one before is still accepted until the next rotation.
+    """Replace the key; the previous key stays accepted until the next rotation.
 
-    May be interrupted anywhere: the next run completes what was begun. Raises NotReady,
+    May be interrupted anywhere: the next run completes the rotation. Raises NotReady,
     secret.SecretMissing or aws.AwsError.
     """
     key = secret.read(topology, PRIMARY)
-    if begun := _is_behind(topology, key):
-        say("Completing the rotation that was begun ...")
+    if unfinished := _is_behind(topology, key):
+        say("Completing the rotation that was interrupted ...")
     else:
         key = key.next()
-    for stage in topology.regions:
-        _accept(topology, stage, key, say)
-    if not begun:
+    for role in topology.regions:
+        _accept(topology, role, key, say)
+    if not unfinished:
         secret.write(topology, key)
     _await_copies(topology, key, sleep)
-    for stage, region in topology.regions.items():
-        function.add_variables(topology, stage, key.variables())
-        say(f"{region}: the new key is in use, the one before is still accepted")
+    for role, region in topology.regions.items():
+        Function(topology, role).add_variables(key.variables())
+        say(f"{region}: the new key is in use, the previous key is still accepted")
 
 
 def _is_behind(topology: Topology, key: DjangoKey) -> bool:
     """Whether a deployed function signs with another key than the secret holds."""
-    deployed = [function.variables(topology, s) for s in topology.regions]
-    return any(has is not None and has.get(SIGNING) != key.key for has in deployed)
+    deployed = [Function(topology, each).variables() for each in topology.regions]
+    return any(each is not None and each.get(SIGNING) != key.key for each in deployed)
 
 
-def _accept(topology: Topology, stage: str, key: DjangoKey, say: Say) -> None:
-    has = function.variables(topology, stage)
-    if has is None:
+def _accept(topology: Topology, role: str, key: DjangoKey, say: Say) -> None:
+    existing = Function(topology, role).variables()
+    if existing is None:
         return
-    accepted = env.words(ACCEPTED, env=has)
-    if key.key not in (has.get(SIGNING), *accepted):
+    accepted = env.words(ACCEPTED, env=existing)
+    if key.key not in (existing.get(SIGNING), *accepted):
         variables = {ACCEPTED: ",".join((key.key, *accepted))}
-        function.add_variables(topology, stage, variables)
-        say(f"{topology.regions[stage]}: the new key is accepted")
+        Function(topology, role).add_variables(variables)
+        say(f"{topology.regions[role]}: the new key is accepted")
 
 
 def _await_copies(
     topology: Topology, key: DjangoKey, sleep: Callable[[float], None]
 ) -> None:
-    """A deployment takes the key from its own Region: an old one would undo this."""
-    for stage, region in topology.regions.items():
+    """A deployment reads the key in its own Region: an old copy would undo the rotation."""
+    for role, region in topology.regions.items():
         for attempt in range(COPY_ATTEMPTS):
-            if secret.read(topology, stage) == key:
+            if secret.read(topology, role) == key:
                 break
             if attempt == COPY_ATTEMPTS - 1:
                 raise NotReady(

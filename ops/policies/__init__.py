@@ -35,8 +35,8 @@ NOTES = {
         "the application, may read every log group of the account by API Gateway's logging role, "
         "and may tag any REST API of the two Regions as ours, then change it."
     ),
-    "runtime": "The whole role of one stage's function; --stage names the stage.",
-    "trust": "Who may take the role of one stage's function; --stage names the stage.",
+    "runtime": "The whole policy of one function's IAM role; --role says whose.",
+    "trust": "Who may take one function's IAM role; --role says whose.",
     "boundary": (
         "The managed policy {prefix}-boundary: the most that the functions' roles may ever do. "
         "It must not be changed by whoever deploys. `manage.py stack deploy` makes it where an "

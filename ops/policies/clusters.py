@@ -71,7 +71,7 @@ def _peering(scope: Scope, anywhere: list[str]) -> Iterator[Statement]:
     )  # fmt: skip
     yield allow(
         # The witness is checked in the cluster's Region and in its own.
-        "ChooseTheWitness", [*anywhere, scope.arn("dsql", witness, "cluster/*")],
+        "SetWitness", [*anywhere, scope.arn("dsql", witness, "cluster/*")],
         "dsql:PutWitnessRegion",
         condition={"StringEquals": {"dsql:WitnessRegion": witness}},
     )  # fmt: skip

@@ -23,11 +23,11 @@ from ops.policies.document import (
 def deploy(scope: Scope) -> Document:
     return document(
         *find_clusters(scope),
-        scope.connect_as_admin("CheckTheSchema"),
+        scope.connect_as_admin("CheckSchema"),
         *stacks.statements(scope),
         _functions(scope),
         allow(
-            "LetApiGatewayInvoke", scope.named("lambda", "function:{}", "function:{}:*"),
+            "AllowApiGatewayToInvoke", scope.named("lambda", "function:{}", "function:{}:*"),
             "lambda:AddPermission", "lambda:RemovePermission",
             condition={"StringEquals": {"lambda:Principal": GATEWAY}},
         ),
@@ -63,11 +63,11 @@ def _functions(scope: Scope) -> Statement:
 def _apis(scope: Scope) -> Iterator[Statement]:
     # The one logging role of each Region, which is set where nobody else has set it.
     yield allow(
-        "SetTheLogRole", scope.apis("account"), "apigateway:GET", "apigateway:PATCH"
+        "SetLogRole", scope.apis("account"), "apigateway:GET", "apigateway:PATCH"
     )
     # Before it is taken back: which APIs write their logs by it, other teams' too.
     yield allow(
-        "ReadWhoLogs", scope.apis("restapis/*/stages", "apis", "apis/*/stages"),
+        "ReadLoggingStages", scope.apis("restapis/*/stages", "apis", "apis/*/stages"),
         "apigateway:GET",
     )  # fmt: skip
     yield allow(

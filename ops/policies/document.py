@@ -26,7 +26,7 @@ class Scope:
     cluster_arns: Mapping[str, str]  # by role
     partition: str = "aws"
     kms_keys: Mapping[str, str] = field(default_factory=dict)  # by role
-    stage: str = PRIMARY  # whose function's role
+    role: str = PRIMARY  # of the function
     in_vpc: bool = False  # whether that function is in one
 
     def arn(self, service: str, region: str, resource: str) -> str:

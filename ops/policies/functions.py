@@ -1,36 +1,36 @@
-"""The role of a Region's function, as the runtime stack's template makes it. Pure."""
+"""The IAM role of a function, as the template of the runtime stack makes it. Pure."""
 
 from dataclasses import replace
 from typing import Any
 
 from ops.policies.document import Document, Scope, Statement, document
-from ops.stacks.runtime import TEMPLATE, parameters
+from ops.stacks.runtime import RuntimeParameters
 from ops.stacks.template import Template
 
 
-def role(scope: Scope) -> dict[str, Any]:
+def iam_role(scope: Scope) -> dict[str, Any]:
     """The properties of AWS::IAM::Role."""
-    topology, stage = scope.topology, scope.stage
+    topology, role = scope.topology, scope.role
     arns = {name: scope.cluster_arn(name) for name in topology.regions}
     values = {
-        **parameters(topology, stage, arns, in_vpc=scope.in_vpc),
+        **RuntimeParameters.build(topology, role, arns, in_vpc=scope.in_vpc).values(),
         "AWS::Partition": scope.partition,
-        "AWS::Region": topology.regions[stage],
+        "AWS::Region": topology.regions[role],
         "AWS::AccountId": scope.account,
     }
-    return Template.read(TEMPLATE, values).properties("FunctionRole")
+    return Template.read(RuntimeParameters.TEMPLATE, values).properties("FunctionRole")
 
 
 def runtime(scope: Scope) -> Document:
-    """What the function may do: all of the role."""
-    (policy,) = role(scope)["Policies"]
+    """What the function may do: the whole policy of its role."""
+    (policy,) = iam_role(scope)["Policies"]
     found: Document = policy["PolicyDocument"]
     return found
 
 
 def trust(scope: Scope) -> Document:
     """Who may take the role."""
-    found: Document = role(scope)["AssumeRolePolicyDocument"]
+    found: Document = iam_role(scope)["AssumeRolePolicyDocument"]
     return found
 
 
@@ -41,14 +41,14 @@ def services(scope: Scope) -> list[str]:
 
 
 def boundary(scope: Scope) -> Document:
-    """The most that any of the functions' roles may ever do: what the template gives them.
+    """The most that the role of any function may ever do: what the template gives it.
 
-    In either Region, in a VPC or not, and to clusters that may be made again: they let in
-    only whom their database maps to a role of its own.
+    In either Region, in a VPC or not, and with clusters that may be made again: a cluster
+    lets in only those whom its database maps to a role of its own.
     """
     merged: dict[str, Statement] = {}
-    for stage in scope.topology.regions:
-        widest = replace(scope, stage=stage, in_vpc=True, cluster_arns={})
+    for role in scope.topology.regions:
+        widest = replace(scope, role=role, in_vpc=True, cluster_arns={})
         for statement in runtime(widest)["Statement"]:
             known = merged.setdefault(statement["Sid"], {**statement, "Resource": []})
             for resource in as_list(statement["Resource"]):

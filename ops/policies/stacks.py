@@ -21,13 +21,13 @@ def statements(scope: Scope) -> Iterator[Statement]:
 def _roles(scope: Scope) -> Iterator[Statement]:
     runtime, logs = scope.roles("runtime"), scope.roles("gateway-logs")
     yield allow(
-        "GiveRightsWithinTheBoundary", runtime,
+        "GrantWithinBoundary", runtime,
         "iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy",
         condition={"StringEquals": {"iam:PermissionsBoundary": scope.boundary}},
     )  # fmt: skip
     yield allow("CreateLogRoles", logs, "iam:CreateRole")
     yield allow(
-        "LetApiGatewayWriteLogs", logs, "iam:AttachRolePolicy", "iam:DetachRolePolicy",
+        "AttachLogPolicy", logs, "iam:AttachRolePolicy", "iam:DetachRolePolicy",
         condition={
             "ArnEquals": {"iam:PolicyARN": f"arn:{scope.partition}:iam::aws:{PUSH_LOGS}"}
         },
@@ -47,7 +47,7 @@ def _roles(scope: Scope) -> Iterator[Statement]:
         "iam:UntagRole", "iam:UpdateAssumeRolePolicy",
     )  # fmt: skip
     yield allow(
-        "ReadTheBoundary", [scope.boundary], "iam:GetPolicy", "iam:GetPolicyVersion"
+        "ReadBoundary", [scope.boundary], "iam:GetPolicy", "iam:GetPolicyVersion"
     )
 
 
@@ -72,7 +72,7 @@ def _resources(scope: Scope) -> Iterator[Statement]:
         "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration",
     )  # fmt: skip
     yield allow(
-        "KeepPackages", scope.buckets("/*"),
+        "ManagePackages", scope.buckets("/*"),
         "s3:DeleteObject", "s3:GetObject", "s3:PutObject",
     )  # fmt: skip
     yield allow(

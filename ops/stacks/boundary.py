@@ -12,6 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops import aws, ownership
+from ops.arn import parse_arn
 from ops.ownership import NotReady
 from ops.policies import PURPOSES, Scope
 from ops.topology import PRIMARY, Topology
@@ -28,7 +29,7 @@ class Boundary:
         region = topology.regions[PRIMARY]
         with aws.explained():
             caller = aws.client("sts", region).get_caller_identity()
-        partition = caller["Arn"].split(":")[1]
+        partition = parse_arn(caller["Arn"]).partition
         scope = Scope(topology, caller["Account"], {}, partition)
         self.arn, self.document = scope.boundary, PURPOSES["boundary"](scope)
         self.client = aws.client("iam", region)

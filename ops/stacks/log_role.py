@@ -12,6 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops import aws, ownership
+from ops.arn import parse_arn
 from ops.ownership import NotReady
 from ops.topology import Topology
 
@@ -37,10 +38,10 @@ class LogRole:
     """One Region's. Raises NotReady when the role of the name is not ours, and AwsError."""
 
     def __init__(
-        self, topology: Topology, stage: str, *, sleep: Sleep = time.sleep
+        self, topology: Topology, role: str, *, sleep: Sleep = time.sleep
     ) -> None:
-        self.topology, self.stage, self.sleep = topology, stage, sleep
-        self.region, function = topology.function(stage)
+        self.topology, self.role, self.sleep = topology, role, sleep
+        self.region, function = topology.function(role)
         self.name = f"{function}-gateway-logs"
         self.gateway = aws.client("apigateway", self.region)
         self.iam = aws.client("iam", self.region)
@@ -50,7 +51,7 @@ class LogRole:
         if not self._chosen():
             raise NotReady(
                 f"{self.region}: API Gateway has no logging role, and refuses stages that log. "
-                f"Run `manage.py stack deploy --stage {self.stage}`."
+                f"Run `manage.py stack deploy --role {self.role}`."
             )
 
     def pending(self) -> str | None:
@@ -82,7 +83,7 @@ class LogRole:
                 say(
                     f"{self.region}: API Gateway's logging role {self.name} remains, for these "
                     f"write logs by it: {', '.join(logging)}. When they do not any more, or have "
-                    f"another, run `manage.py stack delete --stage {self.stage}` again."
+                    f"another, run `manage.py stack delete --role {self.role}` again."
                 )
                 return
             with aws.explained():
@@ -149,7 +150,7 @@ class LogRole:
                 Description="Lets API Gateway write the logs of this Region's APIs",
                 Tags=[
                     {"Key": key, "Value": value}
-                    for key, value in self.topology.tags(self.stage).items()
+                    for key, value in self.topology.tags(self.role).items()
                 ],
             )
             return str(made["Role"]["Arn"])
@@ -204,4 +205,4 @@ def _tags(role: Mapping[str, Any]) -> dict[str, str]:
 
 def _aws_policy(role: str, name: str) -> str:
     """A policy of AWS's own, in the role's partition."""
-    return f"arn:{role.split(':')[1]}:iam::aws:policy/{name}"
+    return f"arn:{parse_arn(role).partition}:iam::aws:policy/{name}"

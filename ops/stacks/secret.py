@@ -39,16 +39,16 @@ class DjangoKey:
         }
 
 
-def read(topology: Topology, stage: str) -> DjangoKey:
+def read(topology: Topology, role: str) -> DjangoKey:
     """The key as that Region has it. Raises SecretMissing."""
-    region = topology.regions[stage]
+    region = topology.regions[role]
     client = aws.client("secretsmanager", region)
     with aws.explained():
         arn = _find(client, topology)
         if arn is None:
             raise SecretMissing(
                 f"{region}: there is no secret with Django's key. Run `manage.py stack deploy "
-                f"--stage {PRIMARY}`, which makes it in both Regions. If that stack is complete, somebody "
+                f"--role {PRIMARY}`, which makes it in both Regions. If that stack is complete, somebody "
                 f"deleted the secret: `aws secretsmanager list-secrets --region {region} "
                 f"--include-planned-deletion` names it, `restore-secret` brings it back."
             )

@@ -35,7 +35,9 @@ def test_from_nothing_to_nothing(checkout: Checkout) -> None:
     assert "First: manage.py dsql_provision" in manage("dsql_database", code=1)
     assert "Ready. Next: manage.py dsql_database" in manage(provision)
     assert "No changes detected" in manage("makemigrations", "--check")
-    assert "Nothing to change: the clusters are as wanted." in manage("dsql_provision")
+    assert "Nothing to change: the clusters are as configured." in manage(
+        "dsql_provision"
+    )
     said = manage("dsql_database")
     assert 'CREATE ROLE "app" WITH LOGIN' in said
     assert "role/shop-eu-secondary-runtime" in said
@@ -81,7 +83,7 @@ def test_from_nothing_to_nothing(checkout: Checkout) -> None:
 
     assert "--yes needs --prefix shop-eu" in manage("dsql_destroy", "--yes", code=1)
     assert "Nothing is left." in manage("dsql_destroy", "--yes", "--prefix", "shop-eu")
-    assert "There is no cluster of 'shop-eu'" in manage("dsql_status")
+    assert "No cluster of 'shop-eu' exists" in manage("dsql_status")
     manage("dsql_provision")
     said = checkout.manage("dsql_verify", "--only", "migrations", **REGIONS).stdout
     assert "Not applied: api.0001_initial, " in said

@@ -68,7 +68,7 @@ def verify_the_promise(checkout: Checkout, ports: list[int]) -> None:
     assert text.stdout.splitlines()[0] == f"Target: the sandbox in {folder}"
     assert "POST in each Region, GET in the other: found at once" in text.stdout
     again = checkout.manage("dsql_provision")
-    assert "Nothing to change: the clusters are as wanted." in again.stdout
+    assert "Nothing to change: the clusters are as configured." in again.stdout
 
 
 def refuse_a_second_run(checkout: Checkout, ports: list[int], pid: int) -> None:

@@ -37,7 +37,7 @@ from zappa.cli import ZappaCLI
 
 from ops import aws
 from ops.clusters import login
-from ops.deploy import checks, life, package, sources, wanted
+from ops.deploy import deployment, package, preflight, settings, sources
 from ops.paths import PROJECT
 from ops.sandbox_status import DIRECTORY_VARIABLE
 from ops.stacks.boundary import Boundary
@@ -127,7 +127,7 @@ class Account:
         for role in TOPOLOGY.regions:
             stack = RuntimeStack(TOPOLOGY, role)
             stack.apply(
-                stack.plan(arns, in_vpc=False, say=lambda _: None), lambda _: None
+                stack.plan_for(arns, in_vpc=False, say=lambda _: None), lambda _: None
             )
             LogRole(TOPOLOGY, role).apply(lambda _: None)
 
@@ -250,7 +250,7 @@ class Account:
         try:
             self.run(line)
         except Refused as error:
-            raise life.StepFailed(f"`{line}`: {error}") from error
+            raise deployment.StepFailed(f"`{line}`: {error}") from error
 
 
 def photograph(region: str) -> Iterator[tuple[str, str, Any]]:
@@ -327,14 +327,16 @@ def opened(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Account]:
     # A developer's tree may hold what is not committed yet.
     monkeypatch.setattr(sources, "read", lambda _: sources.Sources("a commit", {}, ""))
     monkeypatch.setattr(package, "build", package_nothing)
-    monkeypatch.setattr(checks, "require_sound", lambda *_: None)
-    monkeypatch.setattr(wanted, "require_current_schema", lambda *_: None)
-    monkeypatch.setattr(life, "_get", lambda _: "200")
+    monkeypatch.setattr(preflight, "require_sound", lambda *_: None)
+    monkeypatch.setattr(settings, "require_current_schema", lambda *_: None)
+    monkeypatch.setattr(deployment, "_get", lambda _: "200")
     monkeypatch.setattr(login, "log_in", lambda *_: None)
     with mock_aws():
         account = Account(monkeypatch, folder)
         monkeypatch.setattr(
-            life.Life, "_run", lambda _, __, name, rest: account.run_step(name, rest)
+            deployment.Deployment,
+            "_run",
+            lambda _, __, name, rest: account.run_step(name, rest),
         )
         # Zappa's settings callback makes AWS the target of its whole process.
         before = dict(os.environ)

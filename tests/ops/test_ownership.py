@@ -41,9 +41,9 @@ from tests.ops.foreign import (
 COMMANDS = (
     "manage.py dsql_status",
     "manage.py dsql_provision",
-    "manage.py stack status --stage primary",
-    "manage.py stack plan --stage primary",
-    "manage.py stack deploy --stage primary",
+    "manage.py stack status --role primary",
+    "manage.py stack plan --role primary",
+    "manage.py stack deploy --role primary",
     "zappa deploy primary",
     "manage.py deploy --yes --access none",
     "zappa status primary",
@@ -55,7 +55,7 @@ COMMANDS = (
     "manage.py stack rotate-key",
     "zappa undeploy primary --yes --remove-logs",
     "zappa undeploy --all --yes",
-    "manage.py stack delete --stage primary --yes",
+    "manage.py stack delete --role primary --yes",
     f"manage.py dsql_destroy --yes --prefix {PREFIX}",
     "manage.py destroy --yes",
 )
@@ -128,7 +128,7 @@ def test_a_command_for_a_stack_says_whose_it_is(account: Account, action: str) -
     with pytest.raises(
         Refused, match=r"shop-primary-runtime \(CREATE_COMPLETE\) is not"
     ):
-        account.manage(f"stack {name} --stage primary {yes}")
+        account.manage(f"stack {name} --role primary {yes}")
 
 
 @pytest.mark.parametrize("command", ["deploy --yes --access none", "destroy --yes"])
@@ -155,10 +155,10 @@ def test_a_bucket_of_the_name_that_ours_will_have_is_found_before_it_is_adopted(
     before = account.photograph()
     name = f"{PREFIX}-{ACCOUNT}-{EAST}"
     with pytest.raises(Refused, match=f"the bucket {name} is not ours: it has no tags"):
-        account.manage("stack deploy --stage primary")
+        account.manage("stack deploy --role primary")
     account.client("s3").delete_object(Bucket=name, Key="theirs")
     account.client("s3").delete_bucket(Bucket=name)
-    account.manage("stack deploy --stage primary")
+    account.manage("stack deploy --role primary")
     assert artifacts() == name
     assert not any(key.startswith("stack") for key in before)
 
@@ -251,8 +251,8 @@ def test_a_planned_stack_is_ours_by_the_tags_of_its_change_set(
 def test_a_plan_that_was_left_is_ours_to_replace(account: Account) -> None:
     arns = account.provision()
     stack = RuntimeStack(TOPOLOGY, "primary")
-    stack.plan(arns, in_vpc=False, say=lambda _: None)  # and the process is gone
-    assert "create FunctionRole" in account.manage("stack plan --stage primary")
+    stack.plan_for(arns, in_vpc=False, say=lambda _: None)  # and the process is gone
+    assert "create FunctionRole" in account.manage("stack plan --role primary")
     assert stack.status() is None
 
 
@@ -265,8 +265,8 @@ def test_a_runtime_stack_that_never_served_is_listed_and_made_anew(
     account.provision()
     runtime_stack(status, OURS)(account)
     with pytest.raises(Refused, match=f"is {status}, its creation failed"):
-        account.manage("stack plan --stage primary")
-    said = account.manage("stack deploy --stage primary")
+        account.manage("stack plan --role primary")
+    said = account.manage("stack deploy --role primary")
     first, _, rest = said.partition("create FunctionRole")
     assert (
         f"{RUNTIME} never served. Removing it:\n{EAST}: stack {RUNTIME} ({status})"
@@ -284,7 +284,7 @@ def test_a_runtime_stack_that_may_have_served_is_not_removed_by_a_deployment(
     runtime_stack(status, OURS)(account)
     before = account.photograph()
     with pytest.raises(Refused, match=f"is {status}; wait until it is done"):
-        account.manage("stack deploy --stage primary")
+        account.manage("stack deploy --role primary")
     assert account.photograph() == before
 
 

@@ -200,11 +200,11 @@ def deploy(on: Rehearsal) -> None:
     on.check("deploying without migrations names the next command",
              "dsql_database" in refused)  # fmt: skip
     for role in (primary, secondary):
-        planned = on.type(f"{MANAGE} stack plan --stage {role}")
+        planned = on.type(f"{MANAGE} stack plan --role {role}")
         on.check("the plan says what would be made", "create FunctionRole" in planned)
-        on.type(f"{MANAGE} stack deploy --stage {role}")
-        again = on.type(f"{MANAGE} stack deploy --stage {role}")
-        on.check("a second stack deploy changes nothing", "as it should be" in again)
+        on.type(f"{MANAGE} stack deploy --role {role}")
+        again = on.type(f"{MANAGE} stack deploy --role {role}")
+        on.check("a second stack deploy changes nothing", "is up to date" in again)
     on.check(
         "the functions' roles have the boundary", lambda: state.has_boundary(on.world)
     )
@@ -305,7 +305,7 @@ def change(on: Rehearsal) -> None:
     on.check("a function without our tags is left", "is not ours" in refused)
     damage.tag_as_ours(on.world, secondary)
     again = on.type(f"{ZAPPA} deploy {secondary}")
-    on.check("a deploy after a failed one starts anew", "making it anew" in again)
+    on.check("a deploy after a failed one starts anew", "is made again" in again)
     on.check("both Regions serve", lambda: api_checks.is_serving(on.world))
     on.check("and name each other", lambda: api_checks.pages_name_each_other(on.world))
     cursor, before = (

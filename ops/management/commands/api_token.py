@@ -30,12 +30,24 @@ class Command(BaseCommand):
             nargs="+",
             choices=SCOPES,
             default=list(SCOPES),
-            help="default: all",
+            help="scopes of the token (default: all)",
         )
-        parser.add_argument("--subject", default="developer", help="default: developer")
-        parser.add_argument("--minutes", type=minutes, default=60, help="default: 60")
         parser.add_argument(
-            "--port", type=port_number, default=PORT, help="the issuer's"
+            "--subject",
+            default="developer",
+            help="subject of the token (default: developer)",
+        )
+        parser.add_argument(
+            "--minutes",
+            type=minutes,
+            default=60,
+            help="minutes until the token expires (default: 60)",
+        )
+        parser.add_argument(
+            "--port",
+            type=port_number,
+            default=PORT,
+            help=f"port of the development issuer (default: {PORT})",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -2,29 +2,27 @@ import os
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from ops.aws import AwsError
-from ops.deploy.life import Life, StepFailed
-from ops.deploy.options import NONE, Options
+from ops.deploy.command import DeploymentCommand
+from ops.deploy.deployment import Deployment
+from ops.deploy.options import NONE
 from ops.deploy.runtime import NO_BYTECODE
-from ops.ownership import NotReady
 from ops.prompt import agreed, ask
 from ops.topology import Topology
 
 
-class Command(BaseCommand):
-    help = "Make or update clusters, stacks, database and functions of both Regions."
-    requires_system_checks: list[str] = []
+class Command(DeploymentCommand):
+    help = (
+        "Create or update the clusters, stacks, database and functions of both Regions."
+    )
+    yes_help = "do not ask; where API_AUTH is none, needs --access none"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--yes", action="store_true",
-            help="do not ask; where API_AUTH is none, needs --access none",
-        )  # fmt: skip
+        super().add_arguments(parser)
         parser.add_argument(
             "--access", default="", metavar="API_AUTH",
-            help="confirm who may call by naming the choice",
+            help="confirm who may call by repeating the value of API_AUTH",
         )  # fmt: skip
         parser.add_argument(
             "--no-bytecode", action="store_true",
@@ -32,27 +30,26 @@ class Command(BaseCommand):
             "cold starts take three times as long",
         )  # fmt: skip
 
-    def handle(
-        self, *args: Any, yes: bool, access: str, no_bytecode: bool, **_: Any
-    ) -> None:
+    def handle(self, *args: Any, no_bytecode: bool, **options: Any) -> None:
         if no_bytecode:
-            os.environ[NO_BYTECODE] = "1"  # zappa's, which is a process of its own
-        topology, options = Topology.from_environment(), Options.from_environment()
-        regions = " and ".join(topology.regions.values())
-        self.stdout.write(
+            os.environ[NO_BYTECODE] = "1"  # for zappa, which is a process of its own
+        super().handle(*args, **options)
+
+    def announce(self, topology: Topology, regions: str) -> str:
+        return (
             f"This deploys {topology.prefix} to {regions} (witness {topology.witness}): DSQL "
             f"clusters, runtime stacks, migrations, functions and APIs. AWS charges for them."
         )
-        try:
-            Life(topology, options, self.stdout.write).deploy(
-                lambda: confirm(options.access, yes=yes, named=access)
-            )
-        except (AwsError, NotReady, StepFailed) as error:
-            raise CommandError(str(error)) from error
+
+    def work(
+        self, deployment: Deployment, *, yes: bool = False, access: str = "", **_: Any
+    ) -> None:
+        chosen = deployment.options.access
+        deployment.deploy(lambda: confirm(chosen, yes=yes, named=access))
 
 
 def confirm(access: str, *, yes: bool, named: str) -> None:
-    """Raise CommandError unless the operator goes on; letting everyone in is named."""
+    """Raise CommandError unless the operator agrees; letting everyone in must be named."""
     if named and named != access:
         raise CommandError(
             f"--access is {named}, but API_AUTH is {access}: nothing was changed."

@@ -1,36 +1,27 @@
-from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from ops.aws import AwsError
-from ops.deploy.life import Life, StepFailed
-from ops.deploy.options import Options
-from ops.ownership import NotReady
+from ops.deploy.command import DeploymentCommand
+from ops.deploy.deployment import Deployment
 from ops.prompt import ask
 from ops.topology import Topology
 
 
-class Command(BaseCommand):
-    help = "Delete what `deploy` made in both Regions, with all data."
-    requires_system_checks: list[str] = []
+class Command(DeploymentCommand):
+    help = (
+        "Delete everything that `deploy` created in both Regions, including all data."
+    )
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--yes", action="store_true", help="do not ask")
+    def announce(self, topology: Topology, regions: str) -> str:
+        return f"What exists of {topology.prefix} in {regions}:"
 
-    def handle(self, *args: Any, yes: bool, **options: Any) -> None:
-        topology = Topology.from_environment()
-        regions = " and ".join(topology.regions.values())
-        self.stdout.write(f"What there is of {topology.prefix} in {regions}:")
+    def work(self, deployment: Deployment, *, yes: bool = False, **_: Any) -> None:
+        prefix = deployment.topology.prefix
 
         def confirm() -> None:
-            self.stdout.write("This deletes all of it. All data are lost.")
-            if not yes and ask(f"Type {topology.prefix} to go on: ") != topology.prefix:
+            self.stdout.write("This deletes all of it. All data will be lost.")
+            if not yes and ask(f"Type {prefix} to go on: ") != prefix:
                 raise CommandError("Nothing was deleted.")
 
-        try:
-            Life(topology, Options.from_environment(), self.stdout.write).destroy(
-                confirm
-            )
-        except (AwsError, NotReady, StepFailed) as error:
-            raise CommandError(str(error)) from error
+        deployment.destroy(confirm)

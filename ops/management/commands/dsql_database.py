@@ -34,22 +34,22 @@ def role_arn(text: str) -> str:
 
 
 def _runtime_arns(topology: Topology, members: Mapping[str, Cluster]) -> list[str]:
-    """The roles that our runtime stacks made: one of their name may be another's.
+    """The roles that our runtime stacks made: a role of that name may not be ours.
 
-    The sandbox has no stacks; its roles are called as those would be.
+    The sandbox has no stacks; its roles have the names that those would have.
     """
     if os.environ.get(VARIABLE) != AWS:
         return [runtime_arn(topology, *member) for member in members.items()]
     arns = []
-    for stage, region in topology.regions.items():
+    for role, region in topology.regions.items():
         try:
-            outputs = RuntimeStack(topology, stage).outputs()
+            outputs = RuntimeStack(topology, role).outputs()
         except NotReady as error:
             raise CommandError(str(error)) from error
         if outputs is None:
             raise CommandError(
-                f"{region}: there is no complete runtime stack, whose role would be let in. "
-                f"First: manage.py stack deploy --stage {stage} (or name the roles: --role-arn)"
+                f"{region}: no complete runtime stack exists, whose role would be mapped. "
+                f"First: manage.py stack deploy --role {role} (or name the roles: --role-arn)"
             )
         arns.append(outputs["RoleArn"])
     return arns
@@ -58,21 +58,21 @@ def _runtime_arns(topology: Topology, members: Mapping[str, Cluster]) -> list[st
 class Command(ClusterCommand):
     help = (
         "Migrate the database of both Regions as admin, and give the runtime role its rights. "
-        "Run it after every change of the models; what is there already stays as it is."
+        "Run it after every change of the models; what exists already stays as it is."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
             "--role-arn", action="append", type=role_arn, metavar="ARN",
-            help="who may connect as the runtime role, and nobody else: other mappings are "
-            "revoked; default: the roles that the runtime stack makes in each Region",
+            help="IAM role that may connect as the runtime role; all other mappings are revoked "
+            "(default: the roles that the runtime stacks made)",
         )  # fmt: skip
 
         parser.add_argument(
             "--remap", action="store_true",
             help="revoke and grant the mapping again; needed when an IAM role was deleted "
-            "and made again, because its ARN then stands for another identity",
+            "and created again, because its ARN then stands for another identity",
         )  # fmt: skip
 
     def work(
@@ -84,7 +84,7 @@ class Command(ClusterCommand):
         format: str,
         **_: Any,
     ) -> None:
-        say = self.teller(format)
+        say = self.progress_printer(format)
         say(target())
         members = inventory.take(topology).members()
         for role, region in topology.regions.items():
@@ -104,7 +104,7 @@ class Command(ClusterCommand):
         except (DatabaseError, ImproperlyConfigured) as error:
             text = " ".join(str(error).split())
             raise CommandError(
-                f"{endpoint}: {text}\nWhat was done before that stays; to go on from there: "
+                f"{endpoint}: {text}\nEarlier changes stay; to continue: "
                 + manage("dsql_database")
             ) from error
         say(
@@ -112,5 +112,5 @@ class Command(ClusterCommand):
             + manage("dsql_verify")
         )
         if format == "json":
-            answer = {"role": RUNTIME_ROLE, "mapped": arns, "changes": changes}
-            self.stdout.write(json.dumps(answer, indent=2))
+            result = {"role": RUNTIME_ROLE, "mapped": arns, "changes": changes}
+            self.stdout.write(json.dumps(result, indent=2))

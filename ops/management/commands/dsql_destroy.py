@@ -20,28 +20,30 @@ from ops.topology import Topology
 class Command(ClusterCommand):
     help = (
         "Delete the clusters that carry our tags, with all their data. Lifts the deletion "
-        "protection; safe to run again until nothing is left."
+        "protection. Safe to run again until nothing is left."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--dry-run", action="store_true", help="show what would go")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="show what would be deleted"
+        )
         parser.add_argument(
             "--prefix", default="", metavar="PREFIX",
-            help="the CLUSTER_NAME_PREFIX whose clusters to delete",
+            help="prefix of the clusters to delete; must equal CLUSTER_NAME_PREFIX",
         )  # fmt: skip
         parser.add_argument(
             "--yes", action="store_true", help="do not ask; needs --prefix"
         )
         parser.add_argument(
             "--cluster", action="append", default=[], metavar="IDENTIFIER",
-            help="delete this cluster alone; needed where several claim one place",
+            help="delete only this cluster; needed when several claim one Region or role",
         )  # fmt: skip
         parser.add_argument(
             "--timeout",
             type=seconds,
             default=900.0,
-            help="of each wait; default: 900 s",
+            help="seconds to wait for each step (default: 900)",
         )
 
     def work(
@@ -56,7 +58,7 @@ class Command(ClusterCommand):
         format: str,
         **_: Any,
     ) -> None:
-        say = self.teller(format)
+        say = self.progress_printer(format)
         if prefix and prefix != topology.prefix:
             raise CommandError(
                 f"--prefix is {prefix!r}, but CLUSTER_NAME_PREFIX is {topology.prefix!r}: nothing "
@@ -64,15 +66,15 @@ class Command(ClusterCommand):
             )
         if yes and not prefix:
             raise CommandError(
-                f"--yes needs --prefix {topology.prefix}, so nothing else goes."
+                f"--yes needs --prefix {topology.prefix}, so that nothing else is deleted."
             )
         found = inventory.take(topology)
         chosen = _choose(found, cluster)
         self._show(found, chosen, say)
         left = found
         if chosen and not dry_run:
-            if not cluster and (several := found.several()):
-                raise CommandError(several)
+            if not cluster and (duplicates := found.describe_duplicates()):
+                raise CommandError(duplicates)
             if not yes:
                 self._ask(topology)
             left = self._destroy(found, chosen, timeout, say)
@@ -89,7 +91,7 @@ class Command(ClusterCommand):
     def _show(self, found: Inventory, chosen: Sequence[Cluster], say: Say) -> None:
         say(target())
         if not found.owned:
-            say(f"There is no cluster of {found.topology.prefix!r}: nothing to delete.")
+            say(f"No cluster of {found.topology.prefix!r} exists: nothing to delete.")
         for cluster in found.owned:
             verb = "delete" if cluster in chosen else "keep"
             say(f"{verb:<7} {cluster.region} {cluster.described}")
@@ -115,7 +117,7 @@ class Command(ClusterCommand):
             interrupted = isinstance(error, KeyboardInterrupt)
             text = "Interrupted." if interrupted else str(error)
             raise CommandError(
-                f"{text}\nWhat is left: {manage('dsql_status')}. To go on from there: {manage('dsql_destroy')}",
+                f"{text}\nWhat is left: {manage('dsql_status')}. To continue: {manage('dsql_destroy')}",
                 returncode=130 if interrupted else 1,
             ) from error
         left = inventory.take(found.topology)
@@ -123,7 +125,7 @@ class Command(ClusterCommand):
         if new := [cluster for cluster in left.owned if cluster.arn not in before]:
             names = ", ".join(map(str, new))
             raise CommandError(
-                f"Made meanwhile and left: {names}. To go on: {manage('dsql_destroy')}"
+                f"Created meanwhile and left: {names}. To continue: {manage('dsql_destroy')}"
             )
         if left.owned:
             say(f"Kept: {', '.join(map(str, left.owned))}.")

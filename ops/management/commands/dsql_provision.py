@@ -18,7 +18,7 @@ from ops.clusters.command import (
 )
 from ops.clusters.inventory import READY, Cluster
 from ops.clusters.login import await_login
-from ops.clusters.plan import Plan, Wishes
+from ops.clusters.plan import ClusterOptions, Plan
 from ops.paths import ENV_FILE
 from ops.target import manage
 from ops.topology import PRIMARY, SECONDARY, Topology
@@ -26,9 +26,9 @@ from ops.topology import PRIMARY, SECONDARY, Topology
 
 class Command(ClusterCommand):
     help = (
-        "Make the clusters of both Regions, peered, protected and tagged, or complete what "
-        "exists, and wait until each endpoint accepts a login. Safe to run again at any time; "
-        "the second run changes nothing."
+        "Create the clusters of both Regions, peered, protected and tagged, or complete what "
+        "exists, and wait until each endpoint accepts a login. Safe to run again at any time: "
+        "a second run changes nothing."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -36,18 +36,18 @@ class Command(ClusterCommand):
         parser.add_argument(
             "--kms-key", action="append", default=[], metavar="[ROLE=]KEY",
             help="ARN, id or alias of a customer managed key in the cluster's Region, or "
-            "AWS_OWNED_KMS_KEY; default: leave as it is",
+            "AWS_OWNED_KMS_KEY (default: leave it as it is)",
         )  # fmt: skip
         parser.add_argument(
             "--statement-statistics", action=BooleanOptionalAction, default=None,
-            help="advanced monitoring of statements; default: leave as it is",
+            help="collect statistics of statements (default: leave it as it is)",
         )  # fmt: skip
         parser.add_argument("--dry-run", action="store_true", help="show the plan only")
         parser.add_argument(
             "--timeout",
             type=seconds,
             default=900.0,
-            help="of each wait; default: 900 s",
+            help="seconds to wait for each step (default: 900)",
         )
 
     def work(
@@ -61,25 +61,27 @@ class Command(ClusterCommand):
         format: str,
         **_: Any,
     ) -> None:
-        say = self.teller(format)
-        wishes = Wishes(keys_by_role(topology, kms_key), statement_statistics)
+        say = self.progress_printer(format)
+        options = ClusterOptions(keys_by_role(topology, kms_key), statement_statistics)
         say(target())
         found = inventory.take(topology)
         members = found.members()
         for line in table(members):
             say(line)
-        wanted = plan.make(found, wishes)
-        if wanted.problems:
-            raise CommandError("\n".join(wanted.problems))
-        changes = bool(wanted.steps)
+        desired = plan.build(found, options)
+        if desired.problems:
+            raise CommandError("\n".join(desired.problems))
+        changes = bool(desired.steps)
         if dry_run:
-            for step in wanted.steps:
+            for step in desired.steps:
                 say(f"would {step}")
             say("Dry run: nothing was changed." if changes else "Nothing to change.")
         elif changes or any(c.status not in READY for c in members.values()):
-            members = self._apply(Applier(topology, say, timeout), wanted, members, say)
+            members = self._apply(
+                Applier(topology, say, timeout), desired, members, say
+            )
         else:
-            say("Nothing to change: the clusters are as wanted.")
+            say("Nothing to change: the clusters are as configured.")
         if not dry_run:
             self._remember(topology, members, say)
             self._await_logins(members, say)
@@ -88,24 +90,24 @@ class Command(ClusterCommand):
             answer = {
                 "dry_run": dry_run,
                 "changed": changes and not dry_run,
-                "steps": [step.as_json() for step in wanted.steps],
+                "steps": [step.as_json() for step in desired.steps],
                 "members": {role: as_json(c) for role, c in members.items()},
             }
             self.stdout.write(json.dumps(answer, indent=2))
 
     def _apply(
-        self, applier: Applier, wanted: Plan, members: dict[str, Cluster], say: Say
+        self, applier: Applier, desired: Plan, members: dict[str, Cluster], say: Say
     ) -> dict[str, Cluster]:
         try:
-            members = applier.provision(wanted, members)
+            members = applier.provision(desired, members)
         except (ApplyError, AwsError, KeyboardInterrupt) as error:
             interrupted = isinstance(error, KeyboardInterrupt)
             raise CommandError(
                 "\n".join(
                     (
                         "Interrupted." if interrupted else str(error),
-                        *_account(applier, wanted),
-                        f"To go on: {manage('dsql_provision')}",
+                        *_summarize(applier, desired),
+                        f"To continue: {manage('dsql_provision')}",
                     )
                 ),
                 returncode=130 if interrupted else 1,
@@ -121,16 +123,16 @@ class Command(ClusterCommand):
         except KeyboardInterrupt:
             raise CommandError(
                 "Interrupted.\nAll steps are done, but not every endpoint has accepted a "
-                f"login.\nTo go on: {manage('dsql_provision')}",
+                f"login.\nTo continue: {manage('dsql_provision')}",
                 returncode=130,
             ) from None
 
     def _remember(
         self, topology: Topology, members: dict[str, Cluster], say: Say
     ) -> None:
-        """A sandbox's own .env learns the endpoints; another is left alone."""
+        """Write the endpoints to the .env of the sandbox; another file is left alone."""
         peer = members.get(SECONDARY)
-        told = target_file.update_if_current(
+        updated = target_file.update_if_current(
             ENV_FILE,
             {
                 "DSQL_ENDPOINT": members[PRIMARY].endpoint,
@@ -138,13 +140,13 @@ class Command(ClusterCommand):
                 "AWS_REGION": topology.regions[PRIMARY],
             },
         )
-        if told:
+        if updated:
             say(f"Wrote the endpoints to {ENV_FILE.name}.")
 
 
-def _account(applier: Applier, wanted: Plan) -> list[str]:
-    """What was done and what was not."""
-    left = wanted.steps[len(applier.done) :]
+def _summarize(applier: Applier, desired: Plan) -> list[str]:
+    """Which steps were done and which were not."""
+    left = desired.steps[len(applier.done) :]
     return [
         *(f"Done:     {step}" for step in applier.done),
         *(f"Not done: {step}" for step in left),

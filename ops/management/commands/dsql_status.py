@@ -6,25 +6,26 @@ from ops.clusters import inventory, plan
 from ops.clusters.api import api_urls
 from ops.clusters.command import ClusterCommand, as_json, table, target
 from ops.clusters.inventory import Cluster, Inventory
-from ops.clusters.plan import Plan, Wishes, other
+from ops.clusters.plan import ClusterOptions, Plan, peer_role
 from ops.target import manage
 from ops.topology import ROLES, Topology
 
 
 class Command(ClusterCommand):
-    help = (
-        "Both Regions' clusters: state, endpoint, protection, peers, and what differs."
-    )
+    help = "Show the clusters of both Regions: state, endpoint, protection, peers, and differences."
     formats = ("text", "json", "env", "curl")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
-            "--role", choices=ROLES, default=ROLES[0], help="whose variables: env"
+            "--role",
+            choices=ROLES,
+            default=ROLES[0],
+            help="role whose variables --format env prints",
         )
         parser.add_argument(
             "--api-url", action="append", default=[], metavar="ROLE=URL",
-            help="where a Region's API is served",
+            help="URL of the API of a role",
         )  # fmt: skip
 
     def work(
@@ -38,7 +39,7 @@ class Command(ClusterCommand):
     ) -> None:
         urls = api_urls(topology, api_url)
         found = inventory.take(topology)
-        drift = plan.make(found, Wishes())
+        drift = plan.build(found, ClusterOptions())
         if format == "json":
             self.stdout.write(json.dumps(_json(found, drift, urls), indent=2))
         elif format == "env":
@@ -64,7 +65,7 @@ class Command(ClusterCommand):
             self.stdout.write(f"{role:<10} API {url}")
         if not found.owned:
             self.stdout.write(
-                f"There is no cluster of {found.topology.prefix!r}. To make them: {manage('dsql_provision')}"
+                f"No cluster of {found.topology.prefix!r} exists. To create them: {manage('dsql_provision')}"
             )
             return
         for problem in drift.problems:
@@ -72,16 +73,16 @@ class Command(ClusterCommand):
         for step in drift.steps:
             self.stdout.write(f"differs: {step}")
         if not (drift.problems or drift.steps):
-            self.stdout.write("As wanted.")
+            self.stdout.write("As configured.")
         elif drift.steps:
-            self.stdout.write(f"To mend it: {manage('dsql_provision')}")
+            self.stdout.write(f"To fix this: {manage('dsql_provision')}")
 
     def _env(self, members: dict[str, Cluster], role: str) -> None:
-        own, peer = members.get(role), members.get(other(role))
+        local, peer = members.get(role), members.get(peer_role(role))
         for name, value in (
-            ("DSQL_ENDPOINT", own.endpoint if own else ""),
+            ("DSQL_ENDPOINT", local.endpoint if local else ""),
             ("DSQL_PEER_ENDPOINT", peer.endpoint if peer else ""),
-            ("AWS_REGION", own.region if own else ""),
+            ("AWS_REGION", local.region if local else ""),
         ):
             self.stdout.write(f"{name}={value}")
 
@@ -90,7 +91,7 @@ class Command(ClusterCommand):
             self.stdout.write(f"curl -i {url}/health")
             self.stdout.write(f"curl -i {url}/users")
         if not urls:
-            self.stdout.write("# No API is known: name them with --api-url ROLE=URL.")
+            self.stdout.write("# No API is known: name it with --api-url ROLE=URL.")
 
 
 def _json(found: Inventory, drift: Plan, urls: dict[str, str]) -> dict[str, Any]:

@@ -18,12 +18,22 @@ class Command(ClusterCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
-            "--role", choices=ROLES, default=ROLES[0], help="the Region's"
+            "--role",
+            choices=ROLES,
+            default=ROLES[0],
+            help="role of the Region (default: primary)",
         )
-        parser.add_argument("--user", default="admin", help="default: admin")
-        parser.add_argument("--endpoint", default="", help="instead of the one found")
         parser.add_argument(
-            "--expires", type=seconds, default=900, help="seconds; default: 900"
+            "--user", default="admin", help="database role (default: admin)"
+        )
+        parser.add_argument(
+            "--endpoint", default="", help="endpoint to use instead of the cluster's"
+        )
+        parser.add_argument(
+            "--expires",
+            type=seconds,
+            default=900,
+            help="lifetime in seconds (default: 900)",
         )
 
     def work(
@@ -53,6 +63,6 @@ class Command(ClusterCommand):
         member = inventory.take(topology).members().get(role)
         if member is None:
             raise CommandError(
-                f"There is no {role} cluster. First: {manage('dsql_provision')}"
+                f"No {role} cluster exists. First: {manage('dsql_provision')}"
             )
         return member.endpoint

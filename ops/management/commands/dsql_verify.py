@@ -42,33 +42,41 @@ def names(text: str) -> frozenset[str]:
 class Command(ClusterCommand):
     help = (
         "Check the clusters, both endpoints, and that a write in one Region is read in the "
-        "other; exit 1 when a check fails."
+        "other. Exits with 1 when a check fails."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--rounds", type=rounds, default=20, help="default: 20")
+        parser.add_argument(
+            "--rounds",
+            type=rounds,
+            default=20,
+            help="rounds of writes and reads (default: 20)",
+        )
         parser.add_argument(
             "--only", type=names, default=frozenset(NAMES), metavar="CHECK,…",
-            help=f"some of: {', '.join(NAMES)}",
+            help=f"only these checks, of: {', '.join(NAMES)}",
         )  # fmt: skip
         parser.add_argument(
             "--role-arn", action="append", type=role_arn, default=[], metavar="ARN",
-            help="who must be mapped to the runtime role; default: the stack's role",
+            help="IAM role that must be mapped to the runtime role (default: the stack's)",
         )  # fmt: skip
         parser.add_argument(
             "--api-url", action="append", default=[], metavar="ROLE=URL",
-            help="where a Region's API is served; without it the API is not checked",
+            help="URL of the API of a role; without it that API is not checked",
         )  # fmt: skip
         parser.add_argument(
             "--api-token", default=os.environ.get("API_TOKEN", ""), metavar="TOKEN",
-            help="bearer token for the API; default: $API_TOKEN, which ps does not show",
+            help="bearer token for the API (default: $API_TOKEN, which ps does not show)",
         )  # fmt: skip
         parser.add_argument(
             "--yes", action="store_true", help="do not ask before writing rows on AWS"
         )
         parser.add_argument(
-            "--html", type=Path, metavar="FILE", help="write a page, too"
+            "--html",
+            type=Path,
+            metavar="FILE",
+            help="also write the report as an HTML page",
         )
 
     def work(
@@ -86,9 +94,9 @@ class Command(ClusterCommand):
     ) -> None:
         urls = api_urls(topology, api_url)
         options = Options(rounds, only, tuple(role_arn), urls, api_token)
-        self.teller(format)(target())
+        self.progress_printer(format)(target())
         verifier = Verifier(
-            topology, options, self._tell if format == "text" else _quiet
+            topology, options, self._print_check if format == "text" else _quiet
         )
         report = verifier.run()
         if html is not None:
@@ -103,7 +111,7 @@ class Command(ClusterCommand):
         if not report.ok:
             raise SystemExit(1)
 
-    def _tell(self, check: Check) -> None:
+    def _print_check(self, check: Check) -> None:
         styles = {PASS: self.style.SUCCESS, FAIL: self.style.ERROR}
         style = styles.get(check.outcome, self.style.WARNING)
         line = f"{check.outcome}  {check.target:<14} {check.name:<16}"

@@ -23,8 +23,8 @@ def account_id(text: str) -> str:
 
 class Command(BaseCommand):
     help = (
-        "Print the IAM policy that a kind of work needs, as JSON; on standard error, what its "
-        "holder can do with it."
+        "Print the IAM policy for a purpose as JSON, and on standard error what its holder can "
+        "do with it."
     )
     requires_system_checks: list[str] = []
 
@@ -32,26 +32,26 @@ class Command(BaseCommand):
         parser.add_argument("purpose", choices=tuple(PURPOSES))
         parser.add_argument(
             "--account", type=account_id,
-            help="needed while there is no cluster; with it no call to AWS is made",
+            help="account id; needed before clusters exist, and no call to AWS is made then",
         )  # fmt: skip
         add_target(parser)
         parser.add_argument("--partition", default="aws")
         parser.add_argument("--single-region", action="store_true")
         parser.add_argument(
-            "--stage", choices=ROLES, default=PRIMARY,
-            help="whose function's role, for runtime and trust",
+            "--role", choices=ROLES, default=PRIMARY,
+            help="function whose IAM role is printed, for runtime and trust",
         )  # fmt: skip
         parser.add_argument(
             "--kms-key", action="append", default=[], metavar="[ROLE=]KEY",
-            help="as for dsql_provision; default: the keys that the clusters have",
+            help="as for dsql_provision (default: the keys of the clusters)",
         )  # fmt: skip
         parser.add_argument(
             "-s", "--settings-file", type=Path, default=ZAPPA_SETTINGS,
-            help="as for stack deploy; its vpc_config decides what the role may do",
+            help="as for stack deploy; its vpc_config decides what the IAM role may do",
         )  # fmt: skip
         parser.add_argument(
             "--part", type=int, metavar="N",
-            help=f"only the N-th part: a managed policy holds {MAX_MANAGED:,} characters",
+            help=f"print only part N: a managed policy holds {MAX_MANAGED:,} characters",
         )  # fmt: skip
 
     def handle(
@@ -61,7 +61,7 @@ class Command(BaseCommand):
         account: str | None,
         partition: str,
         single_region: bool,
-        stage: str,
+        role: str,
         kms_key: list[str],
         settings_file: Path,
         part: int | None,
@@ -76,8 +76,8 @@ class Command(BaseCommand):
             {role: cluster.arn for role, cluster in members.items()},
             partition,
             {**keys, **keys_by_role(topology, kms_key)},
-            stage,
-            uses_vpc(stage, settings_file),
+            role,
+            uses_vpc(role, settings_file),
         )
         document = PURPOSES[purpose](scope)
         parts = in_parts(document)
@@ -90,7 +90,7 @@ class Command(BaseCommand):
         if part is None and len(parts) > 1:
             self.stderr.write(
                 f"It has {size(document):,} characters, and a managed policy holds "
-                f"{MAX_MANAGED:,}: make {len(parts)} of it, --part 1 to {len(parts)}."
+                f"{MAX_MANAGED:,}: create {len(parts)} policies, --part 1 to {len(parts)}."
             )
 
     def _members(self, topology: Topology) -> dict[str, Cluster]:
@@ -100,6 +100,6 @@ class Command(BaseCommand):
             raise CommandError(f"{error}\nOr name the account: --account ID") from error
         if not members:
             raise CommandError(
-                "There is no cluster yet: name the account, --account ID."
+                "No cluster exists yet: name the account with --account ID."
             )
         return members

@@ -12,7 +12,7 @@ from botocore.validate import ParamValidator
 from ops import aws
 from ops.clusters import inventory, plan
 from ops.clusters.apply import Applier, client_token
-from ops.clusters.plan import Wishes
+from ops.clusters.plan import ClusterOptions
 from ops.topology import Topology
 from tests.control import EAST, OHIO, OREGON, World
 
@@ -123,7 +123,9 @@ def test_the_calls_that_make_a_pair(world: World) -> None:
         expect_reading(stub[OHIO], B, "INACTIVE", (A,))
 
         found = inventory.take(TOPOLOGY)
-        steps = plan.make(found, Wishes({"primary": "alias/mine"}, statistics=True))
+        steps = plan.build(
+            found, ClusterOptions({"primary": "alias/mine"}, statistics=True)
+        )
         said: list[str] = []
         members = Applier(TOPOLOGY, said.append).provision(steps, found.members())
     assert {role: c.status for role, c in members.items()} == {
@@ -190,7 +192,7 @@ def test_every_parameter_has_the_models_form(world: World, multi: bool) -> None:
             lambda params, model, **_: check(params, model),
         )
     found = inventory.take(topology)
-    Applier(topology, lambda _: None).provision(plan.make(found, Wishes()), {})
+    Applier(topology, lambda _: None).provision(plan.build(found, ClusterOptions()), {})
     Applier(topology, lambda _: None).destroy(inventory.take(topology).owned)
     assert inventory.take(topology).owned == ()
     expected = {

@@ -4,7 +4,7 @@ import pytest
 from django.db import connections
 from pytest_django import DjangoDbBlocker
 
-from ops.clusters.failover import serving_without
+from ops.clusters.failover import find_failover_region
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.fault_control import FaultClient
 
@@ -24,8 +24,8 @@ def any_alias(
 
 def test_each_region_is_served_by_the_other(sandbox: lifecycle.Status) -> None:
     own, peer = (region.endpoint for region in sandbox.regions)
-    assert serving_without(own, peer) == SECONDARY
-    assert serving_without(peer, own) == PRIMARY
+    assert find_failover_region(own, peer) == SECONDARY
+    assert find_failover_region(peer, own) == PRIMARY
 
 
 def test_a_peer_that_cannot_be_reached_does_not_serve(
@@ -33,4 +33,4 @@ def test_a_peer_that_cannot_be_reached_does_not_serve(
 ) -> None:
     own, peer = (region.endpoint for region in sandbox.regions)
     faults.add("refuse", region=SECONDARY)
-    assert serving_without(own, peer) is None
+    assert find_failover_region(own, peer) is None

@@ -80,7 +80,7 @@ def test_patience_ends_after_120_seconds_and_the_next_run_goes_on(
     assert first.startswith(f"{OHIO}: ")
     assert "accepted no login in 120 s: No response of the server" in first
     assert "port 5432" in hint
-    assert last == "To go on: manage.py dsql_provision"
+    assert last == "To continue: manage.py dsql_provision"
     meet(OHIO, "", 0.0)
     assert "Ready." in provision()
 
@@ -122,7 +122,7 @@ def test_ctrl_c_while_a_login_is_awaited_says_what_to_run_next(
     assert str(caught.value).splitlines() == [
         "Interrupted.",
         "All steps are done, but not every endpoint has accepted a login.",
-        "To go on: manage.py dsql_provision",
+        "To continue: manage.py dsql_provision",
     ]
 
 
@@ -134,7 +134,7 @@ def test_a_dry_run_logs_in_nowhere(meet: Meet) -> None:
 def test_the_second_run_is_ready_too(meet: Meet) -> None:
     provision()
     said = provision()
-    assert "Nothing to change: the clusters are as wanted." in said
+    assert "Nothing to change: the clusters are as configured." in said
     assert said.splitlines()[-1] == "Ready. Next: manage.py dsql_database"
 
 

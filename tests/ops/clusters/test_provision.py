@@ -64,7 +64,7 @@ def test_the_second_run_changes_nothing_and_says_so(
     assert "PENDING_SETUP" in said
     assert "Ready. Next: manage.py dsql_database" in said
     hooks.append(refuse_changes)
-    assert "Nothing to change: the clusters are as wanted." in provision()
+    assert "Nothing to change: the clusters are as configured." in provision()
     answer = json.loads(
         run("dsql_provision", "--format", "json").partition("\n{")[2].join("{ ")
     )
@@ -343,7 +343,7 @@ def test_each_denied_action_is_named_and_what_was_done(
     assert f"Allow dsql:{action} to this user or role" in said
     if action in {"AddPeerCluster", "UpdateCluster", "GetCluster"}:
         assert "Not done: " in said
-        assert "To go on: manage.py dsql_provision" in said
+        assert "To continue: manage.py dsql_provision" in said
     provision()
     assert_whole(world)
 
@@ -441,7 +441,7 @@ def test_destroy_leaves_clusters_without_our_tags(world: World) -> None:
 
 
 def test_status_shows_what_is_and_what_differs(world: World) -> None:
-    assert "There is no cluster of 'multi-region-app'" in run("dsql_status")
+    assert "No cluster of 'multi-region-app' exists" in run("dsql_status")
     provision()
     first, second = (world.clusters, world.clusters[::-1])[
         world.clusters[0].region != EAST
@@ -450,7 +450,7 @@ def test_status_shows_what_is_and_what_differs(world: World) -> None:
     for text in (
         first.endpoint,
         second.identifier,
-        "As wanted.",
+        "As configured.",
         "ACTIVE",
         "protected",
     ):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ops.clusters.rights import excess, granted, lacking
+from ops.clusters.rights import find_excess, find_lacking, parse_granted
 
 
 @pytest.mark.parametrize(
@@ -21,11 +21,11 @@ from ops.clusters.rights import excess, granted, lacking
 def test_a_role_has_what_its_own_entries_and_publics_say(
     acl: list[str] | None, letters: str
 ) -> None:
-    assert granted(acl, "app") == set(letters)
+    assert parse_granted(acl, "app") == set(letters)
 
 
 def test_a_name_that_needs_quotes_is_read() -> None:
-    assert granted(['"odd, ""role"""=w/admin'], 'odd, "role"') == {"w"}
+    assert parse_granted(['"odd, ""role"""=w/admin'], 'odd, "role"') == {"w"}
 
 
 def test_what_is_lacking_is_listed_by_table() -> None:
@@ -34,7 +34,7 @@ def test_what_is_lacking_is_listed_by_table() -> None:
         ("full", ["app=arwd/admin"]),
         ("half", ["app=rw/admin"]),
     ]
-    assert lacking(tables, "app") == {
+    assert find_lacking(tables, "app") == {
         "django_migrations": ["SELECT"],
         "half": ["INSERT", "DELETE"],
     }
@@ -43,6 +43,6 @@ def test_what_is_lacking_is_listed_by_table() -> None:
 def test_rights_beyond_rows_are_excess() -> None:
     tables = [("t", ["app=arwdDxt/admin"]), ("u", ["app=arwd/admin"])]
     schemas = [("public", ["=UC/admin"])]
-    assert list(excess(tables, schemas, "app")) == [
+    assert list(find_excess(tables, schemas, "app")) == [
         "TRUNCATE on t", "REFERENCES on t", "TRIGGER on t", "CREATE on schema public",
     ]  # fmt: skip

@@ -42,7 +42,7 @@ def test_a_single_region_passes_as_such_only(world: World) -> None:
 
 
 def test_nothing_at_all_is_told_for_each_region(world: World) -> None:
-    text = "There is no cluster with our tags."
+    text = "No cluster has our tags."
     assert failures() == {(EAST, "status"): text, (OHIO, "status"): text}
 
 
@@ -168,7 +168,7 @@ def test_an_unwell_api_is_named(world: World, apis: list[Any]) -> None:
     apis[1].wrong = "unwell"
     ((where, reason),) = api_failures(apis).items()
     assert where == (OHIO, "health")
-    assert 'answers 503: {"database": "unreachable"}' in reason
+    assert 'responds 503: {"database": "unreachable"}' in reason
 
 
 def test_a_user_that_the_other_region_lacks_is_named(
@@ -177,13 +177,13 @@ def test_a_user_that_the_other_region_lacks_is_named(
     apis[1].wrong = "stale"
     ((where, reason),) = api_failures(apis).items()
     assert where == ("both", "api-replication")
-    assert "answers 404 right after the POST in the other Region" in reason
+    assert "responds 404 right after the POST in the other Region" in reason
 
 
 def test_a_refused_token_is_named(world: World, apis: list[Any]) -> None:
     ((where, reason),) = api_failures(apis, bearer="wrong").items()
     assert where == ("both", "api-replication")
-    assert "answers 401" in reason
+    assert "responds 401" in reason
 
 
 def test_an_api_that_asks_for_a_token_is_no_failure_without_one(

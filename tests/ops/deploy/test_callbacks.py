@@ -13,7 +13,9 @@ from moto.apigateway.models import apigateway_backends
 from moto.awslambda.models import lambda_backends
 from zappa import core
 
-from ops.deploy import callbacks, checks, function, wanted
+from ops.deploy import callbacks, function, preflight
+from ops.deploy import settings as zappa_settings
+from ops.deploy.function import Function
 from ops.deploy.gateway import Gateway
 from ops.deploy.invocation import Integration
 from ops.ownership import NotReady
@@ -31,7 +33,7 @@ from tests.ops.account import (
 )
 from tests.rehearsal.moto_gaps import serving_deployment
 
-REQUIRE_SOUND = checks.require_sound
+REQUIRE_SOUND = preflight.require_sound
 
 
 class Cli:
@@ -117,7 +119,7 @@ def test_who_may_call_must_be_chosen(
 def test_a_broken_choice_of_access_is_refused_before_anything_is_touched(
     deployed: Account, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    monkeypatch.setattr(checks, "require_sound", REQUIRE_SOUND)
+    monkeypatch.setattr(preflight, "require_sound", REQUIRE_SOUND)
     monkeypatch.setenv("API_AUTH", "oidc")
     cli, before = Cli(command), deployed.photograph()
     with pytest.raises(
@@ -134,7 +136,7 @@ def test_a_schema_that_is_behind_refuses_before_anything_is_touched(
     def behind(*_: Any) -> None:
         raise NotReady("The database lacks migrations. Run `manage.py dsql_database`.")
 
-    monkeypatch.setattr(wanted, "require_current_schema", behind)
+    monkeypatch.setattr(zappa_settings, "require_current_schema", behind)
     cli = Cli("update")
     with pytest.raises(SystemExit, match="dsql_database"):
         callbacks.settings(cli)
@@ -146,14 +148,14 @@ def test_both_stages_are_deployed_updated_shown_and_removed_by_one_command(
 ) -> None:
     account.make_stacks()
     account.zappa("deploy --all")
-    assert {function.state(TOPOLOGY, stage) for stage in TOPOLOGY.regions} == {
+    assert {Function(TOPOLOGY, stage).state() for stage in TOPOLOGY.regions} == {
         function.COMPLETE
     }
     account.zappa("update --all")
     said = account.zappa("status --all")
     assert all(f"Status for {PREFIX}-{stage}" in said for stage in TOPOLOGY.regions)
     account.zappa("undeploy --all --yes")
-    assert {function.state(TOPOLOGY, stage) for stage in TOPOLOGY.regions} == {
+    assert {Function(TOPOLOGY, stage).state() for stage in TOPOLOGY.regions} == {
         function.ABSENT
     }
 
@@ -164,7 +166,7 @@ def test_the_second_time_one_command_works_for_both_stages_too(
     said = deployed.zappa("deploy --all")
     for stage in TOPOLOGY.regions:
         assert f"{PREFIX}-{stage} is deployed already: updating it." in said
-        assert function.version(TOPOLOGY, stage) > 1
+        assert Function(TOPOLOGY, stage).latest_version() > 1
     deployed.zappa("undeploy --all --yes")
     said = deployed.zappa("undeploy --all --yes")
     for stage in TOPOLOGY.regions:
@@ -174,9 +176,9 @@ def test_the_second_time_one_command_works_for_both_stages_too(
 def test_an_update_drops_the_variables_that_are_no_longer_set(
     deployed: Account,
 ) -> None:
-    function.add_variables(TOPOLOGY, "primary", {"LEFT_OVER": "1"})
+    Function(TOPOLOGY, "primary").add_variables({"LEFT_OVER": "1"})
     deployed.zappa("update primary")
-    assert "LEFT_OVER" not in (function.variables(TOPOLOGY, "primary") or {})
+    assert "LEFT_OVER" not in (Function(TOPOLOGY, "primary").variables() or {})
 
 
 def integrations(account: Account) -> list[dict[str, Any]]:
@@ -221,13 +223,13 @@ def test_a_deploy_takes_out_the_role_that_zappa_names(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named: list[Any] = []
-    take_out = Gateway._take_credentials_out
+    take_out = Gateway._remove_credentials
 
     def record(self: Gateway, invoked: Sequence[Integration]) -> bool:
         named.extend(each.found.get("credentials") for each in invoked)
         return take_out(self, invoked)
 
-    monkeypatch.setattr(Gateway, "_take_credentials_out", record)
+    monkeypatch.setattr(Gateway, "_remove_credentials", record)
     account.make_stacks()
     account.zappa("deploy primary")
     assert named == [f"arn:aws:iam::{ACCOUNT}:role/{NAME}-runtime"] * 2
@@ -322,7 +324,7 @@ def test_the_peer_learns_the_address(deployed: Account) -> None:
     deployed.zappa("update primary")
     api = deployed.api_of(EAST, NAME)
     url = f"https://{api}.execute-api.{EAST}.amazonaws.com/prod"
-    assert (function.variables(TOPOLOGY, "secondary") or {})["PEER_URL"] == url
+    assert (Function(TOPOLOGY, "secondary").variables() or {})["PEER_URL"] == url
 
 
 def test_a_deploy_after_a_failed_one_lists_and_removes_what_that_left(
@@ -332,8 +334,8 @@ def test_a_deploy_after_a_failed_one_lists_and_removes_what_that_left(
     account.make_function("primary", TOPOLOGY.tags("primary"))
     said = account.zappa("deploy primary")
     left, _, _ = said.partition(f"{EAST}: function {NAME}")
-    assert "making it anew. First goes:" in left
-    assert function.state(TOPOLOGY, "primary") == function.COMPLETE
+    assert "is made again. Removing first:" in left
+    assert Function(TOPOLOGY, "primary").state() == function.COMPLETE
 
 
 def test_a_stack_that_served_is_used_again_and_keeps_its_api(account: Account) -> None:
@@ -343,7 +345,7 @@ def test_a_stack_that_served_is_used_again_and_keeps_its_api(account: Account) -
     account.client("lambda").delete_function(FunctionName=NAME)
     account.zappa("deploy primary")
     assert account.api_of(EAST, NAME) == api
-    assert function.state(TOPOLOGY, "primary") == function.COMPLETE
+    assert Function(TOPOLOGY, "primary").state() == function.COMPLETE
 
 
 def test_an_update_of_nothing_names_the_command(account: Account) -> None:
@@ -395,6 +397,17 @@ def test_a_setting_that_changes_what_is_not_ours_is_refused_by_name(
     assert deployed.photograph() == before
 
 
+@pytest.mark.parametrize("option", ["--zip", "--docker-image-uri"])
+@pytest.mark.parametrize("command", ["deploy", "update"])
+def test_code_that_was_not_built_from_the_commit_is_refused(
+    deployed: Account, command: str, option: str
+) -> None:
+    before = deployed.photograph()
+    with pytest.raises(Refused, match=f"Remove {option}: a deployment ships"):
+        deployed.zappa(f"{command} primary {option} s3://bucket/elsewhere.zip")
+    assert deployed.photograph() == before
+
+
 def test_a_role_of_the_name_that_zappa_would_give_survives(deployed: Account) -> None:
     """Zappa's own default for a file that does not say ``manage_roles``."""
     deployed.role(f"{NAME}-ZappaLambdaExecutionRole")
@@ -409,7 +422,7 @@ def test_a_role_of_the_name_that_zappa_would_give_survives(deployed: Account) ->
 
 def test_the_logs_are_not_zappas_to_remove(deployed: Account) -> None:
     before = deployed.photograph()
-    with pytest.raises(Refused, match=r"`manage\.py stack delete --stage primary`"):
+    with pytest.raises(Refused, match=r"`manage\.py stack delete --role primary`"):
         deployed.zappa("undeploy primary --yes --remove-logs")
     assert deployed.photograph() == before
 
@@ -429,8 +442,8 @@ def test_an_undeployment_lists_what_goes_and_asks(
     said = str(refused.value)
     assert f"{EAST}: function {NAME}\n{EAST}: stack {NAME} (CREATE_COMPLETE)" in said
     assert said.endswith("Nothing was removed.")
-    assert asked == ["This removes all of that. Go on? [y/N] "]
-    assert function.state(TOPOLOGY, "primary") == function.COMPLETE
+    assert asked == ["This removes all of the above. Go on? [y/N] "]
+    assert Function(TOPOLOGY, "primary").state() == function.COMPLETE
 
 
 @pytest.mark.parametrize("stdin", [None, io.StringIO()])
@@ -462,7 +475,7 @@ def test_a_vpc_that_the_role_may_not_join_is_refused_whichever_file_asks_for_it(
 ) -> None:
     file, before = deployed.settings_file(primary=VPC), deployed.photograph()
     with pytest.raises(
-        Refused, match=f"stack deploy --stage primary --settings-file {file}"
+        Refused, match=f"stack deploy --role primary --settings-file {file}"
     ):
         deployed.zappa(f"{command} primary -s {file}")
     assert deployed.photograph() == before
@@ -470,7 +483,7 @@ def test_a_vpc_that_the_role_may_not_join_is_refused_whichever_file_asks_for_it(
 
 def test_a_vpc_that_the_stack_was_made_for_is_joined(deployed: Account) -> None:
     file = deployed.settings_file(primary=VPC)
-    deployed.manage(f"stack deploy --stage primary --settings-file {file}")
+    deployed.manage(f"stack deploy --role primary --settings-file {file}")
     deployed.zappa(f"update primary -s {file}")
     found = deployed.client("lambda").get_function_configuration(FunctionName=NAME)
     assert found["VpcConfig"]["SubnetIds"] == ["subnet-1"]

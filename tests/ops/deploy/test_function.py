@@ -6,11 +6,12 @@ import pytest
 from moto.cloudformation.models import cloudformation_backends
 
 from ops.deploy import function
+from ops.deploy.function import Function
 from ops.ownership import NotReady
 from tests.ops.account import ACCOUNT, EAST, NAME, TOPOLOGY, Account
 
 OURS = TOPOLOGY.tags("primary")
-AT = TOPOLOGY, "primary"
+PRIMARY = Function(TOPOLOGY, "primary")
 
 
 def set_status(status: str) -> None:
@@ -42,7 +43,7 @@ def test_only_what_never_served_is_partial(
     if stack:
         account.make_api("primary", OURS)
         set_status(stack)
-    assert function.state(*AT) == expected
+    assert PRIMARY.state() == expected
 
 
 @pytest.mark.parametrize(
@@ -56,19 +57,19 @@ def test_a_stack_that_may_have_served_is_left_alone(
     account.make_api("primary", OURS)
     set_status(stack)
     with pytest.raises(NotReady, match=f"{NAME} is {stack}. Wait until it is done"):
-        function.state(*AT)
+        PRIMARY.state()
 
 
 def test_what_a_deployment_changes_is_kept_to_be_put_back(account: Account) -> None:
     network = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
     account.make_function("primary", OURS, VpcConfig=network)
-    kept = function.settings(*AT)
+    kept = PRIMARY.settings()
     assert kept["Environment"] == {"Variables": {"API_AUTH": "none"}}
     assert kept["VpcConfig"] == network
-    function.add_variables(*AT, {"API_AUTH": "oidc", "MORE": "1"})
-    assert function.variables(*AT) == {"API_AUTH": "oidc", "MORE": "1"}
-    function.restore(*AT, kept)
-    assert function.settings(*AT) == kept
+    PRIMARY.add_variables({"API_AUTH": "oidc", "MORE": "1"})
+    assert PRIMARY.variables() == {"API_AUTH": "oidc", "MORE": "1"}
+    PRIMARY.restore(kept)
+    assert PRIMARY.settings() == kept
 
 
 def test_what_is_as_it_was_is_not_changed(
@@ -81,21 +82,21 @@ def test_what_is_as_it_was_is_not_changed(
 
     lambdas = account.client("lambda")
     monkeypatch.setattr(lambdas, "update_function_configuration", fail)
-    function.restore(*AT, function.settings(*AT))
-    function.keep_variables(*AT, {"API_AUTH"})
+    PRIMARY.restore(PRIMARY.settings())
+    PRIMARY.keep_variables({"API_AUTH"})
 
 
 def test_variables_that_are_no_longer_set_are_dropped(account: Account) -> None:
     account.make_function("primary", OURS)
-    function.add_variables(*AT, {"LEFT_OVER": "1"})
-    function.keep_variables(*AT, {"API_AUTH"})
-    assert function.variables(*AT) == {"API_AUTH": "none"}
+    PRIMARY.add_variables({"LEFT_OVER": "1"})
+    PRIMARY.keep_variables({"API_AUTH"})
+    assert PRIMARY.variables() == {"API_AUTH": "none"}
 
 
 def test_an_absent_function_has_no_variables_and_takes_none(account: Account) -> None:
-    assert function.variables(*AT) is None
-    function.add_variables(*AT, {"A": "1"})
-    assert function.contents(*AT) == []
+    assert PRIMARY.variables() is None
+    PRIMARY.add_variables({"A": "1"})
+    assert PRIMARY.contents() == []
 
 
 def test_a_removal_is_of_the_function_and_its_api_and_says_so_first(
@@ -103,11 +104,11 @@ def test_a_removal_is_of_the_function_and_its_api_and_says_so_first(
 ) -> None:
     account.deploy()
     api = account.api_of(EAST, NAME)
-    assert function.contents(*AT) == [
+    assert PRIMARY.contents() == [
         f"{EAST}: function {NAME}",
         f"{EAST}: stack {NAME} (CREATE_COMPLETE)",
         f"{EAST}:   AWS::ApiGateway::RestApi {api}",
     ]
-    function.remove(*AT)
-    assert function.state(*AT) == function.ABSENT
-    assert function.state(TOPOLOGY, "secondary") == function.COMPLETE
+    PRIMARY.remove()
+    assert PRIMARY.state() == function.ABSENT
+    assert Function(TOPOLOGY, "secondary").state() == function.COMPLETE

@@ -6,12 +6,18 @@ from botocore.stub import Stubber
 
 from config.api.problem_types import PROBLEM_TYPES
 from ops.deploy import invocation
-from ops.deploy.gateway import ERRORS, Gateway, Wanted, error_response, stage_settings
+from ops.deploy.gateway import (
+    ERRORS,
+    Gateway,
+    StageOptions,
+    error_response,
+    stage_settings,
+)
 from ops.ownership import NotReady
 
 NAME = "shop-primary"
 FUNCTION = f"arn:aws:lambda:us-east-1:123456789012:function:{NAME}"
-WANTED = Wanted(
+OPTIONS = StageOptions(
     NAME, ("prod", "primary"), "prod", "arn:aws:logs:us-east-1:1:log-group:g", {"Role": "primary"},
     ["https://app.example"],
 )  # fmt: skip
@@ -95,8 +101,8 @@ def test_one_allowed_origin_may_read_the_error(
     assert headers.get("gatewayresponse.header.Access-Control-Allow-Origin") == named
 
 
-def limits(stage: str, wanted: Wanted = WANTED) -> tuple[str, str]:
-    found = stage_settings("dep", wanted, stage)
+def limits(stage: str, options: StageOptions = OPTIONS) -> tuple[str, str]:
+    found = stage_settings("dep", options, stage)
     return found["/*/*/throttling/rateLimit"], found["/*/*/throttling/burstLimit"]
 
 
@@ -106,15 +112,17 @@ def test_zappas_own_stage_serves_nothing() -> None:
 
 
 def test_zappas_own_stage_serves_where_it_is_chosen_as_the_public_one() -> None:
-    assert limits("primary", Wanted(NAME, ("primary",), "primary", "arn", {}, [])) == (
+    assert limits(
+        "primary", StageOptions(NAME, ("primary",), "primary", "arn", {}, [])
+    ) == (
         "1000",
         "2000",
     )
 
 
-@pytest.mark.parametrize("stage", WANTED.stages)
+@pytest.mark.parametrize("stage", OPTIONS.stages)
 def test_every_stage_is_logged_and_traced(stage: str) -> None:
-    found = stage_settings("dep", WANTED, stage)
+    found = stage_settings("dep", OPTIONS, stage)
     assert found["/tracingEnabled"] == "true"
     assert found["/*/*/logging/dataTrace"] == "false"
     logged = found["/accessLogSettings/format"]
@@ -130,9 +138,9 @@ def test_a_missing_stage_is_made_on_the_deployment_that_zappa_made(
     operations = {
         name: [
             {"op": "replace", "path": path, "value": value}
-            for path, value in stage_settings("d1", WANTED, name).items()
+            for path, value in stage_settings("d1", OPTIONS, name).items()
         ]
-        for name in WANTED.stages
+        for name in OPTIONS.stages
     }
     with Stubber(gateway.client) as stub:
         stub.add_response("get_resources", methods(), ASKED)
@@ -142,7 +150,7 @@ def test_a_missing_stage_is_made_on_the_deployment_that_zappa_made(
         )  # fmt: skip
         primary = {**names, "stageName": "primary"}
         stub.add_response("get_stage", {"deploymentId": "d1"}, primary)
-        for name in WANTED.stages:
+        for name in OPTIONS.stages:
             stage = {**names, "stageName": name}
             if name == "prod":
                 stub.add_client_error("get_stage", "NotFoundException")
@@ -163,12 +171,14 @@ def test_a_missing_stage_is_made_on_the_deployment_that_zappa_made(
                 {},
                 {"resourceArn": arn + name, "tags": {"Role": "primary"}},
             )
-        gateway.harden("primary", WANTED)
+        gateway.harden("primary", OPTIONS)
         stub.assert_no_pending_responses()
 
 
 def test_changed_errors_come_with_a_deployment_of_their_own(gateway: Gateway) -> None:
-    wanted = Wanted(NAME, ("primary",), "primary", "arn", {}, ["https://new.example"])
+    options = StageOptions(
+        NAME, ("primary",), "primary", "arn", {}, ["https://new.example"]
+    )
     with Stubber(gateway.client) as stub:
         stub.add_response("get_resources", methods(), ASKED)
         stub.add_response("get_gateway_responses", configured(["https://old.example"]))
@@ -184,19 +194,19 @@ def test_changed_errors_come_with_a_deployment_of_their_own(gateway: Gateway) ->
                 "stageName": "primary",
                 "patchOperations": [
                     {"op": "replace", "path": path, "value": value}
-                    for path, value in stage_settings("d2", wanted, "primary").items()
+                    for path, value in stage_settings("d2", options, "primary").items()
                 ],
             },
         )
         stub.add_response("tag_resource", {})
-        gateway.harden("primary", wanted)
+        gateway.harden("primary", options)
         stub.assert_no_pending_responses()
 
 
 def test_integrations_lose_their_credentials_before_the_public_stage_gets_them(
     gateway: Gateway, permitted: list[tuple[str, str]]
 ) -> None:
-    wanted = Wanted(NAME, ("prod",), "prod", "arn", {}, [])
+    options = StageOptions(NAME, ("prod",), "prod", "arn", {}, [])
     role = "arn:aws:iam::123456789012:role/shop-primary-runtime"
     uri = methods()["items"][0]["resourceMethods"]["ANY"]["methodIntegration"]["uri"]
     with Stubber(gateway.client) as stub:
@@ -227,7 +237,7 @@ def test_integrations_lose_their_credentials_before_the_public_stage_gets_them(
         stub.add_response("get_stage", {"deploymentId": "d1"})
         stub.add_response("update_stage", {})
         stub.add_response("tag_resource", {})
-        gateway.harden("primary", wanted)
+        gateway.harden("primary", options)
         stub.assert_no_pending_responses()
     assert permitted == [(FUNCTION, "prod")]
 
@@ -239,5 +249,5 @@ def test_an_integration_of_somebody_elses_function_is_left_alone(
     with Stubber(gateway.client) as stub:
         stub.add_response("get_resources", methods(other, credentials="arn:role"))
         with pytest.raises(NotReady, match="no method of the API abc123 invokes shop"):
-            gateway.harden("primary", WANTED)
+            gateway.harden("primary", OPTIONS)
         stub.assert_no_pending_responses()

@@ -9,7 +9,7 @@ from ops.topology import ROLES
 
 def test_defaults_are_those_of_the_readme() -> None:
     found = Options.from_environment({})
-    assert (found.memory, found.timeout, found.stage) == (512, 30, "prod")
+    assert (found.memory, found.timeout, found.public_stage) == (512, 30, "prod")
     assert (found.allowed_hosts, found.cors_origins, found.passed) == ((), (), {})
 
 
@@ -24,7 +24,7 @@ def test_what_the_operator_sets_reaches_the_function() -> None:
             "HOME": "/somewhere",
         }
     )
-    assert (found.memory, found.timeout, found.stage) == (1024, 29, "v1")
+    assert (found.memory, found.timeout, found.public_stage) == (1024, 29, "v1")
     assert found.cors_origins == ("https://a.example", "https://b.example")
     assert set(found.passed) == {"CORS_ALLOWED_ORIGINS", "LOG_LEVEL"}
 
@@ -82,7 +82,7 @@ def test_a_settings_file_is_read_as_zappa_reads_it(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (None, "there is no such settings file"),
+        (None, "the settings file does not exist"),
         ("{", "the settings of primary cannot be read"),
         ("{}", "the settings of primary cannot be read"),
     ],

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from config import env
-from ops.deploy import function, rotation
+from ops.deploy import rotation
+from ops.deploy.function import Function
 from ops.ownership import NotReady
 from ops.stacks import secret
 from ops.stacks.secret import DjangoKey
@@ -33,27 +34,21 @@ class Account:
         self.changes = 0
         self.stop_after = 1000
 
-    def variables(self, topology: Topology, stage: str) -> dict[str, str] | None:
-        found = self.functions.get(topology.regions[stage])
+    def variables(self, function: Function) -> dict[str, str] | None:
+        found = self.functions.get(function.region)
         return None if found is None else dict(found)
 
-    def add_variables(
-        self, topology: Topology, stage: str, more: Mapping[str, str]
-    ) -> None:
-        region = topology.regions[stage]
-        if region in self.functions:
-            self.functions[region].update(more)
+    def add_variables(self, function: Function, more: Mapping[str, str]) -> None:
+        if function.region in self.functions:
+            self.functions[function.region].update(more)
             self._changed()
 
-    def read(self, topology: Topology, stage: str) -> DjangoKey:
-        if (
-            stage == "secondary"
-            and self.secrets[REGIONS[1]] != self.secrets[REGIONS[0]]
-        ):
+    def read(self, topology: Topology, role: str) -> DjangoKey:
+        if role == "secondary" and self.secrets[REGIONS[1]] != self.secrets[REGIONS[0]]:
             self.copies_after -= 1
             if self.copies_after < 0:
                 self.secrets[REGIONS[1]] = self.secrets[REGIONS[0]]
-        return self.secrets[topology.regions[stage]]
+        return self.secrets[topology.regions[role]]
 
     def write(self, topology: Topology, key: DjangoKey) -> None:
         self.secrets[REGIONS[0]] = key
@@ -81,12 +76,12 @@ TOPOLOGY_ROLES = {region: role for role, region in TOPOLOGY.regions.items()}
 def rotate(
     account: Account, monkeypatch: pytest.MonkeyPatch, pauses: list[float] | None = None
 ) -> list[str]:
-    for module, names in (
-        (function, ("variables", "add_variables")),
-        (secret, ("read", "write")),
-    ):
-        for name in names:
-            monkeypatch.setattr(module, name, getattr(account, name))
+    monkeypatch.setattr(Function, "variables", lambda self: account.variables(self))
+    monkeypatch.setattr(
+        Function, "add_variables", lambda self, more: account.add_variables(self, more)
+    )
+    for name in ("read", "write"):
+        monkeypatch.setattr(secret, name, getattr(account, name))
     said: list[str] = []
     pauses = [] if pauses is None else pauses
     rotation.rotate(TOPOLOGY, said.append, pauses.append)
@@ -128,7 +123,7 @@ def test_a_run_that_was_interrupted_is_completed_by_the_next(
     account.assert_rotated()
     if stop_after in {3, 4}:  # the secret was written, a function still lags
         assert account.secrets[REGIONS[0]] == written
-        assert "Completing the rotation that was begun ..." in said
+        assert "Completing the rotation that was interrupted ..." in said
 
 
 def test_a_region_that_is_not_deployed_yet_is_no_obstacle(

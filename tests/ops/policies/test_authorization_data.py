@@ -41,7 +41,7 @@ SCOPES = {
             role: f"arn:aws:dsql:{region}:111122223333:cluster/{'a' * 26}"
             for role, region in SHORT.regions.items()
         },
-        stage="secondary", in_vpc=True,
+        role="secondary", in_vpc=True,
     ),
     "one Region": Scope(SINGLE, "111122223333", {}),
 }  # fmt: skip

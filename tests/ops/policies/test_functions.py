@@ -7,8 +7,8 @@ import pytest
 from cfnlint.decode.cfn_yaml import load
 
 from ops.policies import PURPOSES, Scope
-from ops.policies.functions import as_list, role, services
-from ops.stacks.runtime import TEMPLATE
+from ops.policies.functions import as_list, iam_role, services
+from ops.stacks.runtime import RuntimeParameters
 from ops.topology import ROLES, Topology
 
 TOPOLOGY = Topology.from_environment({})
@@ -18,27 +18,29 @@ ARNS = {
 }
 
 
-def scope(stage: str = "primary", *, in_vpc: bool = False) -> Scope:
-    return Scope(TOPOLOGY, "111122223333", ARNS, stage=stage, in_vpc=in_vpc)
+def scope(role: str = "primary", *, in_vpc: bool = False) -> Scope:
+    return Scope(TOPOLOGY, "111122223333", ARNS, role=role, in_vpc=in_vpc)
 
 
 def actions(document: dict[str, Any]) -> set[str]:
     return {a for each in document["Statement"] for a in as_list(each["Action"])}
 
 
-@pytest.mark.parametrize("stage", ROLES)
+@pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("in_vpc", [False, True])
 def test_what_is_printed_is_all_that_the_template_gives(
-    stage: str, in_vpc: bool
+    role: str, in_vpc: bool
 ) -> None:
     """Read by cfn-lint's own parser: every statement, but for those without a VPC."""
-    properties = load(str(TEMPLATE))["Resources"]["FunctionRole"]["Properties"]
+    properties = load(str(RuntimeParameters.TEMPLATE))["Resources"]["FunctionRole"][
+        "Properties"
+    ]
     expected = [
         each["Fn::If"][1] if "Fn::If" in each else each
         for each in properties["Policies"][0]["PolicyDocument"]["Statement"]
         if in_vpc or "Fn::If" not in each
     ]
-    printed = PURPOSES["runtime"](scope(stage, in_vpc=in_vpc))["Statement"]
+    printed = PURPOSES["runtime"](scope(role, in_vpc=in_vpc))["Statement"]
     assert [each["Sid"] for each in printed] == [each["Sid"] for each in expected]
     for found, wanted in zip(printed, expected, strict=True):
         assert found["Action"] == wanted["Action"]
@@ -49,15 +51,15 @@ def test_what_is_printed_is_all_that_the_template_gives(
 
 def test_the_role_names_both_clusters_and_what_is_its_own() -> None:
     found = {each["Sid"]: each for each in PURPOSES["runtime"](scope())["Statement"]}
-    assert found["ConnectToTheDatabase"]["Resource"] == list(ARNS.values())
+    assert found["ConnectToDatabase"]["Resource"] == list(ARNS.values())
     assert found["WriteOwnLogs"]["Resource"] == (
         "arn:aws:logs:us-east-1:111122223333:log-group:/aws/lambda/multi-region-app-primary:*"
     )
 
 
 def test_the_role_may_not_connect_as_admin_nor_change_anything_of_aws() -> None:
-    for stage in ROLES:
-        found = actions(PURPOSES["runtime"](scope(stage, in_vpc=True)))
+    for role in ROLES:
+        found = actions(PURPOSES["runtime"](scope(role, in_vpc=True)))
         assert "dsql:DbConnectAdmin" not in found
         assert not {
             each for each in found if each.startswith(("iam:", "secretsmanager:"))
@@ -73,20 +75,20 @@ def test_a_vpcs_rights_are_there_only_in_a_vpc() -> None:
     }
 
 
-@pytest.mark.parametrize("stage", ROLES)
-def test_the_role_is_made_with_the_boundary(stage: str) -> None:
-    made = role(scope(stage))
+@pytest.mark.parametrize("role", ROLES)
+def test_the_role_is_made_with_the_boundary(role: str) -> None:
+    made = iam_role(scope(role))
     assert made["PermissionsBoundary"] == (
         "arn:aws:iam::111122223333:policy/multi-region-app-boundary"
     )
-    assert made["RoleName"] == f"multi-region-app-{stage}-runtime"
+    assert made["RoleName"] == f"multi-region-app-{role}-runtime"
 
 
-@pytest.mark.parametrize("stage", ROLES)
+@pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("in_vpc", [False, True])
-def test_the_boundary_holds_all_that_a_role_needs(stage: str, in_vpc: bool) -> None:
+def test_the_boundary_holds_all_that_a_role_needs(role: str, in_vpc: bool) -> None:
     boundary = PURPOSES["boundary"](scope())["Statement"]
-    for statement in PURPOSES["runtime"](scope(stage, in_vpc=in_vpc))["Statement"]:
+    for statement in PURPOSES["runtime"](scope(role, in_vpc=in_vpc))["Statement"]:
         for action in as_list(statement["Action"]):
             for resource in as_list(statement["Resource"]):
                 assert any(
@@ -98,12 +100,14 @@ def test_the_boundary_holds_all_that_a_role_needs(stage: str, in_vpc: bool) -> N
 
 def test_the_boundary_holds_nothing_that_no_role_needs() -> None:
     needed = set().union(
-        *(actions(PURPOSES["runtime"](scope(stage, in_vpc=True))) for stage in ROLES)
+        *(actions(PURPOSES["runtime"](scope(role, in_vpc=True))) for role in ROLES)
     )
     assert actions(PURPOSES["boundary"](scope())) == needed
 
 
 def test_the_services_that_take_the_role_are_those_of_the_template() -> None:
-    properties = load(str(TEMPLATE))["Resources"]["FunctionRole"]["Properties"]
+    properties = load(str(RuntimeParameters.TEMPLATE))["Resources"]["FunctionRole"][
+        "Properties"
+    ]
     (statement,) = properties["AssumeRolePolicyDocument"]["Statement"]
     assert services(scope()) == as_list(statement["Principal"]["Service"])

@@ -171,7 +171,7 @@ def test_while_another_teams_api_logs_it_remains_and_says_for_whom(
     assert ROLE in roles(account)
     (line,) = said
     assert "bank (" in line
-    assert "`manage.py stack delete --stage primary` again" in line
+    assert "`manage.py stack delete --role primary` again" in line
 
 
 @pytest.mark.parametrize("put", SILENT.values(), ids=SILENT)
@@ -196,12 +196,12 @@ def test_ours_goes_where_another_was_chosen_since(account: Account) -> None:
 def test_the_commands_set_it_and_take_it_back(account: Account) -> None:
     arns = account.provision()
     assert set(arns) == set(TOPOLOGY.regions)
-    assert "create and set API Gateway" in account.manage("stack plan --stage primary")
+    assert "create and set API Gateway" in account.manage("stack plan --role primary")
     assert not chosen()
-    account.manage("stack deploy --stage primary")
+    account.manage("stack deploy --role primary")
     assert chosen() == ARN
-    assert "as it should be" in account.manage("stack deploy --stage primary")
-    account.manage("stack delete --stage primary --yes")
+    assert "is up to date" in account.manage("stack deploy --role primary")
+    account.manage("stack delete --role primary --yes")
     assert not chosen()
     assert ROLE not in roles(account)
 

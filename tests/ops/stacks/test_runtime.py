@@ -6,13 +6,15 @@ from cfnlint.api import lint_file
 from cfnlint.decode.cfn_yaml import load
 from moto import mock_aws
 
-from ops.stacks.runtime import TEMPLATE, parameters
+from ops.stacks.runtime import RuntimeParameters
 from ops.topology import Topology
+
+TEMPLATE = RuntimeParameters.TEMPLATE
 
 # AWS offers no narrower resource for these: the service authorization reference.
 UNNAMED = {
     "SendTraces": {"xray:PutTelemetryRecords", "xray:PutTraceSegments"},
-    "LookAtTheVpc": {"ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"},
+    "DescribeVpc": {"ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"},
 }
 
 
@@ -47,7 +49,7 @@ def test_the_role_allows_these_actions_and_no_others(
 ) -> None:
     allowed = {sid: set(as_list(each["Action"])) for sid, each in statements.items()}
     assert allowed == {
-        "ConnectToTheDatabase": {"dsql:DbConnect"},
+        "ConnectToDatabase": {"dsql:DbConnect"},
         "WriteOwnLogs": {"logs:CreateLogStream", "logs:PutLogEvents"},
         "JoinVpc": {
             "ec2:AssignPrivateIpAddresses",
@@ -76,7 +78,7 @@ def test_only_what_cannot_be_named_is_allowed_on_everything(
 
 
 def test_the_database_is_named_by_both_arns(statements: dict[str, Any]) -> None:
-    assert statements["ConnectToTheDatabase"]["Resource"] == [
+    assert statements["ConnectToDatabase"]["Resource"] == [
         {"Ref": "ClusterArn"}, {"Ref": "PeerClusterArn"},
     ]  # fmt: skip
 
@@ -103,13 +105,13 @@ def test_the_role_that_a_stack_makes_has_the_boundary() -> None:
     session = boto3.Session("test", "test", region_name="us-east-2")
     arns = dict.fromkeys(("primary", "secondary"), "arn:aws:dsql:us-east-2:1:cluster/a")
     topology = Topology.from_environment({})
-    values = parameters(topology, "secondary", arns, in_vpc=False)
+    values = RuntimeParameters.build(topology, "secondary", arns, in_vpc=False).values()
     session.client("cloudformation").create_stack(
         StackName="runtime",
         TemplateBody=TEMPLATE.read_text(),
         Parameters=[
             {"ParameterKey": name, "ParameterValue": value}
-            for name, value in {**values, "SecretRegion": "us-east-2"}.items()
+            for name, value in values.items()
         ],
     )
     made = session.client("iam").get_role(RoleName="multi-region-app-secondary-runtime")

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ops.deploy import checks, sources
-from ops.deploy.life import StepFailed
+from ops.deploy import preflight, sources
+from ops.deploy.deployment import StepFailed
 from ops.deploy.sources import PackageError, Sources
 from tests.ops.account import EAST, NAME, PREFIX, Account, Refused
 
@@ -70,7 +70,7 @@ def test_the_confirmation_says_whose_tokens_are_let_in(
     for name, value in OIDC.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("API_TOKEN", "t0ken")
-    monkeypatch.setattr(checks, "refusal", lambda *_: "")
+    monkeypatch.setattr(preflight, "refusal", lambda *_: "")
     asked = answer(text)
     with pytest.raises(Refused) as refused:
         stopped.manage("deploy")
@@ -112,7 +112,7 @@ def test_what_there_is_is_shown_before_its_end_is_asked_for(
     ):
         assert line in shown
     assert shown.count(": cluster ") == 2
-    assert shown.endswith("All data are lost.\nNothing was deleted.")
+    assert shown.endswith("All data will be lost.\nNothing was deleted.")
     assert asked == [f"Type {PREFIX} to go on: "]
     assert deployed.photograph() == before
     assert deployed.lines == []
@@ -122,7 +122,7 @@ def test_nothing_is_asked_where_there_is_nothing(
     account: Account, answer: Answer
 ) -> None:
     asked = answer("shop")
-    assert "There is nothing of shop: nothing to delete." in account.manage("destroy")
+    assert "Nothing of shop exists: nothing to delete." in account.manage("destroy")
     assert asked == []
 
 
@@ -132,7 +132,7 @@ def test_a_stacks_content_is_shown_before_its_end_is_asked_for(
 ) -> None:
     asked, before = answer(text), deployed.photograph()
     with pytest.raises(Refused, match=rf"AWS::IAM::Role {NAME}-runtime\n"):
-        deployed.manage("stack delete --stage primary")
+        deployed.manage("stack delete --role primary")
     assert asked == [f"This deletes all of that. Type {NAME}-runtime to go on: "]
     assert deployed.photograph() == before
 

@@ -33,7 +33,7 @@ def test_the_roles_of_our_stacks_are_let_in(
 ) -> None:
     account.make_stacks()
     account.manage("dsql_database")
-    stacks = [RuntimeStack(TOPOLOGY, stage) for stage in TOPOLOGY.regions]
+    stacks = [RuntimeStack(TOPOLOGY, role) for role in TOPOLOGY.regions]
     assert mapped == [(stack.outputs() or {})["RoleArn"] for stack in stacks]
 
 
@@ -42,9 +42,7 @@ def test_a_role_that_another_team_made_of_that_name_is_not(
 ) -> None:
     account.provision()
     account.role("shop-primary-runtime")
-    with pytest.raises(
-        Refused, match=r"First: manage\.py stack deploy --stage primary"
-    ):
+    with pytest.raises(Refused, match=r"First: manage\.py stack deploy --role primary"):
         account.manage("dsql_database")
     account.client("cloudformation").create_stack(
         StackName="shop-primary-runtime",

@@ -46,10 +46,10 @@ def test_a_policy_that_is_too_long_is_printed_in_parts() -> None:
 
 
 def test_the_role_is_that_of_the_named_stage() -> None:
-    for stage, region in (("primary", "us-east-1"), ("secondary", "us-east-2")):
-        document, _ = run("runtime", "--stage", stage, *ACCOUNT)
+    for role, region in (("primary", "us-east-1"), ("secondary", "us-east-2")):
+        document, _ = run("runtime", "--role", role, *ACCOUNT)
         assert f":{region}:111122223333:log-group:/aws/lambda/" in str(document)
-        assert f"-{stage}:*" in str(document)
+        assert f"-{role}:*" in str(document)
 
 
 def test_a_customers_key_adds_what_it_needs() -> None:

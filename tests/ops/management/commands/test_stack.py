@@ -20,23 +20,23 @@ def policies(account: Account) -> set[str]:
 
 def test_the_first_deployment_makes_it_and_no_later_one(account: Account) -> None:
     account.provision()
-    planned = account.manage("stack plan --stage primary")
+    planned = account.manage("stack plan --role primary")
     assert f"create the permissions boundary {BOUNDARY}" in planned
     assert policies(account) == set()
-    made = account.manage("stack deploy --stage primary")
+    made = account.manage("stack deploy --role primary")
     assert f"{BOUNDARY} is made" in made
     role = account.client("iam").get_role(RoleName=f"{PREFIX}-primary-runtime")["Role"]
     assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == BOUNDARY
-    assert BOUNDARY not in account.manage("stack deploy --stage secondary")
+    assert BOUNDARY not in account.manage("stack deploy --role secondary")
 
 
 def test_it_stays_while_the_other_stage_has_its_stack(account: Account) -> None:
     account.provision()
-    for stage in ("primary", "secondary"):
-        account.manage(f"stack deploy --stage {stage}")
-    assert BOUNDARY not in account.manage("stack delete --stage secondary --yes")
+    for role in ("primary", "secondary"):
+        account.manage(f"stack deploy --role {role}")
+    assert BOUNDARY not in account.manage("stack delete --role secondary --yes")
     assert policies(account) == {BOUNDARY}
-    deleted = account.manage("stack delete --stage primary --yes")
+    deleted = account.manage("stack delete --role primary --yes")
     assert f"IAM: policy {BOUNDARY}" in deleted
     assert f"{BOUNDARY} is deleted" in deleted
     assert policies(account) == set()
@@ -54,14 +54,14 @@ def test_somebody_elses_policy_of_the_name_stops_it_before_anything_is_touched(
     )
     before = account.photograph()
     with pytest.raises(Refused, match="is not ours: it is tagged Application=bank"):
-        account.manage(f"stack {command} --stage primary")
+        account.manage(f"stack {command} --role primary")
     assert account.photograph() == before
 
 
 def test_destroy_lists_it_and_takes_it_away(account: Account) -> None:
     account.provision()
-    for stage in ("primary", "secondary"):
-        account.manage(f"stack deploy --stage {stage}")
+    for role in ("primary", "secondary"):
+        account.manage(f"stack deploy --role {role}")
     said = account.manage("destroy --yes")
     assert f"IAM: policy {BOUNDARY}" in said
     assert policies(account) == set()

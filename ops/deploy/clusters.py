@@ -1,4 +1,4 @@
-"""What a deployment finds in the account: both clusters, ready and peered."""
+"""The clusters that a deployment connects to: both ready, and peered."""
 
 from ops.clusters import inventory
 from ops.clusters.inventory import READY, Cluster
@@ -7,8 +7,8 @@ from ops.target import manage
 from ops.topology import Topology
 
 
-def clusters(topology: Topology) -> dict[str, Cluster]:
-    """Each role's cluster. Raises NotReady or aws.AwsError."""
+def require_clusters(topology: Topology) -> dict[str, Cluster]:
+    """The cluster of each role. Raises NotReady or aws.AwsError."""
     members = inventory.take(topology).members()
     for role, region in topology.regions.items():
         if role not in members:
@@ -24,6 +24,7 @@ def clusters(topology: Topology) -> dict[str, Cluster]:
     for cluster in members.values():
         if not arns - {cluster.arn} <= set(cluster.peers):
             raise NotReady(
-                f"{cluster} is not linked to the other Region's. Run `{manage('dsql_provision')}`."
+                f"{cluster} is not peered with the cluster of the other Region. Run "
+                f"`{manage('dsql_provision')}`."
             )
     return members

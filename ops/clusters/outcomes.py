@@ -1,4 +1,4 @@
-"""How a check of dsql_verify ends other than well; one that passes returns its finding."""
+"""How a check of dsql_verify ends unless it passes; one that passes returns its finding."""
 
 
 class CheckFailed(Exception):
@@ -10,7 +10,7 @@ class CheckFailed(Exception):
 
 
 class CheckWarning(Exception):
-    """What could not be read, though nothing was found to be wrong."""
+    """What could not be read, although nothing is known to be wrong."""
 
     def __init__(self, reason: str, hint: str = "") -> None:
         super().__init__(reason)

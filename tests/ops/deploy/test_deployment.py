@@ -9,14 +9,15 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from ops.aws import AwsError
-from ops.deploy import checks, function, life
-from ops.deploy.life import LISTED, Life, StepFailed
+from ops.deploy import deployment, function, preflight
+from ops.deploy.deployment import LISTED, Deployment, StepFailed
+from ops.deploy.function import Function
 from ops.deploy.options import Options
 from ops.ownership import NotReady
 from ops.topology import PRIMARY, SECONDARY, Topology
 from tests.ops.account import Account
 
-REQUIRE_SOUND = checks.require_sound
+REQUIRE_SOUND = preflight.require_sound
 OIDC = {
     "API_AUTH": "oidc", "OIDC_ISSUER": "https://issuer.example", "OIDC_AUDIENCE": "api",
     "API_TOKEN": "t0ken",
@@ -25,7 +26,7 @@ RUNTIME = "python{}.{}".format(*sys.version_info)
 SETTINGS = {"MemorySize": 512, "Environment": {"Variables": OIDC}}
 
 
-class Recorded(Life):
+class Recorded(Deployment):
     """Writes the lines down; ``broken`` are those that end with an error."""
 
     def __init__(
@@ -54,43 +55,45 @@ class Recorded(Life):
         if line in self.broken:
             raise StepFailed(f"`{line}` ended with 1.")
         if line.startswith("zappa deploy"):
-            stage = PRIMARY if "primary" in line else SECONDARY
-            self.versions[stage] += 1
-            self.settings[stage] = {"MemorySize": 128}
-            self.states[stage] = function.COMPLETE
+            role = PRIMARY if "primary" in line else SECONDARY
+            self.versions[role] += 1
+            self.settings[role] = {"MemorySize": 128}
+            self.states[role] = function.COMPLETE
 
-    def _url(self, stage: str) -> str:
-        self.lines.append(f"url {stage}")
-        return f"https://{stage}"
+    def _url(self, role: str) -> str:
+        self.lines.append(f"url {role}")
+        return f"https://{role}"
 
 
 @pytest.fixture(autouse=True)
 def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What each URL answers."""
     monkeypatch.delenv("AWS_ENDPOINT_URL_DSQL", raising=False)
-    monkeypatch.setattr(checks, "require_sound", lambda *_: None)
-    monkeypatch.setattr(checks, "refusal", lambda *_: "")
+    monkeypatch.setattr(preflight, "require_sound", lambda *_: None)
+    monkeypatch.setattr(preflight, "refusal", lambda *_: "")
     found = {
-        f"https://{stage}{path}": status
-        for stage in (PRIMARY, SECONDARY)
+        f"https://{role}{path}": status
+        for role in (PRIMARY, SECONDARY)
         for path, status in (("/health", "200"), (LISTED, "401"))
     }
-    monkeypatch.setattr(life, "_get", found.__getitem__)
+    monkeypatch.setattr(deployment, "_get", found.__getitem__)
     return found
 
 
 def run(found: Recorded, monkeypatch: pytest.MonkeyPatch) -> Recorded:
-    def restore(_: Topology, stage: str, kept: Mapping[str, Any]) -> None:
-        found.settings[stage] = kept
+    def restore(self: Function, settings: Mapping[str, Any]) -> None:
+        found.settings[self.role] = settings
 
-    monkeypatch.setattr(function, "version", lambda _, stage: found.versions[stage])
-    monkeypatch.setattr(function, "state", lambda _, stage: found.states[stage])
-    monkeypatch.setattr(function, "settings", lambda _, stage: found.settings[stage])
     monkeypatch.setattr(
-        function, "contents",
-        lambda _, stage: [] if found.states[stage] == function.ABSENT else ["it"],
+        Function, "latest_version", lambda self: found.versions[self.role]
+    )
+    monkeypatch.setattr(Function, "state", lambda self: found.states[self.role])
+    monkeypatch.setattr(Function, "settings", lambda self: found.settings[self.role])
+    monkeypatch.setattr(
+        Function, "contents",
+        lambda self: [] if found.states[self.role] == function.ABSENT else ["it"],
     )  # fmt: skip
-    monkeypatch.setattr(function, "restore", restore)
+    monkeypatch.setattr(Function, "restore", restore)
     found.deploy()
     return found
 
@@ -102,8 +105,8 @@ def test_the_steps_come_in_the_order_that_works(
     assert [line for line in found.lines if not line.startswith("url")] == [
         "look whose it is",
         "manage.py dsql_provision",
-        "manage.py stack deploy --stage primary",
-        "manage.py stack deploy --stage secondary",
+        "manage.py stack deploy --role primary",
+        "manage.py stack deploy --role secondary",
         "manage.py dsql_database",
         "zappa deploy primary",
         "zappa deploy secondary",
@@ -117,7 +120,7 @@ def test_the_second_region_is_not_touched_while_the_first_does_not_serve(
 ) -> None:
     answers["https://primary/health"] = "503"
     found = Recorded()
-    with pytest.raises(StepFailed, match="answers 503"):
+    with pytest.raises(StepFailed, match="responds 503"):
         run(found, monkeypatch)
     assert "zappa deploy secondary" not in found.lines
     assert "zappa rollback primary -n 1" in found.lines
@@ -127,16 +130,16 @@ def test_both_regions_are_put_back_when_the_second_fails(
     monkeypatch: pytest.MonkeyPatch, answers: dict[str, str]
 ) -> None:
     found = Recorded()
-    gone_wrong = iter(["502"] * life.SMOKE_ATTEMPTS)
+    gone_wrong = iter(["502"] * deployment.SMOKE_ATTEMPTS)
     monkeypatch.setattr(
-        life,
+        deployment,
         "_get",
         lambda url: (
             next(gone_wrong, answers[url]) if "secondary" in url else answers[url]
         ),
     )
     with pytest.raises(
-        StepFailed, match=r"answers 502.*secondary is as.*primary is as"
+        StepFailed, match=r"responds 502.*secondary is as.*primary is as"
     ):
         run(found, monkeypatch)
     assert [line for line in found.lines if "rollback" in line] == [
@@ -209,7 +212,7 @@ def test_only_the_function_is_removed_where_its_api_had_been_there(
     found.states[PRIMARY] = function.API_ONLY
     removed: list[str] = []
     monkeypatch.setattr(
-        function, "remove_function", lambda _, stage: removed.append(stage)
+        Function, "remove_without_api", lambda self: removed.append(self.role)
     )
     with pytest.raises(StepFailed, match="primary is as it was before"):
         run(found, monkeypatch)
@@ -225,15 +228,15 @@ def test_what_lets_in_others_than_were_chosen_is_put_back(
     monkeypatch: pytest.MonkeyPatch, answers: dict[str, str],
     access: Mapping[str, str], answer: str, expected: str,
 ) -> None:  # fmt: skip
-    gone_wrong = iter([answer] * life.SMOKE_ATTEMPTS)
+    gone_wrong = iter([answer] * deployment.SMOKE_ATTEMPTS)
     monkeypatch.setattr(
-        life, "_get",
+        deployment, "_get",
         lambda url: next(gone_wrong, "401") if LISTED in url else answers[url],
     )  # fmt: skip
     found = Recorded(access=access)
     with pytest.raises(
         StepFailed,
-        match=f"users.limit=1 answers {answer}, not {expected}.*primary is as it was",
+        match=f"users.limit=1 responds {answer}, not {expected}.*primary is as it was",
     ):
         run(found, monkeypatch)
     assert "zappa deploy secondary" not in found.lines
@@ -249,7 +252,7 @@ def test_a_region_put_back_is_asked_by_the_choice_that_it_had(
     found.settings[PRIMARY] = before
     asked = iter(["401", "200"])
     monkeypatch.setattr(
-        life, "_get",
+        deployment, "_get",
         lambda url: next(asked) if url == f"https://primary{LISTED}" else answers[url],
     )  # fmt: skip
     with pytest.raises(StepFailed, match="primary is as it was before"):
@@ -266,7 +269,7 @@ def test_nothing_begins_before_it_is_chosen_who_may_call() -> None:
 def test_nothing_begins_while_the_settings_are_broken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(checks, "require_sound", REQUIRE_SOUND)
+    monkeypatch.setattr(preflight, "require_sound", REQUIRE_SOUND)
     found = Recorded(access={**OIDC, "OIDC_ISSUER": "http://issuer.example"})
     with pytest.raises(ImproperlyConfigured, match="OIDC_ISSUER is 'http://issuer"):
         found.deploy()
@@ -288,8 +291,8 @@ def test_a_deployment_and_its_end_leave_nothing(account: Account) -> None:
     account.manage("deploy --yes --access none")
     assert account.lines == [
         "manage.py dsql_provision",
-        "manage.py stack deploy --stage primary",
-        "manage.py stack deploy --stage secondary",
+        "manage.py stack deploy --role primary",
+        "manage.py stack deploy --role secondary",
         "manage.py dsql_database",
         "zappa deploy primary",
         "zappa deploy secondary",
@@ -300,8 +303,8 @@ def test_a_deployment_and_its_end_leave_nothing(account: Account) -> None:
     assert account.lines == [
         "zappa undeploy secondary --yes",
         "zappa undeploy primary --yes",
-        "manage.py stack delete --stage secondary --yes",
-        "manage.py stack delete --stage primary --yes",
+        "manage.py stack delete --role secondary --yes",
+        "manage.py stack delete --role primary --yes",
         "manage.py dsql_destroy --yes --prefix shop",
     ]
     assert account.left() == []
@@ -316,7 +319,7 @@ def test_a_step_of_zappas_that_does_not_end_is_ended(
         return SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(subprocess, "run", run)
-    found = Life(
+    found = Deployment(
         Topology.from_environment({}), Options.from_environment(OIDC), lambda _: None
     )
     with pytest.raises(
@@ -336,7 +339,7 @@ def test_a_step_of_zappas_that_does_not_end_is_ended(
 def test_nothing_begins_without_a_token_that_the_apis_will_take(
     monkeypatch: pytest.MonkeyPatch, token: str, says: str
 ) -> None:
-    monkeypatch.setattr(checks, "refusal", lambda *_: "It has expired.")
+    monkeypatch.setattr(preflight, "refusal", lambda *_: "It has expired.")
     found = Recorded(access={**OIDC, "API_TOKEN": token})
     with pytest.raises(ImproperlyConfigured, match=says):
         found.deploy()
@@ -347,7 +350,7 @@ def test_a_token_that_expires_meanwhile_fails_no_deployment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     refusals = iter(["", "It has expired."])
-    monkeypatch.setattr(checks, "refusal", lambda *_: next(refusals))
+    monkeypatch.setattr(preflight, "refusal", lambda *_: next(refusals))
     said: list[str] = []
     found = Recorded()
     found.say = said.append
@@ -356,16 +359,18 @@ def test_a_token_that_expires_meanwhile_fails_no_deployment(
         "--api-url=secondary=https://secondary --api-token="
     )
     (line,) = [line for line in said if "API_TOKEN" in line]
-    assert "not accepted any more: It has expired." in line
+    assert "no longer accepted: It has expired." in line
     assert "dsql_verify" in line
 
 
 def test_where_everyone_is_let_in_no_token_is_looked_at(
     monkeypatch: pytest.MonkeyPatch, answers: dict[str, str]
 ) -> None:
-    for stage in (PRIMARY, SECONDARY):
-        answers[f"https://{stage}{LISTED}"] = "200"
-    monkeypatch.setattr(checks, "refusal", lambda *_: pytest.fail("it was looked at"))
+    for role in (PRIMARY, SECONDARY):
+        answers[f"https://{role}{LISTED}"] = "200"
+    monkeypatch.setattr(
+        preflight, "refusal", lambda *_: pytest.fail("it was looked at")
+    )
     assert (
         "dsql_verify"
         in run(Recorded(access={"API_AUTH": "none"}), monkeypatch).lines[-1]

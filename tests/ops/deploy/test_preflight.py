@@ -1,14 +1,24 @@
 """A broken choice is found with the variables that the functions would get."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.db.migrations.loader import MigrationLoader
 
-from ops.deploy import wanted
-from ops.deploy.checks import refusal, require_sound
+from ops.deploy import settings
 from ops.deploy.options import Options
+from ops.deploy.preflight import (
+    CheckFailed,
+    refusal,
+    require_sound,
+    unapplied_migrations,
+)
+from ops.sandbox_status import Status
 from ops.topology import Topology
 from tests.rehearsal.certificates import Certificates
 from tests.rehearsal.issuer import HttpsIssuer, ServedIssuer
@@ -21,7 +31,7 @@ OIDC = {
 
 def check(env: dict[str, str]) -> None:
     options = Options.from_environment(env)
-    require_sound("us-east-1", wanted.foreseen(TOPOLOGY, options, "primary"))
+    require_sound("us-east-1", settings.preview_variables(TOPOLOGY, options, "primary"))
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
@@ -82,7 +92,7 @@ def issuer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedIs
 
 def refused(issuer: ServedIssuer, token: str, **more: str) -> str:
     options = Options.from_environment({**issuer.environ, **more})
-    variables = wanted.foreseen(TOPOLOGY, options, "primary")
+    variables = settings.preview_variables(TOPOLOGY, options, "primary")
     return refusal("us-east-1", variables, token)
 
 
@@ -115,3 +125,34 @@ def test_an_issuer_whose_keys_cannot_be_read_is_named(issuer: ServedIssuer) -> N
     assert "The issuer's keys cannot be read from here" in refused(
         issuer, issuer.token()
     )
+
+
+def test_the_schema_is_judged_by_the_migrations_that_the_database_has(
+    sandbox: Status, superuser: psycopg.Connection[Any]
+) -> None:
+    """Those of the schema public, in which no test database is."""
+    query = "SELECT to_regclass('public.django_migrations') IS NOT NULL"
+    applied: set[tuple[str, str]] = set()
+    if superuser.execute(query).fetchone() == (True,):
+        rows = superuser.execute("SELECT app, name FROM public.django_migrations")
+        applied = set(rows.fetchall())
+    known = MigrationLoader(None, ignore_no_migrations=True).disk_migrations
+    environ = {**os.environ, **sandbox.environ(), "DJANGO_SECRET_KEY": "k"}
+    assert unapplied_migrations("us-east-1", environ) == sorted(
+        f"{app}.{name}" for app, name in set(known) - applied
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"PGPORT": "1"}, "onnection refused"),
+        ({"API_RATE_LIMIT": "ten"}, "API_RATE_LIMIT is 'ten'"),
+    ],
+)
+def test_a_schema_that_cannot_be_read_is_no_missing_migration(
+    sandbox: Status, environ: dict[str, str], says: str
+) -> None:
+    base = {**os.environ, **sandbox.environ(), "DJANGO_SECRET_KEY": "k"}
+    with pytest.raises(CheckFailed, match=says):
+        unapplied_migrations("us-east-1", {**base, **environ})
