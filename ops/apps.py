@@ -7,17 +7,20 @@ from django.core.exceptions import ImproperlyConfigured
 
 from ops.target import OPTION, TARGETS, VARIABLE
 
-# `django-admin`, and the last two parts of what `python -m django` runs.
-DJANGOS_OWN = ("django-admin", "django/__main__.py")
+# `django-admin`, and the end of the path that `python -m django` runs.
+DJANGO_PROGRAMS = ("django-admin", "django/__main__.py")
 
 
 class OpsConfig(AppConfig):
     name = "ops"
 
     def ready(self) -> None:
-        """Refuse a command line that nobody has found the target for."""
+        """Refuse to run without a target, which only manage.py finds."""
         program = Path(sys.argv[0]).as_posix()
-        if program.endswith(DJANGOS_OWN) and os.environ.get(VARIABLE) not in TARGETS:
+        if (
+            program.endswith(DJANGO_PROGRAMS)
+            and os.environ.get(VARIABLE) not in TARGETS
+        ):
             raise ImproperlyConfigured(
                 f"No target is named: use manage.py, which finds it and has {OPTION}, or set "
                 f"{VARIABLE} to one of {', '.join(TARGETS)}."

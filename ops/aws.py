@@ -1,4 +1,4 @@
-"""AWS clients, made here only, and AWS's errors in one sentence with the way out."""
+"""The only place that makes AWS clients, and AWS errors as one sentence with the remedy."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ CONFIG = Config(
 )
 # API Gateway's control plane takes CreateDeployment once in 5 s, UpdateAccount in 20,
 # DeleteRestApi in 30, of a whole account (developer guide, "Amazon API Gateway quotas").
-PATIENT = Config(retries={"mode": "adaptive", "total_max_attempts": 14})
+GATEWAY_CONFIG = Config(retries={"mode": "adaptive", "total_max_attempts": 14})
 EXPIRED = {
     "ExpiredToken", "ExpiredTokenException", "RequestExpired", "RequestTimeTooSkewed",
 }  # fmt: skip
@@ -54,7 +54,7 @@ UNREACHABLE = (
 
 
 class AwsError(Exception):
-    """A call to AWS that failed: one sentence, and what to do about it."""
+    """A failed call to AWS: one sentence, and what to do about it."""
 
 
 @overload
@@ -74,7 +74,7 @@ def client(service: str, region: str) -> Any:
 
 @cache
 def _client(session: Any, service: str, region: str) -> Any:
-    config = CONFIG.merge(PATIENT) if service == "apigateway" else CONFIG
+    config = CONFIG.merge(GATEWAY_CONFIG) if service == "apigateway" else CONFIG
     made = session.client(service, region_name=region, config=config)
 
     def name_region(parsed: dict[str, Any], **_: Any) -> None:
@@ -89,17 +89,17 @@ def _session() -> Any:  # the stub's client() knows literal service names only
     return boto3.Session()
 
 
-def patient_session(region: str) -> boto3.Session:
-    """For whoever makes clients of its own: they are as patient as API Gateway's is here."""
+def make_session(region: str) -> boto3.Session:
+    """A session for code that makes its own clients, which retry as API Gateway requires."""
     session = botocore.session.get_session()
-    session.set_default_client_config(PATIENT)
+    session.set_default_client_config(GATEWAY_CONFIG)
     return boto3.Session(botocore_session=session, region_name=region)
 
 
 def account() -> str:
     """The id of the account whose credentials are in use. Raises AwsError."""
     with explained():
-        # Any Region's endpoint answers; the global one is us-east-1's.
+        # Any Region's endpoint responds; the global one belongs to us-east-1.
         return str(client("sts", "us-east-1").get_caller_identity()["Account"])
 
 
@@ -113,7 +113,7 @@ def explained() -> Iterator[None]:
 
 
 def existing(call: Callable[..., Any], **arguments: Any) -> Any:
-    """What a call of CloudFormation answers; None when the stack or resource is not there.
+    """The response of a CloudFormation call; None when the stack or resource does not exist.
 
     Raises AwsError.
     """
@@ -130,7 +130,7 @@ def existing(call: Callable[..., Any], **arguments: Any) -> Any:
 def explain(error: BotoCoreError | ClientError) -> str:
     """What failed, where, and what to do next."""
     if isinstance(error, ClientError):
-        return _explain_answer(error)
+        return _explain_response(error)
     if isinstance(error, NO_CREDENTIALS):
         return (
             f"{_sentence(str(error))} Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
@@ -138,9 +138,7 @@ def explain(error: BotoCoreError | ClientError) -> str:
             f"`make run` or `manage.py sandbox up`."
         )
     if isinstance(error, exceptions.ProfileNotFound):
-        return (
-            f"{_sentence(str(error))} Correct AWS_PROFILE or make it: `aws configure`."
-        )
+        return f"{_sentence(str(error))} Correct AWS_PROFILE or create it: `aws configure`."
     if isinstance(error, SIGN_IN_AGAIN):
         return f"{_sentence(str(error))} Sign in again: `aws sso login` or `aws login`."
     if isinstance(error, UNREACHABLE):
@@ -151,40 +149,40 @@ def explain(error: BotoCoreError | ClientError) -> str:
     return _sentence(str(error))
 
 
-def code_of(error: ClientError) -> str:
+def error_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _explain_answer(error: ClientError) -> str:
+def _explain_response(error: ClientError) -> str:
     metadata: Any = error.response.get("ResponseMetadata", {})
     where = f"{metadata.get('Region', 'AWS')}: {error.operation_name}"
-    code = code_of(error)
-    said = _sentence(error.response.get("Error", {}).get("Message") or code)
+    code = error_code(error)
+    message = _sentence(error.response.get("Error", {}).get("Message") or code)
     if code in EXPIRED:
         return (
             f"{where}: the credentials have expired or this machine's clock is wrong. Sign in "
-            f"again (`aws sso login`) or set fresh keys. AWS said: {said}"
+            f"again (`aws sso login`) or set fresh keys. AWS said: {message}"
         )
     if code in UNKNOWN_KEY:
         return (
             f"{where}: AWS does not accept the credentials. Check AWS_ACCESS_KEY_ID, "
-            f"AWS_SECRET_ACCESS_KEY and AWS_PROFILE. AWS said: {said}"
+            f"AWS_SECRET_ACCESS_KEY and AWS_PROFILE. AWS said: {message}"
         )
     if code in DENIED:
-        action = _denied_action(said) or f"the action of {error.operation_name}"
+        action = _denied_action(message) or f"the action of {error.operation_name}"
         return (
             f"{where}: access denied. Allow {action} to this user or role; `manage.py "
-            f"iam_policy` prints what the commands need. AWS said: {said}"
+            f"iam_policy` prints what the commands need. AWS said: {message}"
         )
     if code in THROTTLED:
         attempts = 1 + int(metadata.get("RetryAttempts", 0))
         return f"{where}: still throttled after {attempts} attempts. Wait a minute and run the command again."
     if code == "ServiceQuotaExceededException":
         return (
-            f"{where}: a quota is used up. Delete what is not needed or ask for more in the "
-            f"Service Quotas console. AWS said: {said}"
+            f"{where}: a quota is reached. Delete what is not needed or request more in the "
+            f"Service Quotas console. AWS said: {message}"
         )
-    return f"{where}: {code}: {said}"
+    return f"{where}: {code}: {message}"
 
 
 def _denied_action(message: str) -> str:

@@ -1,18 +1,18 @@
-"""How long to wait before something that ended is started again."""
+"""Pauses before something that ended is started again."""
 
 PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds
-CALM_SECONDS = 10.0  # a life that ends the row of failures
+STABLE_SECONDS = 10.0  # a run this long ends the series of failures
 
 
 class Backoff:
-    """Longer pauses the more often something ends soon after its start."""
+    """Pauses that grow while something keeps ending soon after its start."""
 
     def __init__(self) -> None:
         self._failures = 0
 
-    def pause(self, lived: float) -> float:
-        """Seconds until the next start of what has just ended after so many seconds."""
-        if lived >= CALM_SECONDS:
+    def pause(self, ran: float) -> float:
+        """Seconds until the next start, after a run of that many seconds."""
+        if ran >= STABLE_SECONDS:
             self._failures = 0
         pause = PAUSES[min(self._failures, len(PAUSES) - 1)]
         self._failures += 1

@@ -1,7 +1,7 @@
-"""Whose a resource is: its tags say so, never its name.
+"""Ownership of a resource: decided by its tags, never by its name.
 
-Whatever changes or removes something in the account gets it from here first, so that
-nothing of somebody else is touched because it has the name that ours would have.
+Code that changes or removes something in the account reads it here first, so that nothing
+of another owner is touched because it has the name that ours would have.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,13 +16,13 @@ from ops.topology import Topology
 # The change set of `manage.py stack`; a stack that is only planned has no tags of its own.
 CHANGE_SET = "manage-py-stack"
 PLANNED = "REVIEW_IN_PROGRESS"
-# CloudFormation's states of a stack whose creation never ended: nothing of it ever served.
+# CloudFormation's states of a stack whose creation never completed: it never served.
 NEVER_SERVED = {PLANNED, "CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
 SHOWN_TAGS = 6
 
 
 class NotReady(Exception):
-    """Something is missing, half-made or somebody else's; says what to do about it."""
+    """Something is missing, incomplete or not ours; says what to do about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def require_ours(
 
 
 def describe(tags: Mapping[str, str]) -> str:
-    """Whose it is, as far as its tags tell."""
+    """The owner, as far as the tags say."""
     if not tags:
         return "it has no tags"
     shown = [f"{key}={value}" for key, value in sorted(tags.items())]
@@ -62,10 +62,10 @@ def stack(topology: Topology, region: str, name: str) -> dict[str, Any] | None:
     Raises NotReady when it is not ours, and aws.AwsError.
     """
     client = aws.client("cloudformation", region)
-    answer = aws.existing(client.describe_stacks, StackName=name)
-    if answer is None or answer["Stacks"][0]["StackStatus"] == "DELETE_COMPLETE":
+    response = aws.existing(client.describe_stacks, StackName=name)
+    if response is None or response["Stacks"][0]["StackStatus"] == "DELETE_COMPLETE":
         return None
-    found: dict[str, Any] = answer["Stacks"][0]
+    found: dict[str, Any] = response["Stacks"][0]
     tags = _named(found.get("Tags", []))
     if found["StackStatus"] == PLANNED and not tags:
         planned = aws.existing(
@@ -77,7 +77,7 @@ def stack(topology: Topology, region: str, name: str) -> dict[str, Any] | None:
 
 
 def resources(region: str, stack_id: str) -> tuple[Resource, ...]:
-    """What the stack lists, deleted ones included. Raises aws.AwsError."""
+    """The resources of the stack, including deleted ones. Raises aws.AwsError."""
     pages = aws.client("cloudformation", region).get_paginator("list_stack_resources")
     with aws.explained():
         return tuple(
@@ -93,7 +93,7 @@ def resources(region: str, stack_id: str) -> tuple[Resource, ...]:
 
 
 def contents(region: str, found: Mapping[str, Any]) -> list[str]:
-    """A stack and what goes with it, a line each."""
+    """A stack and what is deleted with it, one line each."""
     return [
         f"{region}: stack {found['StackName']} ({found['StackStatus']})",
         *(
@@ -121,7 +121,7 @@ def function(topology: Topology, region: str, name: str) -> dict[str, Any] | Non
 
 
 def bucket(topology: Topology, region: str, name: str) -> bool:
-    """Whether our bucket is there: names of deleted buckets are free for everybody.
+    """Whether our bucket exists: anybody may take the name of a deleted bucket.
 
     Raises NotReady when it is not ours, and aws.AwsError.
     """
@@ -129,9 +129,9 @@ def bucket(topology: Topology, region: str, name: str) -> bool:
         try:
             found = aws.client("s3", region).get_bucket_tagging(Bucket=name)
         except ClientError as error:
-            if aws.code_of(error) == "NoSuchBucket":
+            if aws.error_code(error) == "NoSuchBucket":
                 return False
-            if aws.code_of(error) != "NoSuchTagSet":
+            if aws.error_code(error) != "NoSuchTagSet":
                 raise
             found = {"TagSet": []}
     require_ours(topology, region, f"the bucket {name}", _named(found["TagSet"]))

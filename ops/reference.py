@@ -1,4 +1,4 @@
-"""The contract as a page for people: a file beside the code, served by no function."""
+"""The contract as a page for people: a file next to the code, not served by a function."""
 
 from collections.abc import Iterator
 from html import escape

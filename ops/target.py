@@ -1,9 +1,9 @@
-"""Which AWS a command speaks to: this checkout's sandbox, or AWS. It is named once.
+"""The target of a command: the sandbox of this checkout, or AWS. It is named once.
 
-``--target`` or ``TARGET`` names it. What only makes sense on AWS means AWS as typed;
-every other command uses the sandbox of this checkout while that runs, and AWS only where
-it is named. The environment is put right before Django reads its settings, so that
-everything after this module finds one target and asks no further.
+``--target`` or ``TARGET`` names it. A command that only makes sense on AWS uses AWS;
+every other command uses the sandbox of this checkout while that runs, and AWS only when
+it is named. The environment is set before Django reads its settings, so that everything
+after this module finds exactly one target.
 """
 
 import os
@@ -25,10 +25,10 @@ from ops.topology import PRIMARY
 
 SANDBOX, AWS = TARGETS = ("sandbox", "aws")
 OPTION, VARIABLE = "--target", TARGET_VARIABLE
-# Says, for a rehearsal, that "aws" is where AWS_ENDPOINT_URL and PGHOSTADDR lead.
+# For a rehearsal: "aws" is what AWS_ENDPOINT_URL and PGHOSTADDR point at.
 KEEP_ENDPOINTS = "TARGET_KEEPS_ENDPOINT_URLS"
-# What only makes sense on AWS, what makes or describes the sandbox itself, and what
-# talks to neither. Every other command needs a target.
+# Commands that only make sense on AWS, that make or describe the sandbox itself, and that
+# use neither. Every other command needs a target.
 ONLY_AWS = frozenset({"deploy", "destroy", "stack"})
 ONLY_SANDBOX = frozenset({"api_token", "run", "sandbox"})
 NO_TARGET = frozenset(
@@ -37,7 +37,7 @@ NO_TARGET = frozenset(
         "makemigrations", "openapi", "startapp", "startproject", "version",
     }
 )  # fmt: skip
-# Their rows appear among the users' own: on AWS they ask first, or take --yes.
+# Their rows appear among those of real users: on AWS they ask first, or take --yes.
 WRITES_ROWS = frozenset(
     {
         "clearsessions",
@@ -50,12 +50,12 @@ WRITES_ROWS = frozenset(
 )
 ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DSQL")
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-# What tells one sandbox from every other, its own next one included.
+# What distinguishes one sandbox from every other, including its own successor.
 PLACE = ("AWS_ENDPOINT_URL_DSQL", "PGPORT", "PGSSLROOTCERT")
 POINTERS = (
     "AWS_REGION", "DSQL_ENDPOINT", "DSQL_PEER_ENDPOINT", "PGHOSTADDR", *ENDPOINTS, *KEYS, *PLACE,
 )  # fmt: skip
-# No profile and no role of the machine leads out of the sandbox.
+# No profile and no IAM role of the machine can lead out of the sandbox.
 ISOLATION = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -65,7 +65,7 @@ Environ = MutableMapping[str, str]
 
 
 class TargetError(Exception):
-    """No target, or one that cannot be used; one line with the choice to make."""
+    """No target, or an unusable one; one line with the choice to make."""
 
 
 def choose(
@@ -75,16 +75,16 @@ def choose(
     file: Path = ENV_FILE,
     directory: Path = DIRECTORY,
 ) -> list[str]:
-    """Make ``environ`` that of the command's target; the arguments without ``--target``.
+    """Set ``environ`` for the command's target; returns the arguments without ``--target``.
 
     ``arguments`` are those of ``manage.py``, its own name first. Raises TargetError.
     """
     rest, named = _without_option(arguments)
     command = next((word for word in rest[1:] if not word.startswith("-")), "")
-    own = rest[: rest.index("--")] if "--" in rest else rest
-    asks_help = not {"-h", "--help", "--version"}.isdisjoint(own)
-    of_sandbox, values = _read(file)
-    if not of_sandbox:
+    options = rest[: rest.index("--")] if "--" in rest else rest
+    wants_help = not {"-h", "--help", "--version"}.isdisjoint(options)
+    from_sandbox, values = _read(file)
+    if not from_sandbox:
         _set_defaults(environ, values)
     named = named or environ.get(VARIABLE, "").strip()
     if named and named not in TARGETS:
@@ -92,13 +92,13 @@ def choose(
             f"The target is {named!r}; use {OPTION} or {VARIABLE} with one of "
             f"{', '.join(TARGETS)}."
         )
-    told_account = command == "iam_policy" and any(
+    names_account = command == "iam_policy" and any(
         word.startswith("--account") for word in rest
     )
-    if command in NO_TARGET or asks_help or told_account:
+    if command in NO_TARGET or wants_help or names_account:
         _set_defaults(environ, values)
     elif command in ONLY_AWS:
-        # What `sandbox env` exported names its sandbox; that is no choice for this command.
+        # `sandbox env` also exports TARGET; that is no choice for this command.
         if named == SANDBOX and DIRECTORY_VARIABLE not in environ:
             raise TargetError(
                 f"{command} works on AWS only: use {OPTION} {AWS}, or unset {VARIABLE}."
@@ -148,26 +148,26 @@ def advise_endpoint(environ: Mapping[str, str], *, directory: Path = DIRECTORY) 
 
 
 def describe(environ: Mapping[str, str] = os.environ) -> str:
-    """The target, by what tells it from every other: the account id, or the directory.
+    """The target in words: the account id, or the directory of the sandbox.
 
     Raises aws.AwsError.
     """
     if environ.get(VARIABLE) == SANDBOX:
         return f"the sandbox in {environ.get(DIRECTORY_VARIABLE, DIRECTORY)}"
-    from ops import aws  # boto3, which no other command pays for
+    from ops import aws  # imports boto3, which other commands do not need
 
     profile = environ.get("AWS_PROFILE")
     return f"AWS account {aws.account()}{f', profile {profile}' if profile else ''}"
 
 
 def _confirmed(command: str, rest: list[str], environ: Environ) -> list[str]:
-    """The arguments without ``--yes``, which only this module looks at. Raises TargetError."""
+    """The arguments without ``--yes``, which only this module reads. Raises TargetError."""
     if command not in WRITES_ROWS:
         return rest
     without = [word for word in rest if word != "--yes"]
     if environ.get(VARIABLE) != AWS or "--yes" in rest:
         return without
-    from ops import aws  # boto3, as above
+    from ops import aws  # imports boto3, as above
 
     try:
         where = describe(environ)
@@ -175,8 +175,8 @@ def _confirmed(command: str, rest: list[str], environ: Environ) -> list[str]:
         raise TargetError(str(error)) from error
     sys.stderr.write(f"{command} writes rows in {where}. Go on? [y/N] ")
     sys.stderr.flush()
-    said = sys.stdin.readline() if sys.stdin else ""  # none where it was closed
-    if said.strip().lower() not in {"y", "yes"}:
+    typed = sys.stdin.readline() if sys.stdin else ""  # None when it was closed
+    if typed.strip().lower() not in {"y", "yes"}:
         raise TargetError(f"{command} did nothing; --yes answers for you.")
     return without
 
@@ -184,7 +184,7 @@ def _confirmed(command: str, rest: list[str], environ: Environ) -> list[str]:
 def use_aws(
     environ: Environ, *, file: Path = ENV_FILE, directory: Path = DIRECTORY
 ) -> None:
-    """Whatever a sandbox set is gone, and configured endpoints lead nowhere."""
+    """Remove everything a sandbox has set, and ignore configured endpoints."""
     address = environ.get("PGHOSTADDR")
     leave_sandbox(environ, file=file, directory=directory)
     environ[VARIABLE] = AWS
@@ -200,15 +200,15 @@ def use_aws(
 def leave_sandbox(
     environ: Environ, *, file: Path = ENV_FILE, directory: Path = DIRECTORY
 ) -> None:
-    """Remove what a sandbox set: of this checkout, or of the one whose variables are set."""
+    """Remove the variables of this checkout's sandbox, and of the one that they name."""
     marked = environ.pop(DIRECTORY_VARIABLE, "")
-    sets = [values for of_sandbox, values in [_read(file)] if of_sandbox]
-    sets += _ever_set(directory)
+    sets = [values for from_sandbox, values in [_read(file)] if from_sandbox]
+    sets += _read_settings_of(directory)
     if marked:
-        known = _ever_set(Path(marked))
+        known = _read_settings_of(Path(marked))
         sets += [*known, {**LOCAL_SETTINGS, **ISOLATION}]
         if not any(_same_place(environ, values) for values in known):
-            # Deleted, moved or made anew: what it set has no other owner.
+            # Deleted, moved or made again: nobody else can own what it set.
             for name in POINTERS:
                 environ.pop(name, None)
     keys = {values.get("AWS_ACCESS_KEY_ID") for values in sets}
@@ -217,7 +217,7 @@ def leave_sandbox(
             environ.pop(name, None)
     for values in sets:
         for name, value in values.items():
-            # Django's settings may be the user's own choice, unless all came together.
+            # Django's settings may be the user's choice, unless all came together.
             if environ.get(name) == value and (marked or name not in LOCAL_SETTINGS):
                 del environ[name]
     if environ.get(VARIABLE) == SANDBOX:
@@ -225,9 +225,9 @@ def leave_sandbox(
 
 
 def use_sandbox(environ: Environ, status: Status) -> None:
-    """Every variable that could lead elsewhere is the sandbox's or gone."""
-    ours = environ.get(DIRECTORY_VARIABLE) == str(status.root)
-    region = environ.get("AWS_REGION") if ours else None
+    """Set or remove every variable that could lead elsewhere."""
+    is_current = environ.get(DIRECTORY_VARIABLE) == str(status.root)
+    region = environ.get("AWS_REGION") if is_current else None
     role = next((r.role for r in status.regions if r.region == region), PRIMARY)
     pairs = [status.credentials, *status.runtime.values()]
     key = environ.get("AWS_ACCESS_KEY_ID")
@@ -239,7 +239,7 @@ def use_sandbox(environ: Environ, status: Status) -> None:
     environ.update(pair)
     environ.update(dict.fromkeys(ENDPOINTS, url))
     environ.update(ISOLATION)
-    for name in ("NO_PROXY", "no_proxy"):  # a proxy of the shell is not asked for it
+    for name in ("NO_PROXY", "no_proxy"):  # not through a proxy of the shell
         hosts = [host for host in environ.get(name, "").split(",") if host]
         environ[name] = ",".join(dict.fromkeys([*hosts, sandbox_status.HOST]))
 
@@ -256,9 +256,9 @@ def _use_running_sandbox(
         status = sandbox_status.status(exported if exported.exists() else directory)
     except StateError as error:
         raise TargetError(str(error)) from error
-    if not named and (elsewhere := _names_another(environ, status)):
+    if not named and (conflicting := _names_another(environ, status)):
         raise TargetError(
-            f"{elsewhere} is set, but no target is named: use {OPTION} {AWS} (or "
+            f"{conflicting} is set, but no target is named: use {OPTION} {AWS} (or "
             f"{VARIABLE}={AWS}), or {OPTION} {SANDBOX}."
         )
     if status.state == "running":
@@ -268,7 +268,7 @@ def _use_running_sandbox(
         return
     if command == "runserver":
         leave_sandbox(environ, directory=directory)
-        return  # it starts the sandbox and begins again
+        return  # it starts the sandbox and then itself again
     if named:
         raise TargetError(
             f"The sandbox in {status.root} is {status.state}: start it with `manage.py sandbox up`."
@@ -283,20 +283,22 @@ def _names_another(environ: Environ, status: Status) -> str:
     """The variable that names a database other than this sandbox's, if one does."""
     endpoint = environ.get("DSQL_ENDPOINT", "")
     known = {region.endpoint for region in status.regions}
-    ours = environ.get(DIRECTORY_VARIABLE) == str(status.root)
-    return "DSQL_ENDPOINT" if endpoint and endpoint not in known and not ours else ""
+    is_current = environ.get(DIRECTORY_VARIABLE) == str(status.root)
+    return (
+        "DSQL_ENDPOINT" if endpoint and endpoint not in known and not is_current else ""
+    )
 
 
 def _same_place(environ: Mapping[str, str], values: Mapping[str, str]) -> bool:
     return all(environ.get(name) == values.get(name) for name in PLACE)
 
 
-def _ever_set(root: Path) -> list[dict[str, str]]:
-    """The variables of the sandbox in that directory, for each Region and each of its keys."""
+def _read_settings_of(root: Path) -> list[dict[str, str]]:
+    """The variables of the sandbox in that directory, for each Region and each key."""
     try:
         status = sandbox_status.status(root)
     except StateError:
-        return []  # nothing of it can have been used
+        return []  # it cannot have been used
     if status.state == "absent":
         return []
     pairs = [status.credentials, *status.runtime.values()]
@@ -334,7 +336,7 @@ def _read(file: Path) -> tuple[bool, dict[str, str]]:
         return False, {}
     try:
         return target_file.is_from_sandbox(file), target_file.read(file)
-    except (OSError, ValueError) as error:  # no file, not readable, no text
+    except (OSError, ValueError) as error:  # not a file, not readable, not text
         raise TargetError(f"{file} cannot be read: {error}.") from error
 
 

@@ -1,4 +1,4 @@
-"""The wanted state: Regions, names and tags, validated before any call."""
+"""The configuration: Regions, names and tags, validated before any call."""
 
 import os
 import re
@@ -12,10 +12,10 @@ from config import env as environment
 PRIMARY, SECONDARY = ROLES = ("primary", "secondary")
 MANAGED_BY = "multi-region-app"
 # Functions, roles, stacks and buckets are named after it, so it is narrower than a tag's value.
-# Rights are given by names that begin with it: one or two letters would name too much.
+# Permissions are granted by names that begin with it: a short prefix would match too much.
 PREFIX = re.compile(r"(?=.{3,32}$)(?=([-0-9]*[a-z]){3})[a-z](-?[a-z0-9])*")
 REGION = re.compile(r"(us-gov|[a-z]{2})-[a-z]+-[1-9]")
-# Members of one set lie on one continent (user guide, "Multi-Region clusters"); AWS
+# The clusters of one set lie on one continent (user guide, "Multi-Region clusters"); AWS
 # itself says which of its Regions may be combined.
 CONTINENTS = {
     "us": "North America", "ca": "North America", "eu": "Europe", "ap": "Asia Pacific",
@@ -24,7 +24,7 @@ CONTINENTS = {
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Which Regions serve, which is the witness, and the tags that find it all again."""
+    """Which Regions serve, which is the witness, and the tags that identify everything."""
 
     prefix: str
     regions: Mapping[str, str]  # role to Region; the primary comes first
@@ -71,7 +71,7 @@ class Topology:
         return SECONDARY if role == PRIMARY else PRIMARY
 
     def tags(self, role: str) -> dict[str, str]:
-        """The tags of everything made for that role."""
+        """The tags of everything created for that role."""
         return {**self.common_tags, "Role": role}
 
     @property
@@ -80,7 +80,7 @@ class Topology:
 
 
 def continent_of(region: str) -> str:
-    """The continent of a Region's name; an unknown beginning stands for itself."""
+    """The continent of a Region; an unknown first part of the name stands for itself."""
     begin = region.rsplit("-", 2)[0]
     return CONTINENTS.get(begin, begin)
 

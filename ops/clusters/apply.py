@@ -90,7 +90,7 @@ class Applier:
                 try:
                     response: Any = client.create_cluster(clientToken=token, **params)
                 except ClientError as error:
-                    if aws.code_of(error) != "ConflictException":
+                    if aws.error_code(error) != "ConflictException":
                         raise
                     found = self._retry_briefly(lambda: self._find_member(step.role))
                 else:
@@ -284,7 +284,7 @@ def _is_busy(call: Callable[..., Any], **params: Any) -> bool:
         try:
             call(**params)
         except ClientError as error:
-            if aws.code_of(error) != "ConflictException":
+            if aws.error_code(error) != "ConflictException":
                 raise
             return True
     return False

@@ -138,7 +138,7 @@ def get(region: str, identifier: str) -> Cluster | None:
         try:
             found = aws.client("dsql", region).get_cluster(identifier=identifier)
         except ClientError as error:
-            if aws.code_of(error) == MISSING:
+            if aws.error_code(error) == MISSING:
                 return None
             raise
     return parse(region, dict(found))

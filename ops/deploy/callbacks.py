@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from django.core.exceptions import ImproperlyConfigured
 
-from ops.aws import AwsError, patient_session
+from ops.aws import AwsError, make_session
 from ops.deploy import function, limits, preflight, sources
 from ops.deploy import settings as zappa_settings
 from ops.deploy.function import Function
@@ -241,7 +241,7 @@ def _load(cli: Any, topology: Topology, values: dict[str, Any]) -> None:
     for name, value in values.items():
         cli.override_stage_config_setting(name, value)
     region = topology.regions[cli.api_stage]
-    session = patient_session(region) if cli.load_credentials else None
+    session = make_session(region) if cli.load_credentials else None
     cli.load_settings(cli.vargs.get("settings_file"), session)
 
 

@@ -210,7 +210,7 @@ class Gateway:
         try:
             return self.client.get_stage(restApiId=self.api, stageName=name)
         except ClientError as error:
-            if aws.code_of(error) == "NotFoundException":
+            if aws.error_code(error) == "NotFoundException":
                 return None
             raise
 

@@ -128,7 +128,7 @@ def _statement(client: Any, named: dict[str, str]) -> dict[str, Any] | None:
     try:
         policy = json.loads(client.get_policy(**named)["Policy"])
     except ClientError as error:
-        if aws.code_of(error) == "ResourceNotFoundException":
+        if aws.error_code(error) == "ResourceNotFoundException":
             return None
         raise
     found: list[dict[str, Any]] = policy["Statement"]

@@ -1,4 +1,4 @@
-"""An end for what Zappa does: its wait for a stack has none in some of a stack's states."""
+"""A time limit for Zappa, whose wait for a stack never ends in some states of a stack."""
 
 import signal
 import sys
@@ -9,13 +9,13 @@ STEP_SECONDS = 15 * 60
 
 
 def end_after(seconds: int, text: str) -> None:
-    """Leave the process with that text after so long, wherever it is by then.
+    """End the process with that text after that time, whatever it is doing.
 
-    Takes the place of the limit before; 0 ends it.
+    Replaces an earlier limit; 0 removes it.
     """
 
     def leave(*_: Any) -> None:
-        # No Exception: whatever Zappa catches on the way, it does not go on.
+        # SystemExit is no Exception, so Zappa cannot catch it and go on.
         sys.exit(text)
 
     signal.signal(signal.SIGALRM, leave)

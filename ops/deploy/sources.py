@@ -1,7 +1,7 @@
-"""The project's files that a package is made of: exactly those of the commit.
+"""The files of the project that go into a package: exactly those of the commit.
 
-Their content comes from git as well, so a change that is not committed never ships. An
-archive of the project has no git: there a manifest, which is committed, names the files.
+Their content comes from git too, so an uncommitted change never ships. An archive of the
+project has no git: there a committed manifest names the files.
 """
 
 import os
@@ -17,11 +17,11 @@ from ops.ownership import NotReady
 SHIPPED = ("config", "users")
 LOCK = "requirements/runtime.txt"
 MANIFEST = "ops/deploy/manifest.txt"
-# All that Python itself leaves between the files; it is never packaged.
+# What Python itself leaves between the files; it is never packaged.
 BYTECODE = re.compile(r"(.*/)?__pycache__/[^/]+\.pyc(\.\d+)?")
 REGULAR = {"100644", "100755"}  # a tree's other modes are links and submodules
-MOST_NAMES = 20  # in one message
-# Only looks, at the objects themselves; paths are no patterns.
+MAX_NAMES = 20  # in one message
+# Read-only, without replaced objects; paths are not patterns.
 QUIET = ("--no-optional-locks", "--no-replace-objects", "--literal-pathspecs")
 
 
@@ -35,24 +35,24 @@ class Sources:
 
     origin: str
     files: Mapping[str, bytes]
-    remark: str  # what the operator should know; empty when nothing is to be said
+    remark: str  # for the operator; empty when there is nothing to say
 
 
 def read(root: Path) -> Sources:
-    """Raises PackageError, which names every file that is in the way."""
-    sources = _of_commit(root) or _of_manifest(root)
+    """Raises PackageError, which names every offending file."""
+    sources = _read_commit(root) or _read_manifest(root)
     strays = sorted(set(_present(root)) - set(sources.files))
     if strays:
-        folders = " and ".join(f"{folder}/" for folder in SHIPPED)
+        directories = " and ".join(f"{name}/" for name in SHIPPED)
         remedy = "Move" if sources.origin == MANIFEST else "Commit them, or move"
         raise PackageError(
-            f"These files are not in {sources.origin}: {_listed(strays)}. A package holds no "
-            f"others than it has. {remedy} them out of {folders}."
+            f"These files are not in {sources.origin}: {_listed(strays)}. A package holds only "
+            f"files that are in it. {remedy} them out of {directories}."
         )
     return sources
 
 
-def _of_commit(root: Path) -> Sources | None:
+def _read_commit(root: Path) -> Sources | None:
     """The files of HEAD; None where no git repository holds this project."""
     if not any(map(_is_repository, (root, *root.parents))):
         return None
@@ -74,20 +74,20 @@ def _of_commit(root: Path) -> Sources | None:
     return Sources(origin, files, _uncommitted(root, origin))
 
 
-def _is_repository(folder: Path) -> bool:
-    """As git decides: a .git without HEAD, as tools leave it behind, is passed over."""
-    found = folder / ".git"
+def _is_repository(directory: Path) -> bool:
+    """As git decides: a .git without HEAD, which some tools leave, does not count."""
+    found = directory / ".git"
     return found.is_file() or (found / "HEAD").exists()
 
 
 def _blobs(root: Path, names: Iterable[str]) -> Iterator[bytes]:
-    wanted = "".join(f"{name}\n" for name in names).encode()
-    answer = _git(root, "cat-file", "--batch", stdin=wanted)
+    requested = "".join(f"{name}\n" for name in names).encode()
+    output = _git(root, "cat-file", "--batch", stdin=requested)
     position = 0
-    while position < len(answer):
-        end = answer.index(b"\n", position)
-        size = int(answer[position:end].split()[2])
-        yield answer[end + 1 : end + 1 + size]
+    while position < len(output):
+        end = output.index(b"\n", position)
+        size = int(output[position:end].split()[2])
+        yield output[end + 1 : end + 1 + size]
         position = end + size + 2  # each content ends with a line feed of its own
 
 
@@ -101,11 +101,11 @@ def _uncommitted(root: Path, origin: str) -> str:
     return ""
 
 
-def _of_manifest(root: Path) -> Sources:
+def _read_manifest(root: Path) -> Sources:
     manifest = root / MANIFEST
     if not manifest.is_file():
         raise PackageError(
-            f"Neither git nor {MANIFEST} says which files belong into the package: use a "
+            f"Neither git nor {MANIFEST} says which files belong in the package: use a "
             f"checkout or a whole archive of the project."
         )
     try:
@@ -113,7 +113,7 @@ def _of_manifest(root: Path) -> Sources:
     except (OSError, ValueError) as error:
         raise PackageError(f"{MANIFEST} cannot be read: {error}.") from error
     place = root.resolve()
-    # Neither a link on the way nor a ".." leads to another file.
+    # Neither a link in the path nor a ".." may lead to another file.
     missing = [
         name for name in names
         if not (place / name).is_file() or (place / name).resolve() != place / name
@@ -127,23 +127,23 @@ def _of_manifest(root: Path) -> Sources:
         MANIFEST,
         {name: (root / name).read_bytes() for name in names},
         f"There is no git here: the package holds the files that {MANIFEST} names. Whether they "
-        f"were changed since the release cannot be said.",
+        f"were changed since the release is unknown.",
     )
 
 
 def _present(root: Path) -> Iterator[str]:
-    """Every path below the packaged folders that is no folder; links are not followed."""
+    """Every file below the packaged directories; links are not followed."""
     for shipped in SHIPPED:
-        for folder, folders, names in os.walk(root / shipped):
-            links = [name for name in folders if Path(folder, name).is_symlink()]
+        for directory, directories, names in os.walk(root / shipped):
+            links = [name for name in directories if Path(directory, name).is_symlink()]
             for name in (*names, *links):
-                path = Path(folder, name).relative_to(root).as_posix()
+                path = Path(directory, name).relative_to(root).as_posix()
                 if not BYTECODE.fullmatch(path):
                     yield path
 
 
 def _git(root: Path, *arguments: str, stdin: bytes = b"") -> bytes:
-    """What git answers. Raises PackageError."""
+    """The output of git. Raises PackageError."""
     git = shutil.which("git")
     if git is None:
         raise PackageError(
@@ -158,14 +158,14 @@ def _git(root: Path, *arguments: str, stdin: bytes = b"") -> bytes:
     )  # fmt: skip
     if done.returncode:
         raise PackageError(
-            f"git cannot say what the commit holds: {done.stderr.decode().strip()}. Commit "
-            f"first, or correct that."
+            f"git cannot read the commit: {done.stderr.decode().strip()}. Commit "
+            f"first, or fix this."
         )
     return done.stdout
 
 
 def _listed(names: Iterable[str]) -> str:
-    """All of them, so that nobody has to search; only the first of very many."""
+    """The names as text; only the first ones of very many."""
     first = list(names)
-    more = len(first) - MOST_NAMES
-    return ", ".join(first[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    more = len(first) - MAX_NAMES
+    return ", ".join(first[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")

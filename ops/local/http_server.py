@@ -1,4 +1,4 @@
-"""The HTTP server of this machine: waitress, made to treat requests as API Gateway does.
+"""The local HTTP server: waitress, adapted to treat requests as API Gateway does.
 
 A request reaches Django whole and well formed, or not at all; what is refused here gets a
 problem document like any other. Repeated headers are joined with ", " as on Lambda.
@@ -28,7 +28,7 @@ from waitress.utilities import (
 
 from config.api import problems
 from config.api.region import serving_region
-from ops.local.ports import MOST_PORT
+from ops.local.ports import MAX_PORT
 
 logger = logging.getLogger(__name__)
 # Requests at once. A thread keeps its database connection, and PostgreSQL takes 400.
@@ -49,7 +49,7 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 
 class Parser(HTTPRequestParser):
-    """Refuses what two readers could take for different requests."""
+    """Refuses requests that two parsers could read differently."""
 
     def parse_header(self, header_plus: bytes) -> None:
         try:
@@ -67,7 +67,7 @@ class Parser(HTTPRequestParser):
 
 
 class RequestTask(WSGITask):
-    """One request; its connection stays open whenever the client can see where it ends."""
+    """One request; its connection stays open when the client can see where the response ends."""
 
     def set_close_on_finish(self) -> None:
         ends_visibly = self.chunked_response or not self.has_body
@@ -86,7 +86,7 @@ class RequestTask(WSGITask):
             super().finish()
 
     def service(self) -> None:
-        """Unlike waitress's own, names no path in the log: it may hold the id of a user."""
+        """Unlike waitress, log no path: it may hold the id of a user."""
         try:
             super().service()
         except ClientDisconnected:
@@ -94,14 +94,14 @@ class RequestTask(WSGITask):
         except Exception:
             logger.exception("A response failed")
             if self.wrote_header:
-                self._break_off()
+                self._abort_response()
             else:
                 send_problem(
                     self, "internal_error", "The request failed; it was logged."
                 )
 
-    def _break_off(self) -> None:
-        """End the connection so that the client sees that the response is not whole."""
+    def _abort_response(self) -> None:
+        """End the connection so that the client sees that the response is incomplete."""
         self.close_on_finish = True
         if not self.chunked_response and self.content_length is None:
             # The end of the connection would be the end of the response.
@@ -127,7 +127,7 @@ class RefusalTask(ErrorTask):
 
 
 def send_problem(task: Any, code: str, detail: str) -> None:
-    """Answer with a problem document and end the connection."""
+    """Respond with a problem document and end the connection."""
     response = problems.respond(problems.Problem(code, detail))
     response["X-Served-By-Region"] = serving_region()
     task.complete = True
@@ -139,7 +139,7 @@ def send_problem(task: Any, code: str, detail: str) -> None:
 
 
 class Channel(HTTPChannel):
-    """A connection; a request that is cut short gets a response all the same."""
+    """A connection; a request that breaks off still gets a response."""
 
     request: HTTPRequestParser | None  # what has come of the next one
     aborted = False  # a response broke off, and only a reset can say so
@@ -156,7 +156,7 @@ class Channel(HTTPChannel):
             super().handle_write()
 
     def _linger(self) -> None:
-        """Close one's own side first.
+        """Close the local side first.
 
         To close both while the client still sends resets the connection, and may take
         the response back from the client.
@@ -181,14 +181,14 @@ class Channel(HTTPChannel):
             super().handle_read()
 
     def _client_is_done(self) -> bool:
-        """Whether nothing more comes; the client may still wait for the response."""
+        """Whether the client sends no more; it may still wait for the response."""
         try:
             return not self.socket.recv(1, socket.MSG_PEEK)
         except OSError:
             return False
 
     def refuse_rest(self, detail: str) -> None:
-        """Answer a request that has begun and will not be whole."""
+        """Respond to a request that has begun and will not be completed."""
         with self.requests_lock:
             request, self.request = self.request, None
             if request is None:
@@ -197,8 +197,8 @@ class Channel(HTTPChannel):
             self.requests.append(request)
             self.server.add_task(self)
 
-    def age(self, now: float) -> None:
-        """End what does not go on; called every few seconds."""
+    def expire(self, now: float) -> None:
+        """End requests that make no progress; called every few seconds."""
         idle = now - self.last_activity
         if self.lingers and idle > LINGER_SECONDS:
             self.will_close = True
@@ -241,7 +241,7 @@ class Dispatcher(ThreadedTaskDispatcher):
             connections.close_all()
 
     def _next_task(self, thread_no: int) -> Any:
-        """What to do, or None for a thread that is to end."""
+        """The next task, or None for a thread that has to end."""
         with self.lock:
             self.active_count -= 1
             self.queue_cv.wait_for(lambda: self.queue or self.stop_count, IDLE_SECONDS)
@@ -279,7 +279,7 @@ class Server(TcpWSGIServer):
         self, address: tuple[str, int], handler: object = None, *, ipv6: bool = False
     ) -> None:
         host, port = address
-        if not 0 <= port <= MOST_PORT:  # waitress would take another one
+        if not 0 <= port <= MAX_PORT:  # waitress would take another one
             raise OSError(f"{port} is not a port.")
         try:
             super().__init__(
@@ -311,12 +311,12 @@ class Server(TcpWSGIServer):
         self._application = application
 
     def serve_forever(self) -> None:
-        """Until SIGINT; then requests under way have five seconds to end."""
+        """Serve until SIGINT; then current requests have five seconds to end."""
         self.run()
 
     def maintenance(self, now: float) -> None:
         for channel in list(self.active_channels.values()):
-            channel.age(now)
+            channel.expire(now)
         super().maintenance(now)
 
     def _respond(

@@ -1,6 +1,6 @@
 """A development issuer: makes access tokens and serves its public key on loopback.
 
-The API checks its tokens by the same path as any other issuer's; only OIDC_ISSUER and
+The API checks its tokens as it checks those of any other issuer; only OIDC_ISSUER and
 OIDC_AUDIENCE differ.
 """
 
@@ -33,14 +33,14 @@ CLIENT_ID = "manage.py"
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Its key, which a file keeps so that tokens outlive a restart, and its port."""
+    """The key, kept in a file so that tokens outlive a restart, and the port."""
 
     key: ec.EllipticCurvePrivateKey
     port: int = PORT
 
     @classmethod
     def load(cls, path: Path, port: int = PORT) -> "Issuer":
-        """Read the key, or make it on the first call."""
+        """Read the key, or create it on the first call."""
         if not path.exists():
             made = ec.generate_private_key(ec.SECP256R1())
             pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -57,7 +57,7 @@ class Issuer:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What a server needs that is to take this issuer's tokens."""
+        """The variables of a server that accepts tokens of this issuer."""
         return {
             "API_AUTH": "oidc",
             "OIDC_ISSUER": self.url,
@@ -81,7 +81,7 @@ class Issuer:
         return jwt.encode(claims, self.key, "ES256", header)
 
     def documents(self) -> dict[str, bytes]:
-        """What it serves, by path: its metadata (RFC 8414) and its keys (RFC 7517)."""
+        """The served documents by path: metadata (RFC 8414) and keys (RFC 7517)."""
         public = json.loads(
             jwt.get_algorithm_by_name("ES256").to_jwk(self.key.public_key())
         )
@@ -95,7 +95,7 @@ class Issuer:
 
 @contextmanager
 def serving(issuer: Issuer) -> Iterator[Issuer]:
-    """Serve on loopback; port 0 means a free one, which the yielded issuer names.
+    """Serve on loopback; with port 0 on a free port, which the yielded issuer names.
 
     Raises OSError when the port is taken.
     """
@@ -111,7 +111,7 @@ def serving(issuer: Issuer) -> Iterator[Issuer]:
             self.wfile.write(content or b"")
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: the API's own lines tell what happens."""
+            """Log nothing: the lines of the API say what happens."""
 
     server = ThreadingHTTPServer((HOST, issuer.port), Handler)
     served = replace(issuer, port=server.server_port)

@@ -20,17 +20,17 @@ from ops.topology import Topology
 
 HOST = "127.0.0.1"
 STOP_SECONDS = 10.0
-TICK_SECONDS = 0.1  # between looks at a child process
-LISTENS = "Quit the server with"  # how runserver's last line of its start begins
+TICK_SECONDS = 0.1  # between checks of a child process
+LISTENS = "Quit the server with"  # the beginning of runserver's last line at start-up
 Say = Callable[[str], None]
 
 
 class PortTaken(Exception):
-    """Something listens where a Region should be served."""
+    """Another program listens on the port of a Region."""
 
 
 class CommandFailed(Exception):
-    """A command of manage.py ended with an error, which it has printed."""
+    """A command of manage.py failed; it has printed its error."""
 
 
 class Interrupted(Exception):
@@ -64,7 +64,7 @@ def require_free_port(role: str, port: int) -> None:
 def begin(
     topology: Topology, say: Say, *, stop: threading.Event | None = None
 ) -> Status:
-    """Start the sandbox and make in it what an operator makes in AWS, by the same commands.
+    """Start the sandbox and provision it with the commands that an operator runs for AWS.
 
     Raises SandboxError, StateError, PostgresError, CommandFailed, or Interrupted when
     ``stop`` is set.
@@ -87,7 +87,7 @@ def manage(
 ) -> None:
     """Run a command of manage.py with that environment.
 
-    Raises CommandFailed, or Interrupted when ``stop`` is set: then it was stopped too.
+    Raises CommandFailed, or Interrupted when ``stop`` is set; the command is stopped then.
     """
     stop = stop or threading.Event()
     if stop.is_set():
@@ -104,7 +104,7 @@ def manage(
 
 
 class Child:
-    """A command of manage.py as a process, whose lines are passed on with its name."""
+    """A command of manage.py as a process; its lines are passed on with its name."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class Child:
             os.killpg(self.pid, signal.SIGINT)
 
     def close(self, seconds: float) -> None:
-        """Wait for its end and its last lines; kill it when it takes longer."""
+        """Wait for the process and its last lines; kill it when that takes longer."""
         try:
             self._process.wait(max(0.1, seconds))
         except subprocess.TimeoutExpired:
@@ -166,7 +166,7 @@ class Child:
 
 
 def end(children: Sequence[Child]) -> None:
-    """Stop them all at once; none is left when this returns."""
+    """Stop all of them at the same time; none is left when this returns."""
     for child in children:
         child.interrupt()
     deadline = time.monotonic() + STOP_SECONDS
@@ -184,7 +184,7 @@ def start(server: RegionServer, say: Say) -> Child:
             "--no-color",
             f"{HOST}:{server.port}",
         ],
-        # Nobody mistakes it for production.
+        # The warning against production use is for people, not for this log.
         {**server.environ, "DJANGO_RUNSERVER_HIDE_WARNING": "true"},
         say,
     )
@@ -192,7 +192,7 @@ def start(server: RegionServer, say: Say) -> Child:
 
 @contextmanager
 def running(servers: Sequence[RegionServer], say: Say) -> Iterator[list[Child]]:
-    """The servers' processes, which are gone when the block ends."""
+    """The processes of the servers, which have ended when the block ends."""
     children = [start(server, say) for server in servers]
     try:
         yield children

@@ -1,6 +1,6 @@
-"""One ``manage.py run`` at a time: who it is, and whether the sandbox is its own to stop.
+"""One ``manage.py run`` at a time, and whether it has to stop the sandbox.
 
-The lock ends with its process, however it ends. What is written beside it stays, so that
+The lock ends with its process, however that ends. The content of the file stays, so that
 the next run stops a sandbox that a killed one had started.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-NAME = "run.json"  # in the sandbox's folder
+NAME = "run.json"  # in the sandbox's directory
 
 
 class AlreadyRunning(Exception):
@@ -47,7 +47,7 @@ def only_run(root: Path, urls: Sequence[str], *, sandbox_runs: bool) -> Iterator
 
 
 def release(root: Path) -> None:
-    """Let a sandbox that a killed run had started be the user's own.
+    """Leave a sandbox that a killed run had started to the user.
 
     Raises AlreadyRunning while a run uses it.
     """

@@ -1,4 +1,4 @@
-"""What ``manage.py run`` does while it serves: whatever ends is said and started again."""
+"""Supervision for ``manage.py run``: what ends is reported and started again."""
 
 import signal
 import threading
@@ -19,11 +19,11 @@ QUIET = ("DEBUG", "INFO")  # levels of the sandbox's log that are not passed on
 
 
 class NeverServed(Exception):
-    """A server ended before it had served once: its settings are wrong, not its luck."""
+    """A server ended before it had served once, so its settings are wrong."""
 
 
 class SupervisedServer:
-    """One Region's server, started again whenever it ends."""
+    """The server of one Region, started again whenever it ends."""
 
     def __init__(self, server: RegionServer, say: Say) -> None:
         self.server, self._say = server, say
@@ -38,7 +38,7 @@ class SupervisedServer:
         self.child = processes.start(self.server, self._say)
 
     def check(self) -> None:
-        """Start it when that is due, and say what has changed. Raises NeverServed."""
+        """Start the server when that is due, and report changes. Raises NeverServed."""
         now = time.monotonic()
         if self.child is None:
             if now >= self._due:
@@ -76,7 +76,7 @@ def describe_end(code: int) -> str:
 
 
 class SupervisedSandbox:
-    """The sandbox, started again whenever it ends; what its log warns of is said."""
+    """The sandbox, started again whenever it ends; warnings in its log are passed on."""
 
     def __init__(self, root: Path, prefix: str, say: Say) -> None:
         self._root, self._prefix, self._say = root, prefix, say
@@ -91,37 +91,37 @@ class SupervisedSandbox:
         now = time.monotonic()
         if self._alive and not lifecycle.is_alive(self._root):
             self._alive = False
-            self._put_off(now, "The sandbox ended")
+            self._postpone(now, "The sandbox ended")
         elif not self._alive and now >= self._due:
             self._start()
 
     def _start(self) -> None:
-        self._log.begin_anew()
+        self._log.rewind()
         self._started = time.monotonic()
         try:
             lifecycle.up(self._root, topology=None, prefix=self._prefix)
         except (SandboxError, StateError, PostgresError) as error:
-            self._put_off(time.monotonic(), str(error))
+            self._postpone(time.monotonic(), str(error))
             return
         self._alive = True
         self._say("The sandbox runs again.")
 
-    def _put_off(self, now: float, why: str) -> None:
+    def _postpone(self, now: float, why: str) -> None:
         pause = self._backoff.pause(now - self._started)
         self._due = now + pause
         self._say(f"{why}; it is started again in {pause:g} s.")
 
 
 class LogTail:
-    """The lines that a log gets from now on, those of little weight left out."""
+    """The warnings and errors that are added to a log from now on."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._position = path.stat().st_size if path.exists() else 0
         self._quiet = True
 
-    def begin_anew(self) -> None:
-        """The log is about to be written from its beginning."""
+    def rewind(self) -> None:
+        """Read from the beginning: a new sandbox overwrites the log."""
         self._position = 0
 
     def warnings(self) -> list[str]:
@@ -138,7 +138,7 @@ class LogTail:
         ]
 
     def _warning(self, line: str) -> str:
-        """The message of a line of weight; "" for others."""
+        """The message of a warning or error; "" for other lines."""
         parts = line.split(" ", 3)  # day, time, level, message
         if len(parts) == 4 and parts[2].isupper():
             self._quiet = parts[2] in QUIET
@@ -155,21 +155,21 @@ def serve(
 ) -> None:
     """Keep all of them running until ``stop`` is set; ``announce`` once all have served.
 
-    All processes are children of this one and are gone when it returns. Raises
+    All processes are children of this one and have ended when it returns. Raises
     NeverServed.
     """
     supervised: list[SupervisedServer] = []
     announced = False
     try:
-        # One by one: those that have started are stopped if the next cannot.
+        # One by one: those that have started are stopped if the next one cannot start.
         supervised.extend(SupervisedServer(server, say) for server in servers)
         while not stop.wait(TICK_SECONDS):
             if sandbox is not None:
                 sandbox.check()
-            for one in supervised:
-                one.check()
-            if not announced and all(one.has_served for one in supervised):
+            for each in supervised:
+                each.check()
+            if not announced and all(each.has_served for each in supervised):
                 announced = True
                 announce()
     finally:
-        processes.end([one.child for one in supervised if one.child is not None])
+        processes.end([each.child for each in supervised if each.child is not None])

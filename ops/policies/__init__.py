@@ -1,7 +1,7 @@
-"""IAM policy documents: exactly what provisioning, deploying and serving need. Pure.
+"""IAM policy documents for provisioning, deploying and serving, and nothing more. Pure.
 
 Actions and resources are those of the service authorization reference. ``NOTES`` say what
-a document cannot: who should make use of it, and what its holder can do all the same.
+a document cannot: who should use it, and what its holder can do nevertheless.
 """
 
 from collections.abc import Callable
@@ -27,8 +27,8 @@ NOTES = {
         "ManagedBy."
     ),
     "deploy": (
-        "Its holder is no administrator of the account as long as others make the boundary: no "
-        "role gets more rights than that. But is the administrator of the application: connects "
+        "Its holder is no administrator of the account as long as others make the boundary, because "
+        "no role can exceed it. But the holder is the administrator of the application: connects "
         "to the database as admin, runs any code as the functions with all that they may do, "
         "reads and replaces Django's key, and decides who may take the functions' roles and which "
         "API of API Gateway, of any account, may invoke the functions. Beyond "
@@ -39,7 +39,7 @@ NOTES = {
     "trust": "Who may take one function's IAM role; --role says whose.",
     "boundary": (
         "The managed policy {prefix}-boundary: the most that the functions' roles may ever do. "
-        "It must not be changed by whoever deploys. `manage.py stack deploy` makes it where an "
+        "Those who deploy must not be able to change it. `manage.py stack deploy` creates it when an "
         "administrator runs it."
     ),
 }

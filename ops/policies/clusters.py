@@ -20,7 +20,7 @@ OWNED_KEY = "AWS_OWNED_KMS_KEY"
 
 
 def find_clusters(scope: Scope) -> list[Statement]:
-    """ListClusters knows no resource; the tags that tell ours are in GetCluster's answer."""
+    """ListClusters has no resource type; GetCluster's response has the tags that identify ours."""
     return [
         allow("ListClusters", EVERYTHING, "dsql:ListClusters"),
         allow("ReadClusters", scope.per_region("dsql", "cluster/*"), "dsql:GetCluster"),
@@ -38,7 +38,7 @@ def provision(scope: Scope) -> Document:
             condition=scope.resource_is_ours,
         ),
         scope.connect_as_admin("MigrateAndVerify"),
-        # Their roles are let into the database.
+        # Their IAM roles are mapped in the database.
         allow(
             "ReadRuntimeStacks", scope.named("cloudformation", "stack/{}-runtime/*"),
             "cloudformation:DescribeStacks",
@@ -55,7 +55,7 @@ def provision(scope: Scope) -> Document:
 
 
 def _not_others(scope: Scope) -> dict[str, Any]:
-    """A cluster that is being made has no tags yet, and a request may lack one of ours."""
+    """A cluster being created has no tags yet, and a request may lack one of ours."""
     tags = {**scope.tags("aws:RequestTag"), **scope.tags("aws:ResourceTag")}
     return {"StringEqualsIfExists": tags}
 
@@ -78,7 +78,7 @@ def _peering(scope: Scope, anywhere: list[str]) -> Iterator[Statement]:
 
 
 def _encryption(scope: Scope) -> Iterator[Statement]:
-    """With --kms-key DSQL uses the key in the name of whoever makes or changes a cluster."""
+    """With --kms-key DSQL uses the key on behalf of whoever creates or changes a cluster."""
     for role, key in scope.kms_keys.items():
         if key == OWNED_KEY:
             continue

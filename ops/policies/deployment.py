@@ -1,8 +1,8 @@
-"""For `manage.py stack`, `zappa` and what they find out before. Pure.
+"""For `manage.py stack`, `zappa` and the checks before them. Pure.
 
-No role can be made or given rights beyond the permissions boundary, and only our roles
-can be passed on, to the services that take them. Everything is named exactly, but for
-the APIs, whose names AWS makes up: their tags are told.
+No role can be created or granted permissions beyond the permissions boundary, and only our
+roles can be passed, to the services that use them. Everything is named exactly except the
+APIs, whose ids AWS chooses: their tags are required.
 """
 
 from collections.abc import Iterator
@@ -61,11 +61,11 @@ def _functions(scope: Scope) -> Statement:
 
 
 def _apis(scope: Scope) -> Iterator[Statement]:
-    # The one logging role of each Region, which is set where nobody else has set it.
+    # The logging role of each Region, which is set where nobody else has set one.
     yield allow(
         "SetLogRole", scope.apis("account"), "apigateway:GET", "apigateway:PATCH"
     )
-    # Before it is taken back: which APIs write their logs by it, other teams' too.
+    # Before it is removed: which APIs write their logs with it, including other teams'.
     yield allow(
         "ReadLoggingStages", scope.apis("restapis/*/stages", "apis", "apis/*/stages"),
         "apigateway:GET",

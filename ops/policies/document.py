@@ -1,4 +1,4 @@
-"""What IAM policy documents are made of. Pure."""
+"""Building blocks of IAM policy documents. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from ops.topology import PRIMARY, Topology
 MAX_MANAGED = 6144  # characters of a managed policy: IAM user guide, "Quotas"
 Statement = dict[str, Any]
 Document = dict[str, Any]
-# For actions that know no resource: the service authorization reference.
+# For actions without resource types: the service authorization reference.
 EVERYTHING = ["*"]
 GATEWAY = "apigateway.amazonaws.com"
 # A stack's id, and what Secrets Manager appends to a name.
@@ -19,7 +19,7 @@ UUID, SUFFIX = "-".join("?" * length for length in (8, 4, 4, 4, 12)), "?" * 6
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where the policy is good: the account and, once they exist, the clusters."""
+    """The scope of a policy: the account and, once they exist, the clusters."""
 
     topology: Topology
     account: str
@@ -27,7 +27,7 @@ class Scope:
     partition: str = "aws"
     kms_keys: Mapping[str, str] = field(default_factory=dict)  # by role
     role: str = PRIMARY  # of the function
-    in_vpc: bool = False  # whether that function is in one
+    in_vpc: bool = False  # whether that function is in a VPC
 
     def arn(self, service: str, region: str, resource: str) -> str:
         return f"arn:{self.partition}:{service}:{region}:{self.account}:{resource}"
@@ -40,7 +40,7 @@ class Scope:
         ]
 
     def named(self, service: str, *resources: str) -> list[str]:
-        """Each role's, in its own Region; ``{}`` stands for the function's name."""
+        """The resources of each role in its Region; ``{}`` stands for the function's name."""
         return [
             self.arn(service, region, resource.format(name))
             for region, name in map(self.topology.function, self.topology.regions)
@@ -62,13 +62,13 @@ class Scope:
         return [f"{arn}:{region}::/{path}" for region in regions for path in paths]
 
     def buckets(self, objects: str = "") -> list[str]:
-        """The stacks' buckets; with ``/*`` what is in them."""
+        """The buckets of the stacks; with ``/*`` their objects."""
         name = f"{self.topology.prefix}-{self.account}"
         regions = self.topology.regions.values()
         return [f"arn:{self.partition}:s3:::{name}-{r}{objects}" for r in regions]
 
     def log_groups(self, *services: str) -> list[str]:
-        """Each as a group, which has tags, and as what is in it."""
+        """Each log group as itself, which has tags, and as its content."""
         names = [f"log-group:/aws/{service}/{{}}" for service in services]
         return self.named(
             "logs", *(f"{name}{end}" for name in names for end in ("", ":*"))
@@ -84,12 +84,12 @@ class Scope:
         return self.iam("policy", f"{self.topology.prefix}-boundary")[0]
 
     def cluster_arn(self, role: str) -> str:
-        """Any cluster of the Region while the role has none."""
+        """The cluster of the role; any cluster of its Region until there is one."""
         region = self.topology.regions[role]
         return self.cluster_arns.get(role) or self.arn("dsql", region, "cluster/*")
 
     def connect_as_admin(self, sid: str) -> Statement:
-        """To our clusters: by their ARNs, or by their tags while there are none."""
+        """Connect to our clusters: by their ARNs, or by their tags until they exist."""
         roles = self.topology.regions
         known = all(role in self.cluster_arns for role in roles)
         return allow(
@@ -104,7 +104,7 @@ class Scope:
 
     @property
     def request_tags_ours(self) -> dict[str, Any]:
-        """The condition that the request gives our tags to what it makes."""
+        """The condition that the request tags what it creates as ours."""
         return {"StringEquals": self.tags("aws:RequestTag")}
 
     def tags(self, key: str) -> dict[str, str]:
@@ -122,7 +122,7 @@ def size(policy: Document) -> int:
 
 
 def in_parts(policy: Document) -> list[Document]:
-    """The same policy as several that fit into a managed policy each."""
+    """The same policy in parts that each fit into a managed policy."""
     parts: list[list[Statement]] = [[]]
     for statement in policy["Statement"]:
         if size(document(*parts[-1], statement)) > MAX_MANAGED:

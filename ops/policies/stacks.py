@@ -1,7 +1,7 @@
-"""The part of ``deploy`` that is for `manage.py stack`. Pure.
+"""The part of ``deploy`` for `manage.py stack`. Pure.
 
-No role can be made or given rights beyond the permissions boundary. Everything is named
-exactly; of the secret AWS makes up a part of the name, so its tags are told as well.
+No role can be created or granted permissions beyond the permissions boundary. Everything is
+named exactly; AWS chooses a part of the secret's name, so its tags are required as well.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """The permissions boundary of the functions' roles: a managed policy, one for both Regions.
 
-Not part of a stack, for it has to be in other hands than the stacks: the printed ``deploy``
-policy can give a role rights within the boundary, but cannot make or change it. Whoever
-runs the first `manage.py stack deploy` with the right to makes it.
+Not part of a stack, because it needs another owner than the stacks: the printed ``deploy``
+policy can grant a role permissions within the boundary, but cannot create or change it. The
+first `manage.py stack deploy` by somebody with that permission creates it.
 """
 
 import json
@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 
 
 class Boundary:
-    """Everything raises aws.AwsError, and NotReady when the policy is not ours."""
+    """Every method raises aws.AwsError, and NotReady when the policy is not ours."""
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
@@ -35,18 +35,18 @@ class Boundary:
         self.client = aws.client("iam", region)
 
     def pending(self) -> str | None:
-        """What apply() would do; None when the boundary is as it should be."""
+        """What apply() would do; None when the boundary is up to date."""
         found = self._find()
         if found is None:
             return f"create the permissions boundary {self.arn}"
         return None if self._is_current(found) else f"change {self.arn}"
 
     def contents(self) -> list[str]:
-        """What delete() takes with it, a line."""
+        """What delete() removes, as one line or none."""
         return [] if self._find() is None else [f"IAM: policy {self.arn}"]
 
     def apply(self, say: Say) -> None:
-        """Make it, or bring it up to date, and wait until it is there."""
+        """Create or update the policy, and wait until it exists."""
         found = self._find()
         if found is not None and self._is_current(found):
             return
@@ -57,7 +57,7 @@ class Boundary:
                 else:
                     self._change()
             except ClientError as error:
-                if aws.code_of(error) not in aws.DENIED:
+                if aws.error_code(error) not in aws.DENIED:
                     raise
                 common = self.topology.common_tags.items()
                 tags = " and ".join(f"{key}={value}" for key, value in common)
@@ -71,7 +71,7 @@ class Boundary:
         say(f"{self.arn} is {'made' if found is None else 'up to date'}")
 
     def delete(self, say: Say) -> None:
-        """Delete it once no role is left that needs it; another's is left alone."""
+        """Delete the policy once no role needs it; one that is not ours is left alone."""
         try:
             if self._find() is None:
                 return

@@ -1,7 +1,7 @@
 """API Gateway's logging role: one for every API of an account in a Region.
 
-Not part of a stack, which would take it from other teams' APIs too, and they would fall
-silent. It is set where none is set, and kept while any API of the Region writes logs.
+Not part of a stack, whose deletion would also stop the logs of other teams' APIs. It is set
+where none is set, and kept while any API of the Region writes logs.
 """
 
 import json
@@ -29,13 +29,16 @@ TRUST = {
 }
 # A new role is known everywhere after some seconds; API Gateway refuses it until then.
 ATTEMPTS, PAUSE_SECONDS = 6, 10.0
-OFF = {None, "", "OFF"}
+NO_LOGS = {None, "", "OFF"}
 Say = Callable[[str], None]
 Sleep = Callable[[float], None]
 
 
 class LogRole:
-    """One Region's. Raises NotReady when the role of the name is not ours, and AwsError."""
+    """The logging role of one Region.
+
+    Methods raise NotReady when the role of that name is not ours, and AwsError.
+    """
 
     def __init__(
         self, topology: Topology, role: str, *, sleep: Sleep = time.sleep
@@ -47,7 +50,7 @@ class LogRole:
         self.iam = aws.client("iam", self.region)
 
     def require(self) -> None:
-        """Raise NotReady where no API can log: the stages of a deployment do."""
+        """Raise NotReady when no API can log: the stages of a deployment log."""
         if not self._chosen():
             raise NotReady(
                 f"{self.region}: API Gateway has no logging role, and refuses stages that log. "
@@ -55,14 +58,14 @@ class LogRole:
             )
 
     def pending(self) -> str | None:
-        """What apply() would do; None where a role is set that is there, as far as we see."""
+        """What apply() would do; None when a role is set and, as far as we see, exists."""
         if self._is_set():
             return None
         verb = "set" if self._role() else "create and set"
         return f"{verb} API Gateway's logging role {self.name}"
 
     def apply(self, say: Say) -> None:
-        """Set it where none is set."""
+        """Set the role where none is set."""
         if self._is_set():
             return
         arn = self._role() or self._create()
@@ -74,15 +77,15 @@ class LogRole:
         say(f"{self.region}: API Gateway's logging role is {self.name}")
 
     def delete(self, say: Say) -> None:
-        """Remove ours, unless an API of the Region writes its logs by it."""
+        """Remove our role, unless an API of the Region writes its logs with it."""
         chosen = self._chosen()
-        if self._belongs_to_another():
+        if self._is_foreign():
             return
         if self._is_named(chosen):
             if logging := list(self._logging()):
                 say(
-                    f"{self.region}: API Gateway's logging role {self.name} remains, for these "
-                    f"write logs by it: {', '.join(logging)}. When they do not any more, or have "
+                    f"{self.region}: API Gateway's logging role {self.name} remains, because these "
+                    f"write logs with it: {', '.join(logging)}. When they no longer do, or use "
                     f"another, run `manage.py stack delete --role {self.role}` again."
                 )
                 return
@@ -94,12 +97,12 @@ class LogRole:
             say(f"{self.region}: {self.name} is deleted")
 
     def _chosen(self) -> str:
-        """The ARN of the Region's logging role, whosever it is; empty where there is none."""
+        """The ARN of the logging role of the Region, whoever owns it; empty if none is set."""
         with aws.explained():
             return str(self.gateway.get_account().get("cloudwatchRoleArn") or "")
 
     def _is_set(self) -> bool:
-        """Whether one is set; of our name it has to be there, others we may not read."""
+        """Whether a role is set; one of our name must also exist, others we may not read."""
         chosen = self._chosen()
         return bool(chosen) and not (self._is_named(chosen) and self._find() is None)
 
@@ -112,7 +115,7 @@ class LogRole:
             try:
                 self.gateway.update_account(patchOperations=[operation])
             except ClientError as error:
-                new = aws.code_of(error) == "BadRequestException"
+                new = aws.error_code(error) == "BadRequestException"
                 if not new or attempt == ATTEMPTS:
                     raise
                 self.sleep(PAUSE_SECONDS)
@@ -129,7 +132,7 @@ class LogRole:
         )
         return str(found["Arn"])
 
-    def _belongs_to_another(self) -> bool:
+    def _is_foreign(self) -> bool:
         found = self._find()
         ours = self.topology.common_tags.items()
         return found is not None and not ours <= _tags(found).items()
@@ -165,7 +168,7 @@ class LogRole:
         self.iam.delete_role(RoleName=self.name)
 
     def _logging(self) -> Iterator[str]:
-        """The names of the Region's APIs with a stage that logs, whosever they are."""
+        """The APIs of the Region with a stage that logs, whoever owns them."""
         with aws.explained():
             for page in self.gateway.get_paginator("get_rest_apis").paginate():
                 for api in page["items"]:
@@ -187,7 +190,7 @@ def _logs(stage: Mapping[str, Any]) -> bool:
     """Whether a stage of a REST API writes access logs or execution logs."""
     settings = stage.get("methodSettings", {}).values()
     return bool((stage.get("accessLogSettings") or {}).get("destinationArn")) or any(
-        each.get("loggingLevel") not in OFF for each in settings
+        each.get("loggingLevel") not in NO_LOGS for each in settings
     )
 
 
@@ -195,7 +198,7 @@ def _socket_logs(stage: Mapping[str, Any]) -> bool:
     routes = [stage.get("DefaultRouteSettings") or {}]
     routes += (stage.get("RouteSettings") or {}).values()
     return bool((stage.get("AccessLogSettings") or {}).get("DestinationArn")) or any(
-        each.get("LoggingLevel") not in OFF for each in routes
+        each.get("LoggingLevel") not in NO_LOGS for each in routes
     )
 
 
@@ -204,5 +207,5 @@ def _tags(role: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _aws_policy(role: str, name: str) -> str:
-    """A policy of AWS's own, in the role's partition."""
+    """The ARN of a policy managed by AWS, in the partition of the role."""
     return f"arn:{parse_arn(role).partition}:iam::aws:policy/{name}"

@@ -1,8 +1,8 @@
 """Django's secret key: one secret, made by the primary's stack, replicated to the other.
 
-It signs the cursors of lists, and nothing else. A deployment puts it into the functions'
-variables, so whoever may call ``lambda:GetFunction*`` reads it there, and the keys before
-it in the versions that Lambda keeps.
+It signs the cursors of lists, and nothing else. A deployment writes it to the variables of
+the functions, so whoever may call ``lambda:GetFunction*`` can read it there, and earlier
+keys in the versions that Lambda keeps.
 """
 
 import json
@@ -18,18 +18,18 @@ KEY_BYTES = 48
 
 
 class SecretMissing(Exception):
-    """No secret key in that Region yet; says what makes it."""
+    """No secret key exists in that Region yet; says what creates it."""
 
 
 @dataclass(frozen=True, slots=True)
 class DjangoKey:
-    """The key that signs, and others that are still accepted."""
+    """The key that signs, and earlier keys that are still accepted."""
 
     key: str
     fallbacks: tuple[str, ...] = ()
 
     def next(self) -> "DjangoKey":
-        """A new key, which accepts what this one signed, and nothing older."""
+        """A new key, which accepts what this one has signed, and nothing older."""
         return DjangoKey(secrets.token_urlsafe(KEY_BYTES), (self.key,))
 
     def variables(self) -> dict[str, str]:
@@ -40,7 +40,7 @@ class DjangoKey:
 
 
 def read(topology: Topology, role: str) -> DjangoKey:
-    """The key as that Region has it. Raises SecretMissing."""
+    """The key in the Region of that role. Raises SecretMissing."""
     region = topology.regions[role]
     client = aws.client("secretsmanager", region)
     with aws.explained():
@@ -48,8 +48,8 @@ def read(topology: Topology, role: str) -> DjangoKey:
         if arn is None:
             raise SecretMissing(
                 f"{region}: there is no secret with Django's key. Run `manage.py stack deploy "
-                f"--role {PRIMARY}`, which makes it in both Regions. If that stack is complete, somebody "
-                f"deleted the secret: `aws secretsmanager list-secrets --region {region} "
+                f"--role {PRIMARY}`, which creates it in both Regions. If that stack is complete, the secret "
+                f"was deleted: `aws secretsmanager list-secrets --region {region} "
                 f"--include-planned-deletion` names it, `restore-secret` brings it back."
             )
         found = json.loads(client.get_secret_value(SecretId=arn)["SecretString"])
@@ -57,7 +57,7 @@ def read(topology: Topology, role: str) -> DjangoKey:
 
 
 def write(topology: Topology, key: DjangoKey) -> None:
-    """Secrets Manager copies it to the other Region."""
+    """Store the key; Secrets Manager copies it to the other Region."""
     client = aws.client("secretsmanager", topology.regions[PRIMARY])
     content = {"key": key.key, "fallbacks": list(key.fallbacks)}
     with aws.explained():
@@ -67,9 +67,9 @@ def write(topology: Topology, key: DjangoKey) -> None:
 
 
 def _find(client: Any, topology: Topology) -> str | None:
-    """By its tags, as everything: a replica carries those of the original.
+    """The secret with our tags, which a replica carries too.
 
-    Raises NotReady where several carry them.
+    Raises NotReady when several secrets carry them.
     """
     filters = [{"Key": "tag-value", "Values": [topology.prefix]}]
     pages = client.get_paginator("list_secrets").paginate(Filters=filters)

@@ -1,7 +1,7 @@
-"""A CloudFormation template read as CloudFormation reads it, as far as ours go. Pure.
+"""Evaluates CloudFormation templates, as far as ours need it. Pure.
 
-What is printed about a stack comes from its template by this, so that the two cannot
-differ. A function that is not known here is an error, never a guess.
+What is printed about a stack is computed from its template, so that the two cannot differ.
+An unknown function is an error, never a guess.
 """
 
 import re
@@ -18,7 +18,7 @@ NO_VALUE = {"Ref": "AWS::NoValue"}
 
 
 class _Loader(yaml.SafeLoader):
-    """Knows the short forms: ``!Sub x`` is ``{"Fn::Sub": "x"}``."""
+    """Expands the short forms: ``!Sub x`` is ``{"Fn::Sub": "x"}``."""
 
 
 def _short_form(loader: _Loader, name: str, node: yaml.Node) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def _content(path: Path) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One template with the values that a stack gives it."""
+    """One template with the values of a stack."""
 
     content: Mapping[str, Any]
     values: Mapping[str, str]  # of parameters and of pseudo parameters
@@ -58,14 +58,14 @@ class Template:
         return cls(content, {**defaults, **values})
 
     def properties(self, resource: str) -> dict[str, Any]:
-        """What the stack asks for under that logical name. Raises KeyError."""
+        """The resolved properties of the resource of that logical name. Raises KeyError."""
         resolved: dict[str, Any] = self.resolve(
             self.content["Resources"][resource]["Properties"]
         )
         return resolved
 
     def resolve(self, value: Any) -> Any:
-        """The value with every function replaced by what it gives."""
+        """The value with every function replaced by its result."""
         if isinstance(value, list):
             return [self.resolve(item) for item in value if not self._is_absent(item)]
         if not isinstance(value, dict):

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,26 @@ REGIONS = {
     "WITNESS_REGION": "eu-west-3",
     "CLUSTER_NAME_PREFIX": "shop-eu",
 }
+UNCHANGED = "Nothing to change: the clusters are as configured."
+
+
+def assert_runtime_role_only_reads_the_schema(
+    root: Path, manage: Callable[..., str]
+) -> None:
+    """The function may read whether anything is to be migrated, and not migrate."""
+    state = State.load(root / ".sandbox")
+    assert state is not None
+    runtime: dict[str, Any] = {
+        "AWS_ACCESS_KEY_ID": state.keys[1].access_key,
+        "AWS_SECRET_ACCESS_KEY": state.keys[1].secret_key,
+        "DSQL_USER": "app",
+    }
+    assert "No migrations to apply." in manage("migrate", **runtime)
+    (line,) = manage("migrate", "users", "zero", code=1, **runtime).strip().splitlines()
+    assert line == (
+        "CommandError: The database role app may not change the schema; run `manage.py "
+        "dsql_database` with an operator's credentials instead."
+    )
 
 
 def test_from_nothing_to_nothing(checkout: Checkout) -> None:
@@ -35,9 +57,7 @@ def test_from_nothing_to_nothing(checkout: Checkout) -> None:
     assert "First: manage.py dsql_provision" in manage("dsql_database", code=1)
     assert "Ready. Next: manage.py dsql_database" in manage(provision)
     assert "No changes detected" in manage("makemigrations", "--check")
-    assert "Nothing to change: the clusters are as configured." in manage(
-        "dsql_provision"
-    )
+    assert UNCHANGED in manage("dsql_provision")
     said = manage("dsql_database")
     assert 'CREATE ROLE "app" WITH LOGIN' in said
     assert "role/shop-eu-secondary-runtime" in said
@@ -60,20 +80,7 @@ def test_from_nothing_to_nothing(checkout: Checkout) -> None:
         ).items()
     )
 
-    # What the function may do: read whether anything is to be migrated, not migrate.
-    state = State.load(checkout.root / ".sandbox")
-    assert state is not None
-    runtime: dict[str, Any] = {
-        "AWS_ACCESS_KEY_ID": state.keys[1].access_key,
-        "AWS_SECRET_ACCESS_KEY": state.keys[1].secret_key,
-        "DSQL_USER": "app",
-    }
-    assert "No migrations to apply." in manage("migrate", **runtime)
-    (line,) = manage("migrate", "users", "zero", code=1, **runtime).strip().splitlines()
-    assert line == (
-        "CommandError: The database role app may not change the schema; run `manage.py "
-        "dsql_database` with an operator's credentials instead."
-    )
+    assert_runtime_role_only_reads_the_schema(checkout.root, manage)
     token = manage("dsql_token", "--user", "app", "--role", "secondary").strip()
     assert "dsql.eu-west-1.on.aws/?Action=DbConnect&" in token
     policy = json.loads(manage("iam_policy", "runtime"))

@@ -91,5 +91,5 @@ def test_other_errors_keep_their_code() -> None:
     error = ClientError(
         {"Error": {"Code": "ConflictException", "Message": "busy"}}, "X"
     )
-    assert aws.code_of(error) == "ConflictException"
+    assert aws.error_code(error) == "ConflictException"
     assert aws.explain(error) == "AWS: X: ConflictException: busy."

@@ -8,12 +8,9 @@ import json
 import os
 import re
 import statistics
-import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -24,53 +21,16 @@ from tests.rehearsal import (
     api_checks,
     calls,
     damage,
-    gateway,
     measurements,
     runtimes,
     state,
     troubleshooting,
 )
+from tests.rehearsal.gateway import ACCOUNT
+from tests.rehearsal.shell import MANAGE, ZAPPA, Failed, Rehearsal
 from tests.rehearsal.world import World, plain_shell
 
 WARM_CALLS = 200
-VENV = ".venv/bin"
-MANAGE, ZAPPA = f"{VENV}/python manage.py", f"{VENV}/zappa"
-
-
-class Failed(Exception):
-    """A line ended with an error, or a check did not hold."""
-
-
-@dataclass(slots=True)
-class Rehearsal:
-    """Types lines into the world's shell and keeps what is worth a row of the table."""
-
-    world: World
-    rows: list[tuple[str, str]] = field(default_factory=list)
-
-    def type(self, line: str, *, expect: int = 0, **environ: str) -> str:
-        """The line's output. Raises Failed when it ends with another code than expected."""
-        print(f"$ {line}", flush=True)
-        done = subprocess.run(
-            ["/bin/bash", "-c", line],
-            cwd=PROJECT, env={**self.world.environ, **environ}, text=True, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        shown = [row for row in done.stdout.splitlines() if row.strip()]
-        print("\n".join(f"    {row}" for row in shown[-6:]), flush=True)
-        if done.returncode != expect:
-            raise Failed(f"`{line}` ended with {done.returncode}:\n{done.stdout}")
-        return done.stdout
-
-    def check(self, what: str, holds: Callable[[], bool] | bool) -> None:
-        """Raises Failed naming the check that does not hold."""
-        try:
-            held = holds() if callable(holds) else holds
-        except (AssertionError, KeyError, ValueError, OSError) as error:
-            raise Failed(f"{what}: {error!r}") from error
-        print(f"  {'ok ' if held else 'NOT'} {what}", flush=True)
-        if not held:
-            raise Failed(what)
 
 
 def main() -> int:
@@ -308,18 +268,23 @@ def change(on: Rehearsal) -> None:
     on.check("a deploy after a failed one starts anew", "is made again" in again)
     on.check("both Regions serve", lambda: api_checks.is_serving(on.world))
     on.check("and name each other", lambda: api_checks.pages_name_each_other(on.world))
-    cursor, before = (
-        api_checks.find_next_link(on.world, primary),
-        state.find_signing_keys(on.world),
-    )
+    rotate_key(on)
+    unnamed = on.type(f"{MANAGE} deploy --yes", expect=1)
+    on.check("who lets everyone in must say so", "--access none" in unnamed)
+    on.type(f"{MANAGE} deploy --yes --access none")
+    on.check("both Regions serve", lambda: api_checks.is_serving(on.world))
+    fail_to_deploy(on)
+
+
+def rotate_key(on: Rehearsal) -> None:
+    """One command, while both Regions serve."""
+    primary, secondary = on.world.topology.regions
+    keys = partial(state.find_signing_keys, on.world)
+    cursor, before = api_checks.find_next_link(on.world, primary), keys()
     on.type(f"{MANAGE} stack rotate-key")
     on.check(
         "one command gives both functions one new key",
-        lambda: (
-            len(state.find_signing_keys(on.world) - before)
-            == len(state.find_signing_keys(on.world))
-            == 1
-        ),
+        lambda: len(keys() - before) == len(keys()) == 1,
     )
     for role in (primary, secondary):
         made_after = api_checks.find_next_link(on.world, role)
@@ -329,15 +294,7 @@ def change(on: Rehearsal) -> None:
                 partial(api_checks.is_followed, on.world, link),
             )
     on.type(f"{ZAPPA} update {secondary}")
-    on.check(
-        "an update keeps the new key",
-        lambda: len(state.find_signing_keys(on.world)) == 1,
-    )
-    unnamed = on.type(f"{MANAGE} deploy --yes", expect=1)
-    on.check("who lets everyone in must say so", "--access none" in unnamed)
-    on.type(f"{MANAGE} deploy --yes --access none")
-    on.check("both Regions serve", lambda: api_checks.is_serving(on.world))
-    fail_to_deploy(on)
+    on.check("an update keeps the new key", lambda: len(keys()) == 1)
 
 
 def fail_to_deploy(on: Rehearsal) -> None:
@@ -407,7 +364,7 @@ def destroy(on: Rehearsal) -> None:
         path.name for path in Path(PROJECT).glob(f"{on.world.topology.prefix}-*")
     ]
     on.check(f"no file is left {leftovers or ''}", lambda: not leftovers)
-    denied = calls.not_allowed(on.world.called, on.world.topology, gateway.ACCOUNT)
+    denied = calls.not_allowed(on.world.called, on.world.topology, ACCOUNT)
     on.check(
         f"the printed policies allow all that was called {denied or ''}", not denied
     )

@@ -71,7 +71,7 @@ def test_a_deployment_goes_on_through_the_quotas(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "make", [aws.client, lambda s, r: aws.patient_session(r).client(s)]
+    "make", [aws.client, lambda s, r: aws.make_session(r).client(s)]
 )
 def test_the_longest_quota_is_waited_for(
     make: Callable[..., object],

@@ -94,7 +94,7 @@ def test_a_login_that_is_denied_is_not_waited_for(world: World, meet: Meet) -> N
     assert (
         "refuses the login: FATAL: unable to accept connection, access denied" in said
     )
-    assert "Check the credentials and the right dsql:DbConnectAdmin." in said
+    assert "Check the credentials and the permission dsql:DbConnectAdmin." in said
 
 
 def test_missing_credentials_are_not_waited_for(

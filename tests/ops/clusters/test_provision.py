@@ -305,7 +305,7 @@ def test_refuses_duplicates_swapped_regions_and_members_elsewhere(
     world.control.refresh()
     monkeypatch.setenv("PRIMARY_REGION", OHIO)
     monkeypatch.setenv("SECONDARY_REGION", EAST)
-    refused_as(world, "Exchange PRIMARY_REGION and SECONDARY_REGION")
+    refused_as(world, "Swap PRIMARY_REGION and SECONDARY_REGION")
     monkeypatch.setenv("PRIMARY_REGION", EAST)
     monkeypatch.setenv("SECONDARY_REGION", "ca-central-1")
     refused_as(world, "us-east-2 is not a wanted Region")

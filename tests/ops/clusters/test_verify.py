@@ -202,7 +202,7 @@ def test_an_api_that_asks_for_a_token_is_no_failure_without_one(
         stdout=out,
     )
     assert "skip  both           api-replication" in out.getvalue()
-    assert "The API asks for a token: set API_TOKEN" in out.getvalue()
+    assert "The API requires a token: set API_TOKEN" in out.getvalue()
 
 
 def test_an_unreachable_api_is_named(world: World, apis: list[Any]) -> None:

@@ -146,7 +146,7 @@ def test_the_schema_is_judged_by_the_migrations_that_the_database_has(
 @pytest.mark.parametrize(
     ("environ", "says"),
     [
-        ({"PGPORT": "1"}, "onnection refused"),
+        ({"PGPORT": "1"}, "refused"),
         ({"API_RATE_LIMIT": "ten"}, "API_RATE_LIMIT is 'ten'"),
     ],
 )

@@ -191,7 +191,7 @@ def test_only_lines_of_weight_are_passed_on_from_the_log(tmp_path: Path) -> None
         log.flush()
         assert tail.warnings() == ["half a line"]
     path.write_text("2026-01-01 00:00:00,1 ERROR anew\n")
-    tail.begin_anew()
+    tail.rewind()
     assert tail.warnings() == ["anew"]
     path.unlink()
     assert tail.warnings() == []

@@ -133,7 +133,7 @@ def test_a_stacks_content_is_shown_before_its_end_is_asked_for(
     asked, before = answer(text), deployed.photograph()
     with pytest.raises(Refused, match=rf"AWS::IAM::Role {NAME}-runtime\n"):
         deployed.manage("stack delete --role primary")
-    assert asked == [f"This deletes all of that. Type {NAME}-runtime to go on: "]
+    assert asked == [f"This deletes all of the above. Type {NAME}-runtime to go on: "]
     assert deployed.photograph() == before
 
 
