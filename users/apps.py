@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 
 from config.api.problem_types import ProblemType
-from users import scopes
+from users.scopes import ADMIN, READ, WRITE
 
 
 class UsersConfig(AppConfig):
@@ -14,8 +14,8 @@ class UsersConfig(AppConfig):
         )
     }
     scopes = {
-        scopes.READ: "Read users.",
-        scopes.WRITE: "Create, change and delete users.",
-        scopes.ADMIN: "Import and export all users.",
+        READ: "Read users.",
+        WRITE: "Create, change and delete users.",
+        ADMIN: "Import and export all users.",
     }
     links = ("users",)

@@ -16,6 +16,7 @@ from django.db import connection, models
 from django.test import Client
 
 from ops.deploy import callbacks
+from ops.deploy.runtime import NO_BYTECODE
 from tests.crossings.counting import Scenario
 from tests.ops import account
 from tests.ops.clusters import shell
@@ -117,6 +118,7 @@ def settings_callback() -> Iterator[Work]:
         account.opened(patch, Path(directory)) as found,
         redirect_stdout(io.StringIO()),
     ):
+        patch.setenv(NO_BYTECODE, "1")  # whichever Python runs this
         found.deploy()
         yield lambda: callbacks.settings(Cli("update"))
 

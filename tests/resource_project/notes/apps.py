@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 
 from config.api.problem_types import ProblemType
-from tests.resource_project.notes import scopes
+from tests.resource_project.notes.scopes import READ, WRITE
 
 
 class NotesConfig(AppConfig):
@@ -11,5 +11,5 @@ class NotesConfig(AppConfig):
             409, "Another note has this title.", "Use another title."
         )
     }
-    scopes = {scopes.READ: "Read notes.", scopes.WRITE: "Change notes."}
+    scopes = {READ: "Read notes.", WRITE: "Change notes."}
     links = ("notes",)

@@ -5,17 +5,15 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import (
-    OperationalError,
-)
+from django.db import OperationalError
 
 from config.api import bulk_import
+from ops.paths import PROJECT
 from ops.sample_users import SAMPLE
 from users import services
 from users.models import User
 
 pytestmark = pytest.mark.django_db
-NDJSON = "application/x-ndjson"
 
 
 def test_the_sample_is_inserted_once() -> None:
@@ -42,3 +40,10 @@ def test_seeding_without_a_database_fails(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(services, "insert_missing", failing)
     with pytest.raises(CommandError, match="Run it again"):
         call_command("seed_users", stdout=StringIO())
+
+
+def test_the_sample_is_no_part_of_what_lambda_gets() -> None:
+    packaged = [*(PROJECT / "config").rglob("*.py"), *(PROJECT / "users").rglob("*.py")]
+    assert packaged
+    for user in SAMPLE:
+        assert not [path for path in packaged if user["email"] in path.read_text()]
