@@ -52,8 +52,7 @@ class RetryConflicts:
         self.get_response = get_response
         self.sleep = time.sleep
         self.max_body_bytes = getattr(settings, MAX_BODY_SETTING, MAX_BODY_BYTES)
-        number = isinstance(self.max_body_bytes, int)
-        if not number or isinstance(self.max_body_bytes, bool):
+        if type(self.max_body_bytes) is not int or self.max_body_bytes < 0:
             raise ImproperlyConfigured(
                 f"{MAX_BODY_SETTING} is {self.max_body_bytes!r}; set it to a number of "
                 f"bytes; the default is {MAX_BODY_BYTES}."

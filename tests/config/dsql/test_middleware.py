@@ -340,7 +340,7 @@ def test_a_body_of_unknown_length_is_kept_within_the_bound(settings: Any) -> Non
     assert [seen["body"] for seen in attempts] == [b"longer"]
 
 
-@pytest.mark.parametrize("value", ["1 MB", None, True, 1.5])
+@pytest.mark.parametrize("value", ["1 MB", None, True, 1.5, -1])
 def test_a_bound_that_is_no_number_is_refused(settings: Any, value: object) -> None:
     setattr(settings, MAX_BODY_SETTING, value)
     with pytest.raises(ImproperlyConfigured, match=f"{MAX_BODY_SETTING} is {value!r}"):
