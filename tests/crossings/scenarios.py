@@ -20,7 +20,7 @@ from ops.deploy.runtime import NO_BYTECODE
 from tests.crossings.counting import Scenario
 from tests.ops import account
 from tests.ops.clusters import shell
-from tests.ops.deploy.test_callbacks import Cli
+from tests.ops.deploy.cli import Cli
 
 Work = Callable[[], object]
 NUMBERS = count()

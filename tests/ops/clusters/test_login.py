@@ -12,7 +12,7 @@ from ops.clusters import login
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.fault_control import FaultClient
 from tests.control import EAST, OHIO, World
-from tests.ops.clusters.test_provision import failure, provision
+from tests.ops.clusters.commands import failure, provision
 
 UNRESOLVED = "failed to resolve host 'x': [Errno -2] Name or service not known"
 WAKING = "FATAL:  unable to accept connection, waking up cluster, please retry later"

@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 
 from ops.clusters.verify import CONTROL
 from tests.control import EAST, OHIO, World
-from tests.ops.clusters.test_provision import destroy, provision
+from tests.ops.clusters.commands import destroy, provision
 
 
 def failures(
