@@ -9,13 +9,14 @@ import pytest
 from psycopg import errors
 
 Connection = psycopg.Connection[Any]
+Open = Callable[[], Connection]
 OC000 = r"change conflicts with another transaction \(OC000\)"
 
 
 class Tables:
     """Makes tables and drops them; other tests' tables are never touched."""
 
-    def __init__(self, open_session: Callable[[], Connection]) -> None:
+    def __init__(self, open_session: Open) -> None:
         self._open, self._made = open_session, list[str]()
         self.stem = f"c{uuid4().hex[:8]}"
 
@@ -37,9 +38,10 @@ def rows(connection: Connection, sql: str) -> list[Any]:
 def commit_fails(connection: Connection) -> None:
     with pytest.raises(errors.SerializationFailure, match=OC000):
         connection.execute("COMMIT")
+    assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
-def step_aside(mine: Connection, other: Connection, keyed: str) -> None:
+def move_to_shadow_tables(mine: Connection, other: Connection, keyed: str) -> None:
     """Let a single statement want a row that ``mine`` has written."""
     mine.execute(f"UPDATE {keyed} SET v = 5 WHERE id = 1")
     other.execute(f"SELECT v FROM {keyed} WHERE id = 1 FOR UPDATE")

@@ -1,20 +1,18 @@
-"""What a transaction keeps when it steps aside, and what its snapshot alone decides."""
+"""What a transaction keeps in shadow tables, and what its snapshot alone decides."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from psycopg import errors
 
-from ops.local.sandbox import lifecycle
-from tests.golden import replay
 from tests.ops.local.sandbox.contending import (
     OC000,
     Connection,
     Tables,
     commit_fails,
+    move_to_shadow_tables,
     rows,
-    step_aside,
 )
 
 ALIASES = [
@@ -31,26 +29,6 @@ ALIASES = [
     "name",
     "keys",
 ]
-
-
-@pytest.fixture
-def open_session(sandbox: lifecycle.Status) -> Iterator[Callable[[], Connection]]:
-    opened: list[Connection] = []
-
-    def connect() -> Connection:
-        opened.append(replay.connect(sandbox))
-        return opened[-1]
-
-    yield connect
-    for connection in opened:
-        connection.close()
-
-
-@pytest.fixture
-def tables(open_session: Callable[[], Connection]) -> Iterator[Tables]:
-    made = Tables(open_session)
-    yield made
-    made.drop()
 
 
 # Names that a user may have
@@ -77,7 +55,7 @@ def test_rows_without_a_key_survive_whatever_their_columns_are_called(
     mine.execute(f"INSERT INTO {keyed} VALUES (1, 1)")
     mine.execute(f"INSERT INTO {plain} (a, b) VALUES (1, 1), (1, 1), (2, 2)")
     mine.execute("BEGIN")
-    step_aside(mine, other, keyed)
+    move_to_shadow_tables(mine, other, keyed)
     mine.execute(change.format(plain))
     mine.execute("COMMIT")
     found = rows(other, f"SELECT a FROM {plain} ORDER BY a")
@@ -96,7 +74,7 @@ def test_a_table_may_be_called_as_the_sandbox_once_called_its_own(
         mine.execute(f"INSERT INTO {keyed} VALUES (1, 1)")
         mine.execute("INSERT INTO sandbox_shadow VALUES (1, 'kept')")
         mine.execute("BEGIN")
-        step_aside(mine, other, keyed)
+        move_to_shadow_tables(mine, other, keyed)
         mine.execute("INSERT INTO sandbox_shadow VALUES (2, 'new')")
         assert len(rows(mine, "SELECT * FROM sandbox_shadow")) == 2
         mine.execute("COMMIT")
@@ -121,7 +99,7 @@ def test_a_table_may_be_called_as_a_type_is(
         mine.execute(f"INSERT INTO public.{name} VALUES (1, 'kept'), (2, 'gone')")
         mine.execute("BEGIN")
         mine.execute(f"SELECT FROM public.{name} WHERE id = 1 FOR UPDATE")
-        step_aside(mine, other, keyed)
+        move_to_shadow_tables(mine, other, keyed)
         mine.execute(f"INSERT INTO public.{name} VALUES (3, 'new')")
         mine.execute(f"DELETE FROM public.{name} WHERE id = 2")
         mine.execute(f"UPDATE {keyed} SET v = 8")
@@ -145,7 +123,7 @@ def test_two_tables_of_one_name_conflict_at_once_and_lose_nothing(
             mine.execute(f"INSERT INTO {table} VALUES (1, 1)")
         mine.execute("BEGIN")
         mine.execute(f"UPDATE {schema}.{keyed} SET v = 2")
-        step_aside(mine, other, keyed)
+        move_to_shadow_tables(mine, other, keyed)
         with pytest.raises(errors.SerializationFailure, match=OC000):
             mine.execute("COMMIT")
         for table in (keyed, f"{schema}.{keyed}"):
@@ -193,7 +171,7 @@ def test_for_update_of_a_row_that_breaks_an_unchecked_constraint_conflicts(
     commit_fails(steps[1][0])
 
 
-def test_a_table_with_an_unchecked_constraint_may_step_aside(
+def test_a_table_with_an_unchecked_constraint_may_move_to_shadow_tables(
     tables: Tables, open_session: Callable[[], Connection]
 ) -> None:
     name = tables.make("id int PRIMARY KEY", "v int")
@@ -204,12 +182,12 @@ def test_a_table_with_an_unchecked_constraint_may_step_aside(
     )
     mine, other = open_session(), open_session()
     mine.execute("BEGIN")
-    step_aside(mine, other, name)
+    move_to_shadow_tables(mine, other, name)
     with pytest.raises(errors.CheckViolation):
         mine.execute(f"INSERT INTO {name} VALUES (3, -3)")
     mine.execute("ROLLBACK")
     mine.execute("BEGIN")
-    step_aside(mine, other, name)
+    move_to_shadow_tables(mine, other, name)
     mine.execute(f"DELETE FROM {name} WHERE id = 2")
     mine.execute("COMMIT")
     assert rows(other, f"SELECT * FROM {name}") == [(1, 5)]
@@ -319,21 +297,3 @@ def test_a_key_free_for_the_snapshot_and_for_all_is_no_conflict(
     mine.execute(f"INSERT INTO {name} VALUES (8, 1)")
     mine.execute("COMMIT")
     assert rows(other, f"SELECT * FROM {name}") == [(8, 1)]
-
-
-# Functions
-
-
-@pytest.fixture
-def writer(
-    tables: Tables, open_session: Callable[[], Connection]
-) -> Iterator[tuple[str, str]]:
-    """A table, and a function that adds so many rows to it."""
-    table = tables.make("id int PRIMARY KEY")
-    name = f"{tables.stem}_f"
-    open_session().execute(
-        f"CREATE FUNCTION {name}(first int, last int) RETURNS int LANGUAGE sql AS "
-        f"'INSERT INTO {table} SELECT generate_series(first, last); SELECT last'"
-    )
-    yield table, name
-    open_session().execute(f"DROP FUNCTION {name}")

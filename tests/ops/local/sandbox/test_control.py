@@ -1,6 +1,5 @@
 """The control plane, called by boto3's own client; time is the test's."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +11,12 @@ from config.dsql.credentials import Credentials
 from config.dsql.tokens import Endpoint, sign
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.clusters import Timing
-from tests import control
 from tests.control import EAST, OHIO, OREGON, TIMING, World
 
 if TYPE_CHECKING:
     from mypy_boto3_dsql.type_defs import CreateClusterOutputTypeDef
 
 from tests.ops.local.sandbox.control_errors import refused
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with control.serve(tmp_path) as made:
-        yield made
 
 
 def test_a_single_region_cluster_lives(world: World) -> None:

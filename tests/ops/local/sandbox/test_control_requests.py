@@ -3,8 +3,6 @@
 import json
 import socket
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,19 +13,12 @@ from botocore.validate import ParamValidator
 
 from ops.local.sandbox.control import ACTIONS
 from ops.local.sandbox.signatures import Key
-from tests import control
 from tests.control import ALL, EAST, OREGON, TIMING, World
 
 if TYPE_CHECKING:
     pass
 
 from tests.ops.local.sandbox.control_errors import refused
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with control.serve(tmp_path) as made:
-        yield made
 
 
 @pytest.mark.parametrize("action", ["CreateCluster", "TagResource", "PutWitnessRegion"])

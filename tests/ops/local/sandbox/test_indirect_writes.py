@@ -5,54 +5,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from psycopg import errors
 
-from ops.local.sandbox import lifecycle
-from tests.golden import replay
 from tests.ops.local.sandbox.contending import (
     OC000,
     Connection,
     Tables,
     commit_fails,
+    move_to_shadow_tables,
     rows,
-    step_aside,
 )
-
-
-@pytest.fixture
-def open_session(sandbox: lifecycle.Status) -> Iterator[Callable[[], Connection]]:
-    opened: list[Connection] = []
-
-    def connect() -> Connection:
-        opened.append(replay.connect(sandbox))
-        return opened[-1]
-
-    yield connect
-    for connection in opened:
-        connection.close()
-
-
-@pytest.fixture
-def tables(open_session: Callable[[], Connection]) -> Iterator[Tables]:
-    made = Tables(open_session)
-    yield made
-    made.drop()
-
-
-# Functions
-
-
-@pytest.fixture
-def writer(
-    tables: Tables, open_session: Callable[[], Connection]
-) -> Iterator[tuple[str, str]]:
-    """A table, and a function that adds so many rows to it."""
-    table = tables.make("id int PRIMARY KEY")
-    name = f"{tables.stem}_f"
-    open_session().execute(
-        f"CREATE FUNCTION {name}(first int, last int) RETURNS int LANGUAGE sql AS "
-        f"'INSERT INTO {table} SELECT generate_series(first, last); SELECT last'"
-    )
-    yield table, name
-    open_session().execute(f"DROP FUNCTION {name}")
 
 
 @pytest.mark.parametrize("prepare", [True, False])
@@ -70,7 +30,7 @@ def test_rows_that_a_function_writes_are_counted(
         session.execute(f"INSERT INTO {table} SELECT 9000 + {function}(4001, 7000)")
 
 
-def test_rows_that_a_function_wrote_survive_stepping_aside(
+def test_rows_that_a_function_wrote_survive_in_shadow_tables(
     tables: Tables, open_session: Callable[[], Connection], writer: tuple[str, str]
 ) -> None:
     table, function = writer
@@ -79,13 +39,13 @@ def test_rows_that_a_function_wrote_survive_stepping_aside(
     mine.execute(f"INSERT INTO {keyed} VALUES (1, 1)")
     mine.execute("BEGIN")
     mine.execute(f"SELECT {function}(1, 2)")
-    step_aside(mine, other, keyed)
+    move_to_shadow_tables(mine, other, keyed)
     mine.execute(f"UPDATE {keyed} SET v = 8")
     mine.execute("COMMIT")
     assert rows(other, f"SELECT id FROM {table} ORDER BY id") == [(1,), (2,)]
     assert rows(other, f"SELECT v FROM {keyed}") == [(8,)]
     mine.execute("BEGIN")
-    step_aside(mine, other, keyed)
+    move_to_shadow_tables(mine, other, keyed)
     # It would pass by the shadows.
     with pytest.raises(errors.SerializationFailure, match=OC000):
         mine.execute(f"SELECT {function}(3, 4)")
@@ -104,25 +64,25 @@ def view(tables: Tables, open_session: Callable[[], Connection]) -> Iterator[str
         open_session().execute(f"DROP VIEW {name}")
 
 
-def test_what_was_written_through_a_view_survives_stepping_aside(
+def test_what_was_written_through_a_view_survive_in_shadow_tables(
     open_session: Callable[[], Connection], view: str
 ) -> None:
     mine, other, table = open_session(), open_session(), view[:-1]
     mine.execute("BEGIN")
     mine.execute(f"UPDATE {view} SET v = 7 WHERE id = 2")
-    step_aside(mine, other, table)
+    move_to_shadow_tables(mine, other, table)
     mine.execute(f"UPDATE {table} SET v = v + 1 WHERE id = 2")
     mine.execute("COMMIT")
     assert rows(other, f"SELECT * FROM {view} ORDER BY id") == [(1, 5), (2, 8)]
 
 
 @pytest.mark.parametrize("sql", ["UPDATE {} SET v = 8", "SELECT * FROM {}"])
-def test_aside_a_statement_through_a_view_conflicts_and_loses_nothing(
+def test_in_shadow_tables_a_statement_through_a_view_conflicts_and_loses_nothing(
     open_session: Callable[[], Connection], view: str, sql: str
 ) -> None:
     mine, other, table = open_session(), open_session(), view[:-1]
     mine.execute("BEGIN")
-    step_aside(mine, other, table)
+    move_to_shadow_tables(mine, other, table)
     with pytest.raises(errors.SerializationFailure, match=OC000):
         mine.execute(sql.format(view))
     mine.execute("ROLLBACK")
