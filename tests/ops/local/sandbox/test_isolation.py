@@ -64,7 +64,7 @@ def test_a_loser_goes_on_under_its_snapshot_until_commit(
 def test_values_that_were_seen_are_the_ones_committed(
     pair: tuple[Connection, Connection], family: str
 ) -> None:
-    """A transaction that stepped aside and met no conflict loses nothing."""
+    """A transaction in shadow tables that met no conflict loses nothing."""
     other, mine = pair
     first = rows(mine, f"INSERT INTO {family}_late (parent) VALUES (3) RETURNING *")
     mine.execute(f"UPDATE {family} SET note = 'kept' WHERE id = 3")
