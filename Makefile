@@ -1,7 +1,9 @@
 # Needs Python 3.11 or newer (with venv) and make; everything else is installed into .venv from
 # the hash-pinned lock files. Linux and macOS.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3.14 || command -v python3)
+# The first of these that runs: a version manager's shim is found, and may not run.
+PYTHON ?= $(shell for each in python3.13 python3.12 python3.11 python3; do \
+	"$$each" -c "" > /dev/null 2>&1 && command -v "$$each" && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
@@ -20,7 +22,8 @@ help: ## Explain every target
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 $(READY): requirements/dev.txt
-	@"$(PYTHON)" -c 'import sys; sys.exit("Python %d.%d is too old: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@test -n "$(PYTHON)" || { echo "No Python runs here: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.13" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit("Python %d.%d is too old: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.13" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	@echo "Installing the pinned packages of requirements/dev.txt into $(VENV) (about 150 MB from the Python package index, once) ..."
 	@"$(PYTHON)" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
