@@ -29,23 +29,19 @@ from .conflicts import (
     is_unavailable,
     is_unresolved,
 )
-from .creation import DATABASE, DatabaseCreation, parse_schema
 from .cursors import CursorDebugWrapper, CursorWrapper
-from .ddl.journal import MigrationRun
 from .deadlines import Allowance, Limits, require_time, time_left, within
+from .deferred import DeferredParts
 from .driver import call_within, open_within
 from .endpoints import Endpoints, endpoints
 from .features import DatabaseFeatures
-from .introspection import DatabaseIntrospection
 from .operations import DatabaseOperations
-from .options import SECONDS, Options
+from .options import DATABASE, SECONDS, Options, parse_schema
 from .retry import note_commit, repeat
-from .schema import DatabaseSchemaEditor
 from .signals import connected
 from .split import Splitter
 from .statements import Cursor, ErrorWrapper
 from .tokens import TOKENS, Endpoint, parse_region
-from .validation import DatabaseValidation
 
 # DSQL ends a session after 60 minutes; jitter keeps processes from reconnecting at once.
 MAX_AGE_SECONDS = (45 * 60, 55 * 60)
@@ -62,16 +58,12 @@ UNDONE = (
 )
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
+class DatabaseWrapper(DeferredParts, base.DatabaseWrapper):
     Database = driver
     display_name = "Aurora DSQL"
     features_class = DatabaseFeatures
     ops_class = DatabaseOperations
     client_class = DatabaseClient
-    creation_class = DatabaseCreation
-    introspection_class = DatabaseIntrospection
-    SchemaEditorClass = DatabaseSchemaEditor
-    validation_class = DatabaseValidation
     splitter: Splitter | None = None  # set by split_transactions()
     # Columns of identity type must be bigint and name a CACHE of 1 or at least 65536:
     # AWS user guide, "Sequences and identity columns".
@@ -103,7 +95,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.limits = Limits()
-        self.migration_run = MigrationRun(self.limits)
 
     def get_connection_params(self) -> dict[str, Any]:
         """libpq's parameters; the password is added when the connection opens.

@@ -4,31 +4,13 @@ import re
 import sys
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 from django.db.backends.postgresql import creation
 
+from .options import DATABASE, parse_schema
 from .retry import repeat
 
-DATABASE = "postgres"
-SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-
-
-def parse_schema(name: str | None) -> str | None:
-    """The schema in a NAME of the form ``postgres.<schema>``; None for ``postgres``.
-
-    Raises ImproperlyConfigured for any other name.
-    """
-    database, _, schema = (name or DATABASE).partition(".")
-    if database == DATABASE and not schema:
-        return None
-    if database == DATABASE and SCHEMA_NAME.fullmatch(schema):
-        return schema
-    raise ImproperlyConfigured(
-        f"NAME is {name!r}, but a DSQL cluster has one database: use 'postgres', or "
-        f"'postgres.<schema>' to work in another schema than public."
-    )
 
 
 class DatabaseCreation(creation.DatabaseCreation):

@@ -8,8 +8,6 @@ from django.db.backends.postgresql import operations
 from django.db.models import AutoField
 
 from .conflicts import sqlstates
-from .ddl.batches import BATCH, ROW_LIMIT, Batches
-from .ddl.catalog import Catalog
 
 FOREIGN_KEY_VIOLATION = "23503"
 
@@ -131,6 +129,8 @@ class DatabaseOperations(operations.DatabaseOperations):
         try:
             self._run("; ".join(sql.rstrip(";") for sql in sql_list))
         except (IntegrityError, OperationalError) as error:
+            from .ddl.batches import ROW_LIMIT  # no request flushes tables
+
             if not sqlstates(error) & {ROW_LIMIT, FOREIGN_KEY_VIOLATION}:
                 raise
             deletes = [sql for sql in sql_list if "DELETE" in sql]
@@ -167,6 +167,9 @@ class DatabaseOperations(operations.DatabaseOperations):
         return [], None
 
     def _delete_in_batches(self, table: str) -> None:
+        from .ddl.batches import BATCH
+        from .ddl.catalog import Catalog
+
         columns = Catalog(self.connection).primary_key(table)
         # "ctid" names a row of a table that has no key.
         key = ", ".join(map(self.quote_name, columns)) or "ctid"
@@ -176,6 +179,9 @@ class DatabaseOperations(operations.DatabaseOperations):
             pass
 
     def _clear_references(self, table: str) -> None:
+        from .ddl.batches import Batches
+        from .ddl.catalog import Catalog
+
         catalog = Catalog(self.connection)
         with self.connection.cursor() as cursor:
             references = self.connection.introspection.get_relations(cursor, table)

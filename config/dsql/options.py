@@ -54,6 +54,24 @@ LIBPQ_OPTIONS = {
 KNOWN = BACKEND_OPTIONS | DJANGO_OPTIONS | LIBPQ_OPTIONS
 # One name: a path or "@" would be a Unix socket, where libpq uses no TLS.
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+DATABASE = "postgres"  # the only one of a cluster
+SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+
+def parse_schema(name: str | None) -> str | None:
+    """The schema in a NAME of the form ``postgres.<schema>``; None for ``postgres``.
+
+    Raises ImproperlyConfigured for any other name.
+    """
+    database, _, schema = (name or DATABASE).partition(".")
+    if database == DATABASE and not schema:
+        return None
+    if database == DATABASE and SCHEMA_NAME.fullmatch(schema):
+        return schema
+    raise ImproperlyConfigured(
+        f"NAME is {name!r}, but a DSQL cluster has one database: use 'postgres', or "
+        f"'postgres.<schema>' to work in another schema than public."
+    )
 
 
 class MissingEndpoint(ImproperlyConfigured):

@@ -8,7 +8,8 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from config.dsql.base import DatabaseWrapper
-from config.dsql.creation import DatabaseCreation, parse_schema
+from config.dsql.creation import DatabaseCreation
+from config.dsql.options import parse_schema
 from tests.config.dsql.conftest import run
 from users.models import User
 
