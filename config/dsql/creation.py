@@ -12,7 +12,6 @@ from .options import DATABASE, parse_schema
 from .retry import repeat
 
 
-
 class DatabaseCreation(creation.DatabaseCreation):
     def _get_test_db_name(self) -> str:
         name = self.connection.settings_dict["TEST"]["NAME"]

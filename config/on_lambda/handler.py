@@ -1,4 +1,4 @@
-"""Lambda's entry point: API Gateway's requests go to Django, maintenance is on a list.
+"""What Lambda hands over: API Gateway's requests go to Django, maintenance is on a list.
 
 Everything that a request needs is made while the function starts: init has a whole
 processor, a request only the share that its memory buys (Lambda developer guide, "Lambda
@@ -105,6 +105,10 @@ def _minimal_environ(event: Event, context: Any) -> dict[str, Any]:
     return {"REQUEST_METHOD": event.get("httpMethod"), "lambda.context": context}
 
 
+def import_views() -> None:
+    get_resolver().url_patterns  # noqa: B018 - the property imports the views
+
+
 def prepare() -> None:
     """Import every view and open the connection, in little time and without an error.
 
@@ -115,7 +119,7 @@ def prepare() -> None:
     started = time.monotonic()
     try:
         with within(START_SECONDS):
-            get_resolver().url_patterns  # noqa: B018 - the property imports the views
+            import_views()
             # Half of what is left for each endpoint, names and addresses included.
             with within(math.inf, step=time_left() / 2):
                 connection.ensure_connection()
@@ -131,6 +135,3 @@ def prepare() -> None:
             "Start-up was done in %.2f s; connected to %s",
             time.monotonic() - started, connection.connection.info.host,
         )  # fmt: skip
-
-
-prepare()

@@ -18,22 +18,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ops.deploy import sources
+from ops.deploy import left_out, sources
+from ops.deploy.left_out import is_left_out
 from ops.deploy.runtime import Target, export, require_interpreter
 from ops.deploy.sources import LOCK, SHIPPED, PackageError, Sources
 from ops.paths import PACKAGES, PROJECT
 
 TASK_ROOT = "/var/task"
-BUDGET = 20 * 2**20  # bytes; AWS refuses 50 MiB, cold starts suffer long before
-NOT_SERVED = (
-    "config/settings_ops.py", "config/*.md", "*/py.typed",
-    "bin/*", "*/tests/*", "*.po", "*.mo", "*.pyi", "*.pyx", "*.pxd", "*.c", "*.h",
-    "*/static/*", "*/__pycache__/*",
-    "django/contrib/gis/*", "django/*/locale/*.txt",
-    # Of the metadata only METADATA is read; these name this machine's paths.
-    "*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED",
-    "*.dist-info/direct_url.json",
-)  # fmt: skip
+BUDGET = 15 * 2**20  # bytes; AWS refuses 50 MiB, cold starts suffer long before
 FORBIDDEN = (
     ("*/.env*", "an environment file"), (".env*", "an environment file"),
     ("ops/*", "operators' code"), ("tests/*", "a test"), ("*/tests/*", "a test"),
@@ -102,7 +94,8 @@ def dependencies(
 
     They never come from the active environment, which holds other things.
     """
-    recipe = [lock, str(target), _describe(python), Path(__file__).read_text()]
+    recipe = [lock, str(target), _describe(python)]
+    recipe += [Path(str(part)).read_text() for part in (__file__, left_out.__file__)]
     site = PACKAGES / hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:16]
     installed = site.with_suffix(".sha256")
     if site.exists():
@@ -116,7 +109,7 @@ def dependencies(
         partial = Path(scratch, "site")
         _pip_install(lock, partial, target)
         for name, path in list(_files(partial)):
-            if _matches(name, NOT_SERVED):
+            if is_left_out(name):
                 path.unlink()
         _compile(partial, python)
         installed.write_text(_fingerprint(partial))
@@ -191,7 +184,7 @@ def _runs_on(path: Path, target: Target) -> bool:
 
 def _write_project(project: Sources, target: Path) -> None:
     for name, content in project.files.items():
-        if name != LOCK and not _matches(name, NOT_SERVED):
+        if name != LOCK and not is_left_out(name):
             copy = target / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(content)
@@ -285,7 +278,3 @@ def _largest(entries: Mapping[str, Path]) -> str:
         sizes[top] = sizes.get(top, 0) + path.stat().st_size
     ranked = sorted(sizes, key=lambda top: -sizes[top])[:3]
     return ", ".join(f"{top} {sizes[top] / 1e6:.1f} MB unzipped" for top in ranked)
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

@@ -34,7 +34,7 @@ from tests.rehearsal.lambda_service import (
     FunctionError,
 )
 
-HANDLER = "config.on_lambda.handler.lambda_handler"
+HANDLER = "config.on_lambda.start.lambda_handler"
 TIMEOUT = 30.0  # LAMBDA_TIMEOUT
 MOST_PREPARE_SECONDS = 2.0
 MOST_SECONDS = 29.0  # what API Gateway waits, for the init too

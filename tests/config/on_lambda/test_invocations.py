@@ -171,7 +171,7 @@ def test_maintenance_that_fails_is_an_error_without_anybodys_data(
 
 def test_serving_imports_neither_zappa_nor_werkzeug_nor_boto3() -> None:
     program = (
-        "import sys, config.on_lambda.handler; "
+        "import sys, config.on_lambda.start; "
         "print([m for m in ('zappa', 'werkzeug', 'boto3', 'botocore') if m in sys.modules])"
     )
     environ = {

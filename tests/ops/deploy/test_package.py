@@ -171,7 +171,7 @@ def test_a_package_over_the_budget_names_the_largest(
     (site / "big").mkdir()
     (site / "big" / "data.bin").write_bytes(os.urandom(BUDGET + 1))
     with pytest.raises(
-        PackageError, match=r"over the budget of 20 MiB\. Largest: big 2\d"
+        PackageError, match=r"over the budget of 15 MiB\. Largest: big 1\d"
     ):
         build(archive(tmp_path / "a.zip"), HERE, lambda _: None)
 
