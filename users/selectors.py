@@ -12,7 +12,8 @@ from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThan
 
 from config.api.ndjson import read_pages
 from config.api.pagination import Cursor, Order, Page, read_page
-from config.dsql.prepared import Query, as_value
+from config.dsql.prepared import Query
+from config.dsql.slots import as_value
 from users.models import User
 
 FIELDS = ("id", "name", "email", "created_at", "updated_at")

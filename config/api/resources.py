@@ -26,7 +26,8 @@ from config.api.problems import Problem
 from config.api.region import serving_region
 from config.api.responses import empty_response, json_response
 from config.dsql.conflicts import constraints
-from config.dsql.prepared import Changes, Delete, Update, as_value
+from config.dsql.prepared import Changes, Delete, Update
+from config.dsql.slots import as_value
 from config.dsql.writes import execute_together
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

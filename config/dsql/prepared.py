@@ -15,7 +15,7 @@ lists, and the whole value of booleans and of the ``constants``. For a new shape
 function runs with the values and with slots in their place. When both statements agree,
 the SQL is kept with a recipe for its parameters: each value passes the preparation of the
 lookup or of the field that it stands for. Whatever does not fit (a lookup outside
-``LOOKUPS``, a value that the lookup refuses or that changes the SQL, an unusual queryset)
+``slots.LOOKUPS``, a value that the lookup refuses or that changes the SQL, an unusual queryset)
 is composed as if it were not prepared, so a result is never other than the ORM's.
 
 What is kept holds SQL, lookups, fields and converters, never a compiler or a connection.
@@ -29,7 +29,7 @@ from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.operations import BaseDatabaseOperations
-from django.db.models import Field, QuerySet, Value, lookups, sql
+from django.db.models import QuerySet, sql
 from django.db.models.query import (
     FlatValuesListIterable,
     ModelIterable,
@@ -37,31 +37,21 @@ from django.db.models.query import (
     ValuesListIterable,
 )
 from django.db.models.sql.compiler import SQLCompiler
-from django.db.models.sql.where import WhereNode
+
+from .slots import (
+    DoesNotFit,
+    Slot,
+    Source,
+    ValueRefused,
+    as_value,
+    parse_parameters,
+    record_places,
+)
 
 Row = TypeVar("Row")
 Values = Mapping[str, Any]
-MAX_SHAPES = 128  # per statement; the one that was not used for longest is dropped
-# What their parameters are depends on nothing but the value and the left-hand side.
-LOOKUPS = (
-    lookups.Exact,
-    lookups.IExact,
-    lookups.GreaterThan,
-    lookups.GreaterThanOrEqual,
-    lookups.LessThan,
-    lookups.LessThanOrEqual,
-    lookups.In,
-    lookups.PatternLookup,
-)
+MAX_SHAPES = 128  # per statement; all are dropped when there is one more
 COLLECTIONS = (list, tuple, set, frozenset)
-
-
-class _DoesNotFit(Exception):
-    """The statement, or this value of it, has to be composed by the ORM each time."""
-
-
-class _ValueRefused(Exception):
-    """The lookup says that with this value no row matches, or every row does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,118 +72,12 @@ class Changes:
     returning: Sequence[str] = ()
 
 
-class Slot(Value):
-    """The place of a value in a statement that is being composed."""
-
-    def __init__(
-        self, name: str, value: Any, output_field: "Field[Any, Any] | None" = None
-    ) -> None:
-        super().__init__(value, output_field)
-        self.name = name
-
-    def as_sql(
-        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
-    ) -> tuple[str, Any]:
-        statement, params = super().as_sql(compiler, connection)
-        field = self._output_field_or_none  # type: ignore[attr-defined]  # not in the stubs
-        if statement != "%s" or hasattr(field, "get_placeholder"):
-            raise _DoesNotFit
-        source = _FieldSource(self.name, field, self.for_save)
-        return statement, [_Place(source, 0) for _ in params]
-
-
-def as_value(value: Any, field: "Field[Any, Any] | None" = None) -> Value:
-    """The value as an expression, whether it is one to send or a slot."""
-    if isinstance(value, Slot):
-        return Slot(value.name, value.value, field)
-    return Value(value, field)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _FieldSource:
-    """The parameter that a field, or none, makes of a value."""
-
-    name: str
-    field: "Field[Any, Any] | None"
-    for_save: bool
-
-    def params(self, value: Any, connection: BaseDatabaseWrapper) -> Sequence[Any]:
-        if self.field is None:
-            return [value]
-        prepare = (
-            self.field.get_db_prep_save
-            if self.for_save
-            else self.field.get_db_prep_value
-        )
-        return [prepare(value, connection)]
-
-
-@dataclass(slots=True, eq=False)
-class _LookupSource:
-    """The parameters that a lookup makes of a value, with the SQL they stand in."""
-
-    name: str
-    lookup: "type[lookups.Lookup[Any]]"
-    lhs: Any
-    sql: str = ""
-    count: int = 0
-
-    def params(self, value: Any, connection: BaseDatabaseWrapper) -> Sequence[Any]:
-        lookup = self.lookup(self.lhs, value)
-        statement, params = lookup.process_rhs(None, connection)  # type: ignore[arg-type]  # compiles expressions, and a value is none
-        if statement != self.sql or len(params) != self.count:
-            raise _DoesNotFit
-        return params
-
-
-_Source = _FieldSource | _LookupSource
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Stands among a statement's parameters for the one with this index of a source."""
-
-    source: _Source
-    index: int
-
-
-def _recording(leaf: "lookups.Lookup[Any]", slot: Slot) -> "lookups.Lookup[Any]":
-    """The lookup with the slot's value, which leaves places instead of parameters."""
-    kind = type(leaf)
-    if not issubclass(kind, LOOKUPS):
-        raise _DoesNotFit
-    source = _LookupSource(slot.name, kind, leaf.lhs)
-
-    class Recording(kind):  # type: ignore[misc, valid-type]  # the lookup's own class
-        def process_rhs(self, compiler: Any, connection: Any) -> tuple[str, Any]:
-            try:
-                source.sql, params = super().process_rhs(compiler, connection)
-            except (EmptyResultSet, FullResultSet) as error:
-                raise _ValueRefused from error
-            source.count = len(params)
-            return source.sql, [_Place(source, i) for i in range(source.count)]
-
-    recording = Recording(leaf.lhs, slot.value)
-    if recording.bilateral_transforms:
-        raise _DoesNotFit
-    return recording
-
-
-def _record(where: WhereNode) -> None:
-    """Replace each lookup of a slot; a slot inside an expression records itself."""
-    for index, child in enumerate(where.children):
-        if isinstance(child, WhereNode):
-            _record(child)
-        elif isinstance(child, lookups.Lookup) and isinstance(child.rhs, Slot):
-            where.children[index] = _recording(child, child.rhs)  # type: ignore[call-overload]  # lookups are leaves, too
-
-
 @dataclass(frozen=True, slots=True)
 class _Template:
     """A statement without its values: SQL, and where each parameter comes from."""
 
     sql: str
-    parts: tuple[_Source | tuple[Any, ...], ...]  # a source of parameters, or constants
+    parts: tuple[Source | tuple[Any, ...], ...]  # a source of parameters, or constants
     read: Callable[[Iterable[Sequence[Any]], BaseDatabaseWrapper], list[Any]]
 
     def bind(self, values: Values, connection: BaseDatabaseWrapper) -> Bound:
@@ -204,22 +88,6 @@ class _Template:
             else:
                 params += part.params(values[part.name], connection)
         return Bound(self.sql, params, self.read)
-
-
-def _parts(params: Iterable[Any]) -> tuple[_Source | tuple[Any, ...], ...]:
-    parts: list[_Source | tuple[Any, ...]] = []
-    expected = 0  # the index of the next parameter of the last source
-    for param in params:
-        if not isinstance(param, _Place):
-            parts.append((param,))
-        elif param.index == 0:
-            parts.append(param.source)
-            expected = 1
-        elif parts and parts[-1] is param.source and param.index == expected:
-            expected += 1
-        else:
-            raise _DoesNotFit
-    return tuple(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +124,7 @@ def _converters(
         for function in functions:
             # It would keep the connection.
             if isinstance(getattr(function, "__self__", None), BaseDatabaseOperations):
-                raise _DoesNotFit
+                raise DoesNotFit
     return tuple(
         (position, tuple(functions), expression)
         for position, (functions, expression) in found.items()
@@ -276,12 +144,12 @@ def _maker(
     query, iterable = rows.query, rows._iterable_class
     if iterable is ModelIterable:
         if compiler.annotation_col_map or query.select_related or query.extra_select:
-            raise _DoesNotFit
+            raise DoesNotFit
         names = [column.target.attname for column, _, _ in compiler.select]
         model = rows.model
         return lambda row, connection: model.from_db(connection.alias, names, row)
     if query.extra_select:
-        raise _DoesNotFit
+        raise DoesNotFit
     if iterable is ValuesIterable:
         return _dictionaries(
             list(query.selected)
@@ -292,7 +160,7 @@ def _maker(
         return lambda row, _: tuple(row)
     if iterable is FlatValuesListIterable:
         return lambda row, _: row[0]
-    raise _DoesNotFit
+    raise DoesNotFit
 
 
 class _Prepared:
@@ -329,7 +197,7 @@ class _Prepared:
             else:
                 template = self._templates[shape]
             return None if template is None else template.bind(values, connection)
-        except (_DoesNotFit, _ValueRefused, EmptyResultSet, FullResultSet):
+        except (DoesNotFit, ValueRefused, EmptyResultSet, FullResultSet):
             return None  # this value is a case of its own
 
     def _prepare(
@@ -345,9 +213,11 @@ class _Prepared:
         try:
             plain = self._compose(self.build(**values), connection)
             recorded = self._compose(self.build(**slots), connection, record=True)
-            template = _Template(recorded.sql, _parts(recorded.params), recorded.read)
+            template = _Template(
+                recorded.sql, parse_parameters(recorded.params), recorded.read
+            )
             again = template.bind(values, connection)
-        except _DoesNotFit:
+        except DoesNotFit:
             return None
         used = {part.name for part in template.parts if not isinstance(part, tuple)}
         # A value that is not a parameter is a part of the SQL, or of another parameter.
@@ -397,8 +267,8 @@ class Query(_Prepared, Generic[Row]):
         query = built.query.clone()
         if record:
             if query.select_for_update or built._prefetch_related_lookups:
-                raise _DoesNotFit
-            _record(query.where)
+                raise DoesNotFit
+            record_places(query.where)
         compiler = query.get_compiler(connection=connection)
         statement, params = compiler.as_sql()
         if not record:  # the queryset itself reads its rows
@@ -435,7 +305,7 @@ class Update(_Prepared):
             }
         )
         if record:
-            _record(query.where)
+            record_places(query.where)
         compiler = query.get_compiler(connection=connection)
         statement, params = compiler.as_sql()
         if not built.returning:
@@ -455,6 +325,6 @@ class Delete(_Prepared):
     ) -> Bound:
         query = built.query.chain(klass=sql.DeleteQuery)
         if record:
-            _record(query.where)
+            record_places(query.where)
         statement, params = query.get_compiler(connection=connection).as_sql()
         return Bound(statement, params, _no_rows)

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.apps.catalog import APPS, STEPS
 from tests.apps.known import KNOWN
 
-USES = Path(__file__).with_name("uses.py").read_text()
+USES = "".join(module.read_text() for module in Path(__file__).parent.glob("uses*.py"))
 
 
 def test_each_library_has_a_use() -> None:

@@ -38,8 +38,10 @@ def use() -> None:
     from django.apps import apps
     from django.db import connection
 
+    from tests.apps import uses_of_models  # noqa: F401 - it fills USES
+    from tests.apps.registry import USES
     from tests.apps.settings import APP
-    from tests.apps.uses import USES, general
+    from tests.apps.uses import general
 
     general()
     if APP.sample:
