@@ -1,4 +1,4 @@
-"""Calls that reach the API as each Region's process would: through its own endpoint."""
+"""Calls that reach the API as each Region's process would: through its local endpoint."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -252,7 +252,7 @@ class DatabaseWrapper(DeferredParts, base.DatabaseWrapper):
         super().close_if_health_check_failed()
 
     def _is_at_wrong_endpoint(self) -> bool:
-        """Whether a new connection would go to the other endpoint now."""
+        """Whether a new connection would go to the peer endpoint now."""
         at_peer = self.peer_region is not None
         if at_peer:
             self.endpoints.probe_if_due(self._dial)

@@ -171,7 +171,7 @@ class Endpoints:
             )
 
     def leave(self, endpoint: Endpoint, reason: str) -> None:
-        """Send new connections to the other endpoint: this one accepts logins only."""
+        """Send new connections to the peer endpoint: this one accepts logins only."""
         if self.peer is not None:
             self._switch(failed_over=endpoint == self.local, reason=reason, soon=True)
 

@@ -40,7 +40,7 @@ class Sample:
     begun: float
     seconds: float
     result: str  # the status, and the code of a problem
-    own: bool  # whether the Region's own endpoint served it, or none was asked
+    own: bool  # whether the local endpoint served it, or none was used
 
     @property
     def well(self) -> bool:

@@ -8,7 +8,7 @@ from ops.local.sandbox.messages import Framer
 from ops.local.sandbox.postgres import SUPERUSER, Postgres
 from tests.ops.local.sandbox.wire import SECONDS, Wire
 
-UNASKED = b"NSRK"  # notices, parameters, the login
+UNSOLICITED = b"NSRK"  # notices, parameters, the login
 
 
 class End(Protocol):
@@ -43,7 +43,7 @@ class Plain:
             lines += [
                 normal(whole)
                 for kind, whole in self._framer.feed(data)
-                if kind not in UNASKED
+                if kind not in UNSOLICITED
             ]
         return lines
 

@@ -44,14 +44,14 @@ from ops.stacks.boundary import Boundary
 from ops.stacks.log_role import LogRole
 from ops.stacks.runtime import RuntimeStack
 from ops.topology import Topology
-from tests.rehearsal.moto_gaps import mend
+from tests.rehearsal.moto_gaps import repair
 
 PREFIX = "shop"
 TOPOLOGY = Topology.from_environment({"CLUSTER_NAME_PREFIX": PREFIX})
 EAST, OHIO = TOPOLOGY.regions.values()
 NAME = f"{PREFIX}-primary"
 ACCOUNT = "123456789012"
-mend_once = cache(mend)
+repair_once = cache(repair)
 LOADER = Loader()  # reads the service models once for all tests
 
 
@@ -302,7 +302,7 @@ def package_nothing(path: Path, *_: Any, **__: Any) -> str:
 @contextmanager
 def opened(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Account]:
     """An account of its own, and an operator's shell that leads to it."""
-    mend_once()
+    repair_once()
     # With DIRECTORY_VARIABLE, Zappa's callback takes API_AUTH for the tests' own sandbox's.
     for name in (
         "AWS_PROFILE", "AWS_ENDPOINT_URL_DSQL", "AWS_DEFAULT_REGION", DIRECTORY_VARIABLE,

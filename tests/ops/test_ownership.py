@@ -205,7 +205,7 @@ def test_a_secret_that_waits_for_its_deletion_is_not_used(deployed: Account) -> 
 @pytest.mark.parametrize(
     "command", [f"dsql_destroy --yes --prefix {PREFIX}", "destroy --yes"]
 )
-def test_of_two_clusters_of_one_role_none_is_deleted_unasked(
+def test_of_two_clusters_of_one_role_none_is_deleted_by_default(
     deployed: Account, command: str
 ) -> None:
     cluster(OURS)(deployed)

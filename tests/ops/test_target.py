@@ -110,9 +110,7 @@ def test_aws_ignores_what_the_sandbox_set(
     exported = envfile.variables(sandbox, role) | sandbox.runtime[role]
     environ = {**exported, "AWS_PROFILE": "production"}
     choose(line, environ)
-    environ.pop(
-        "DJANGO_SECRET_KEY"
-    )  # of another rendering, so nobody knows whose it is
+    environ.pop("DJANGO_SECRET_KEY")  # of another rendering, so its owner is unknown
     assert environ == {
         "AWS_PROFILE": "production",
         "TARGET": "aws",

@@ -133,7 +133,7 @@ def _delete_api(
     apigateway_backends[account_id][region_name].apis.pop(resource_name, None)
 
 
-def _mend_integrations() -> None:
+def _repair_integrations() -> None:
     """moto drops the credentials that a template names, and what was deployed when."""
     make = Method.create_from_cloudformation_json.__func__  # type: ignore[attr-defined]
     deploy = RestAPI.create_deployment
@@ -170,7 +170,7 @@ def serving_deployment(api: RestAPI, stage: str) -> Any:
     return api.deployments[deployment]
 
 
-def _mend_compression() -> None:
+def _repair_compression() -> None:
     """moto does not keep what UpdateRestApi says of compression."""
     apply = RestAPI.apply_patch_operations
 
@@ -186,7 +186,7 @@ def _mend_compression() -> None:
     RestAPI.apply_patch_operations = apply_patch_operations  # type: ignore[method-assign]
 
 
-def _mend_policies() -> None:
+def _repair_policies() -> None:
     """moto knows AWS's own policies only where it reads all of them: seconds for each test."""
     attach = IAMBackend.attach_role_policy
 
@@ -210,7 +210,7 @@ def _code_location(self: LambdaFunction) -> dict[str, Any]:
     return {"Location": location, "RepositoryType": "S3"}
 
 
-def _mend_versions() -> None:
+def _repair_versions() -> None:
     """moto numbers a version by how many there are: twice the same once one is pruned."""
     publish, delete = LambdaStorage.publish_version, LambdaStorage.del_function
 
@@ -244,14 +244,14 @@ def _delete_change_set(self: CloudFormationBackend, change_set_name: str) -> Non
             del self.change_sets[identifier]
 
 
-def mend() -> None:
+def repair() -> None:
     CloudFormationBackend.delete_change_set = _delete_change_set  # type: ignore[method-assign]
     ChangeSet.apply = _apply  # type: ignore[method-assign]
     RestAPI.delete_from_cloudformation_json = classmethod(_delete_api)  # type: ignore[method-assign, assignment]
-    _mend_versions()
-    _mend_integrations()
-    _mend_compression()
-    _mend_policies()
+    _repair_versions()
+    _repair_integrations()
+    _repair_compression()
+    _repair_policies()
     found = LambdaFunction.get_code
 
     def get_code(self: LambdaFunction) -> dict[str, Any]:

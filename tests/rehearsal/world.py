@@ -15,7 +15,7 @@ from ops.topology import Topology
 from tests.rehearsal import calls, runtimes
 from tests.rehearsal.gateway import Functions, Internet
 from tests.rehearsal.issuer import ServedIssuer
-from tests.rehearsal.moto_gaps import mend
+from tests.rehearsal.moto_gaps import repair
 from tests.rehearsal.quotas import Quotas
 
 ORIGIN = "https://app.example"
@@ -37,7 +37,7 @@ class World:
             self.root / "sandbox", topology=None, prefix=topology.prefix
         )
         self.keys = self._role_keys()
-        mend()
+        repair()
         self.called = calls.record()
         self.quotas = Quotas()
         APIGatewayResponse.call_action = self.quotas.over(  # type: ignore[method-assign, assignment]

@@ -199,7 +199,7 @@ def test_a_due_probe_inside_a_request_brings_connections_home(
     assert switches == ["peer", "own"]
 
 
-def test_a_new_connection_looks_for_the_own_endpoint_when_that_is_due() -> None:
+def test_a_new_connection_looks_for_the_local_endpoint_when_that_is_due() -> None:
     world = World(own=[REFUSED])
     endpoints = world.endpoints()
     assert endpoints.connect(world.dial)[0] == PEER
@@ -268,7 +268,7 @@ def test_a_listener_that_fails_stops_no_failover() -> None:
         switched.disconnect(fail)
 
 
-def test_the_own_endpoint_serves_when_the_peer_is_lost_too() -> None:
+def test_the_local_endpoint_serves_when_the_peer_is_lost_too() -> None:
     world = World(own=[REFUSED], peer=[])
     endpoints = world.endpoints()
     endpoints.connect(world.dial)
@@ -277,7 +277,7 @@ def test_the_own_endpoint_serves_when_the_peer_is_lost_too() -> None:
     assert not endpoints.failed_over
 
 
-def test_a_no_of_the_own_endpoint_is_no_reason_to_go_elsewhere() -> None:
+def test_a_no_of_the_local_endpoint_is_no_reason_to_go_elsewhere() -> None:
     world = World(own=[DENIED])
     with pytest.raises(psycopg.OperationalError, match="access denied"):
         world.endpoints().connect(world.dial)

@@ -80,7 +80,7 @@ def create(client: Client, key: str = "") -> Any:
     )
 
 
-def test_the_peer_serves_while_the_own_endpoint_is_lost(
+def test_the_peer_serves_while_the_local_endpoint_is_lost(
     client: Client, faults: FaultClient
 ) -> None:
     assert not create(client).has_header("X-Database-Region")

@@ -135,7 +135,7 @@ def test_silence_of_both_endpoints_is_503(client: Client, faults: FaultClient) -
     assert client.get("/users").status_code == 200
 
 
-def test_health_asks_the_peer_when_the_own_endpoint_is_silent(
+def test_health_asks_the_peer_when_the_local_endpoint_is_silent(
     client: Client, faults: FaultClient, sandbox: lifecycle.Status, monkeypatch: Any
 ) -> None:
     """With the times that are served: health has its own."""

@@ -60,7 +60,7 @@ def test_a_silent_endpoint_leaves_time_for_the_peer_and_is_remembered(
     assert (answer.status_code, answer["X-Database-Region"]) == (200, SECONDARY)
     connection.close()
     assert client.get("/users").status_code == 200
-    assert faults.list()[0]["struck"] == 1  # the own endpoint was not asked again
+    assert faults.list()[0]["struck"] == 1  # the local endpoint was not tried again
 
 
 def test_an_endpoint_that_goes_silent_after_the_login_is_remembered(

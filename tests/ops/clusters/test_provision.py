@@ -175,7 +175,7 @@ def test_a_member_deleted_behind_our_back_is_replaced(world: World, lost: str) -
     assert kept.identifier in {cluster.identifier for cluster in world.clusters}
 
 
-def test_missing_protection_tags_key_and_statistics_are_mended(world: World) -> None:
+def test_missing_protection_tags_key_and_statistics_are_repaired(world: World) -> None:
     provision()
     for cluster in world.clusters:
         cluster.protected = False
