@@ -67,7 +67,7 @@ def login_hint(error: str) -> str:
         ("certificate verify failed", "Check PGSSLROOTCERT; unset it for AWS itself."),
         ("connection refused", "Start the sandbox if it is down: manage.py sandbox up"),
         ("resolve", "Check the endpoint's name and the network."),
-        ("no answer", "Check that this machine may reach the endpoint's port 5432."),
+        ("no response", "Check that this machine may reach the endpoint's port 5432."),
     ):
         if part in error.lower():
             return remedy

@@ -62,7 +62,7 @@ def test_refuses_duplicates_swapped_regions_and_members_elsewhere(
     refused_as(world, "Swap PRIMARY_REGION and SECONDARY_REGION")
     monkeypatch.setenv("PRIMARY_REGION", EAST)
     monkeypatch.setenv("SECONDARY_REGION", "ca-central-1")
-    refused_as(world, "us-east-2 is not a wanted Region")
+    refused_as(world, "us-east-2 is not a configured Region")
 
 
 def test_a_failed_member_is_an_error_with_the_way_out(world: World) -> None:
@@ -117,7 +117,7 @@ def test_a_used_up_quota_is_told(world: World) -> None:
             multiRegionProperties={"witnessRegion": OREGON}
         )
     said = failure(provision)
-    assert "us-east-2: CreateCluster: a quota is used up" in said
+    assert "us-east-2: CreateCluster: a quota is reached" in said
     assert "Done:     create  primary" in said
 
 

@@ -130,7 +130,7 @@ def test_text_says_the_target_first_and_one_line_per_check() -> None:
 
 
 def test_a_way_out_that_leads_nowhere_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks_across, "serving_without", lambda *_: None)
+    monkeypatch.setattr(checks_across, "find_failover_region", lambda *_: None)
     ((name, reason, hint),) = failures(report("--only", "failover", code=1))
     assert name == "failover"
     assert "was to be avoided, but served" in reason
@@ -165,7 +165,7 @@ def test_an_endpoint_that_is_down_fails_both_logins(
     for name, reason, hint in failures(found):
         assert name == "login"
         assert "connection refused" in reason.lower()
-        assert hint == "Is the sandbox up? manage.py sandbox up"
+        assert hint == "Start the sandbox if it is down: manage.py sandbox up"
 
 
 def test_an_unapplied_migration_is_named() -> None:
@@ -339,7 +339,7 @@ def test_a_stale_read_fails_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks_across, "_name", lambda *_: "before")
     found = report("--only", "replication", code=1)
     assert failures(found) == {
-        ("replication", "4 of 4 reads missed the write before.", "")
+        ("replication", "4 of 4 reads missed the preceding write.", "")
     }
 
 
