@@ -10,7 +10,7 @@ DIRECTORIES = ("config", "ops", "tests", "users")
 MODULE_LINES, FUNCTION_LINES = 400, 60
 # Modules that are still to be split; no new one is added.
 TO_SPLIT = {
-    "config/dsql/prepared.py", "tests/apps/uses.py", "tests/config/dsql/test_failover.py",
+    "config/dsql/prepared.py", "tests/apps/uses.py",
 }  # fmt: skip
 
 

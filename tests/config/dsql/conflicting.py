@@ -18,7 +18,7 @@ from django.http import (
 from django.urls import path
 
 from config.dsql.retry import run_transaction
-from tests.config.dsql.test_failover import new_user
+from tests.config.dsql.new_users import new_user
 
 View = Callable[[HttpRequest], HttpResponseBase]
 attempts: list[dict[str, Any]] = []  # what each attempt of a view saw

@@ -26,7 +26,7 @@ from config.dsql.signals import conflict_retried
 from ops.local.sandbox.fault_control import FaultClient
 from tests.config.dsql import conflicting
 from tests.config.dsql.conflicting import attempts, fail, lose
-from tests.config.dsql.test_failover import new_user
+from tests.config.dsql.new_users import new_user
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)

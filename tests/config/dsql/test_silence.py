@@ -21,7 +21,7 @@ from config.dsql.retry import Policy, repeat, run_transaction
 from ops.local.sandbox import lifecycle
 from ops.local.sandbox.fault_control import FaultClient
 from tests.config.dsql.conftest import run
-from tests.config.dsql.test_failover import count, create, new_user
+from tests.config.dsql.new_users import count, create, new_user
 from tests.conftest import JOB_DELAY
 from tests.database import default_connection
 
