@@ -1,8 +1,8 @@
 """Access tokens that are refused: a name, the reason and the token of each."""
 
 import base64
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,6 +17,8 @@ from tests.config.api.signed_tokens import (
     jwk,
     token,
 )
+
+Make = Callable[[int], str]  # from the present, in seconds since 1970
 
 
 def wrong_signatures() -> Iterator[tuple[str, str, str]]:
@@ -67,36 +69,55 @@ def wrong_signatures() -> Iterator[tuple[str, str, str]]:
     )
 
 
-def wrong_claims() -> Iterator[tuple[str, str, str]]:
-    now = int(time.time())
-    yield "wrong issuer", "Invalid issuer", token(iss="https://evil.example.com")
-    yield "issuer with a slash", "Invalid issuer", token(iss=f"{ISSUER}/")
-    yield "wrong audience", "Audience", token(aud="https://other.example.com")
-    yield "no audience", '"aud"', token(aud=None)
-    yield "expired", "expired", token(exp=now - 31)
-    yield "not yet valid", "nbf", token(nbf=now + 60)
-    yield "made in the future", "iat", token(iat=now + 60)
-    yield "valid for days", "24 hours ahead", token(exp=now + 24 * 3600 + 60)
-    yield "valid for ever", "24 hours ahead", token(exp=10**30)
-    yield "infinite expiry", "not a signed JWT", token(exp=float("inf"))
-    yield "infinite start", "not a signed JWT", token(nbf=float("inf"))
-    yield "no expiry", '"exp"', token(exp=None)
-    yield "a text as expiry", "not a signed JWT", token(exp="never")
+def wrong_claims() -> Iterator[tuple[str, str, Make]]:
+    """Each token is made when it is sent: what is near the present soon is not."""
+    yield (
+        "wrong issuer",
+        "Invalid issuer",
+        lambda _: token(iss="https://evil.example.com"),
+    )
+    yield "issuer with a slash", "Invalid issuer", lambda _: token(iss=f"{ISSUER}/")
+    yield "wrong audience", "Audience", lambda _: token(aud="https://other.example.com")
+    yield "no audience", '"aud"', lambda _: token(aud=None)
+    yield "expired", "expired", lambda now: token(exp=now - 31)
+    yield "not yet valid", "nbf", lambda now: token(nbf=now + 60)
+    yield "made in the future", "iat", lambda now: token(iat=now + 60)
+    yield (
+        "valid for days",
+        "24 hours ahead",
+        lambda now: token(exp=now + 24 * 3600 + 60),
+    )
+    yield "valid for ever", "24 hours ahead", lambda _: token(exp=10**30)
+    yield "infinite expiry", "not a signed JWT", lambda _: token(exp=float("inf"))
+    yield "infinite start", "not a signed JWT", lambda _: token(nbf=float("inf"))
+    yield "no expiry", '"exp"', lambda _: token(exp=None)
+    yield "a text as expiry", "not a signed JWT", lambda _: token(exp="never")
     for name in ("exp", "nbf", "iat"):
-        values: list[Any] = [True, str(now + 60), f"{now:_}", [now], {}]
-        for value in values:
-            claim: dict[str, Any] = {name: value}
-            yield f"{name} {value!r}", "", token(**claim)
-    yield "an empty subject", "sub must", token(sub="")
+        for text, value in MALFORMED_TIMES.items():
+            yield f"{name} is {text}", "", partial(_with_time, name, value)
+    yield "an empty subject", "sub must", lambda _: token(sub="")
     yield (
         "an extension that is no text",
         "critical extension: \\ud800",
-        forged({"alg": "ES256", "crit": ["\ud800"]}),
+        lambda _: forged({"alg": "ES256", "crit": ["\ud800"]}),
     )
-    yield "an ID token", "typ must be", token(typ="JWT")
-    yield "no client", '"client_id"', token(client_id=None)
-    yield "a number as client", "client_id must", token(client_id=1)
-    yield "a list of scopes", "scope must", token(scope=["users:read"])
+    yield "an ID token", "typ must be", lambda _: token(typ="JWT")
+    yield "no client", '"client_id"', lambda _: token(client_id=None)
+    yield "a number as client", "client_id must", lambda _: token(client_id=1)
+    yield "a list of scopes", "scope must", lambda _: token(scope=["users:read"])
+
+
+MALFORMED_TIMES: dict[str, Callable[[int], Any]] = {
+    "true": lambda _: True,
+    "a text": lambda now: str(now + 60),
+    "a text with marks": lambda now: f"{now:_}",
+    "a list": lambda now: [now],
+    "an object": lambda _: {},
+}
+
+
+def _with_time(name: str, value: Callable[[int], Any], now: int) -> str:
+    return token(**{name: value(now)})
 
 
 def malformed_tokens() -> Iterator[tuple[str, str, str]]:

@@ -10,7 +10,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
 from config.api import bearer_tokens, rate_limits
-from tests.config.api.forgeries import malformed_tokens, wrong_claims, wrong_signatures
+from tests.config.api.forgeries import (
+    Make,
+    malformed_tokens,
+    wrong_claims,
+    wrong_signatures,
+)
 from tests.config.api.signed_tokens import (
     AUDIENCE,
     ISSUER,
@@ -82,8 +87,8 @@ def test_a_key_set_that_is_none_is_503(
         for a in (*wrong_signatures(), *wrong_claims(), *malformed_tokens())
     ],
 )
-def test_an_attack_is_refused(reason: str, bearer: str) -> None:
-    answer = get(bearer)
+def test_an_attack_is_refused(reason: str, bearer: str | Make) -> None:
+    answer = get(bearer if isinstance(bearer, str) else bearer(int(time.time())))
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
     assert reason in answer.json()["detail"]
     assert 'error="invalid_token"' in answer["WWW-Authenticate"]
