@@ -27,6 +27,7 @@ class Progress:
         self.schema = new_schema()
         self.started = f"{datetime.now(UTC):%Y-%m-%d}"
         self.version = ""
+        self.first_login: dict[str, Any] = {}
         self.seen: dict[str, dict[str, list[Seen]]] = {}
         self._saved = 0.0
 
@@ -61,6 +62,7 @@ class Progress:
         content = {
             "endpoint": self.endpoint,
             "version": self.version,
+            "first_login": self.first_login,
             "started": self.started,
             "corpus": self.digest,
             "schema": self.schema,

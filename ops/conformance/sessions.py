@@ -3,6 +3,7 @@
 import os
 import re
 import select
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from config.dsql.tokens import TOKENS, Endpoint
 
 # A transaction's age ends at 300 s, so no statement has more to wait for.
 SECONDS = 330
+WAKING, WAKE_SECONDS, WAKE_PAUSE = "waking up", 60.0, 0.25
 LOST = "lost"  # in place of a SQLSTATE: the connection ended without one
 SQLSTATE, MESSAGE = (
     pq.DiagnosticField.SQLSTATE,
@@ -126,6 +128,33 @@ class Session:
                 self._pgconn.put_copy_end()
             else:
                 yield result
+
+
+@dataclass(frozen=True, slots=True)
+class FirstLogin:
+    """How long the cluster took to accept a login, and its refusals until then."""
+
+    seconds: float
+    refusals: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"seconds": round(self.seconds, 3), "refusals": list(self.refusals)}
+
+
+def wake(address: Address) -> FirstLogin:
+    """Log in; a cluster that was idle wakes up first. Raises psycopg.OperationalError."""
+    began, refusals = time.monotonic(), list[str]()
+    while True:
+        try:
+            address.connect().close()
+        except psycopg.OperationalError as error:
+            refusals.append(LOGIN_PREFIX.sub("", str(error)).split("\n")[0].strip())
+            waited = time.monotonic() - began
+            if WAKING not in refusals[-1] or waited > WAKE_SECONDS:
+                raise
+            time.sleep(WAKE_PAUSE)
+        else:
+            return FirstLogin(time.monotonic() - began, tuple(refusals))
 
 
 def log_in(address: Address, parameters: Mapping[str, str]) -> Seen:

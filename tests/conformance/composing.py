@@ -56,6 +56,7 @@ def compose(
             "evidence": "reported",
             "source": SOURCE,
             "date": date,
+            "protocols": ["simple"],  # by which the commands sent them
             "cleanup": CLEANUP,
             "steps": list(_steps(commands, statements, labels)),
         }

@@ -16,7 +16,7 @@ from ops.conformance.compare import compare
 from ops.conformance.corpus import PROTOCOLS, CorpusError
 from ops.conformance.progress import Progress, ProgressError, read
 from ops.conformance.run import RunError, Runner
-from ops.conformance.sessions import Address, SilentError
+from ops.conformance.sessions import Address, SilentError, wake
 from ops.prompt import agreed
 from ops.target import manage
 from ops.topology import PRIMARY, ROLES, Topology
@@ -110,10 +110,13 @@ class Command(ClusterCommand):
             output.unlink(missing_ok=True)
         progress = Progress.open(output, cluster.endpoint, data)
         address = Address(cluster.endpoint, cluster.region)
+        first = wake(address)
+        progress.first_login = first.as_json()
+        progress.save()  # the schema's name too, should this process be killed
+        say(f"The first login took {first.seconds:.1f} s. {' '.join(first.refusals)}")
         try:
             with Runner(address, data, progress, cluster.account).prepared() as runner:
                 progress.version = runner.version()
-                progress.save()  # the schema's name, should this process be killed
                 runner.run(cases, protocols, say)
         finally:
             progress.save()

@@ -69,7 +69,7 @@ class Command(BaseCommand):
         reset.add_argument("--yes", action="store_true", help="do not ask")
         env = actions.add_parser("env", help="print the variables that select it")
         env.add_argument("--role", choices=ROLES, default="primary")
-        fault = actions.add_parser("fault", help="let it go wrong: add, list, clear")
+        fault = actions.add_parser("fault", help="inject faults: add, list, clear")
         self._add_fault_arguments(fault)
 
     @staticmethod

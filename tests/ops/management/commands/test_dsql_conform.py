@@ -12,6 +12,7 @@ from ops.conformance.progress import Progress, read
 from ops.conformance.run import Runner
 from ops.conformance.sessions import Address, Seen
 from ops.local.sandbox import lifecycle
+from ops.local.sandbox.fault_control import FaultClient
 from tests.ops.conformance.conftest import Conform, address, conform
 from tests.ops.conformance.test_agreement import assert_clean
 
@@ -49,6 +50,21 @@ def test_the_agreement_and_what_was_seen_are_written(conform: Conform) -> None:
     }  # fmt: skip
     assert read(conform.file)["version"] == "16.15"
     assert "1/1 simple refusals: cursors are refused" in conform.progress
+
+
+def test_a_cluster_that_wakes_up_is_waited_for_and_its_words_are_kept(
+    conform: Conform, faults: FaultClient
+) -> None:
+    words = "unable to accept connection, waking up cluster, please retry later"
+    faults.add("waking-up", times=2)
+    conform(*ONE)
+    assert read(conform.file)["first_login"]["refusals"] == [words, words]
+    assert f"s. {words} {words}" in conform.progress
+
+
+def test_a_refused_login_is_one_sentence(conform: Conform, faults: FaultClient) -> None:
+    faults.add("too-many-connections")
+    assert "too many open connections" in conform.fail(*ONE)
 
 
 def test_json_is_all_of_standard_output(conform: Conform) -> None:
