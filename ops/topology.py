@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -22,7 +23,7 @@ CONTINENTS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Topology:
     """Which Regions serve, which is the witness, and the tags that identify everything."""
 
@@ -74,7 +75,7 @@ class Topology:
         """The tags of everything created for that role."""
         return {**self.common_tags, "Role": role}
 
-    @property
+    @cached_property
     def common_tags(self) -> dict[str, str]:
         return {"Application": self.prefix, "ManagedBy": MANAGED_BY}
 
