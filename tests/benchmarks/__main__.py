@@ -34,7 +34,13 @@ def main() -> int:
     )
     figures = [figure for each in measured.values() for figure in each]
     if arguments.format == "json":
-        shown = {name: [f.as_json() for f in each] for name, each in measured.items()}
+        shown = {
+            name: {
+                "conditions": read_conditions(name),
+                "figures": [figure.as_json() for figure in each],
+            }
+            for name, each in measured.items()
+        }
         print(json.dumps(shown, indent=2))
     else:
         print(summarize(figures))
@@ -84,20 +90,28 @@ def run(
             status = prepare(root)
             for name in names:
                 print(f"measuring {name} ...", file=sys.stderr, flush=True)
-                module = import_module(f"tests.benchmarks.{name}")
+                module = import_measurement(name)
                 plan = (module.QUICK,) if quick and hasattr(module, "QUICK") else ()
                 measured[name] = module.measure(status, *plan)
                 if text:
-                    show(name, module, measured[name])
+                    show(name, measured[name])
         finally:
             lifecycle.reset(root)
     return measured
 
 
-def show(name: str, module: Any, figures: list[Figure]) -> None:
-    conditions = getattr(module, "CONDITIONS", "")
-    print("\n".join(filter(None, (f"\n{name}", conditions, table(figures), "\n"))))
-    sys.stdout.flush()
+def show(name: str, figures: list[Figure]) -> None:
+    shown = (f"\n{name}", read_conditions(name), table(figures), "\n")
+    print("\n".join(filter(None, shown)), flush=True)
+
+
+def import_measurement(name: str) -> Any:
+    return import_module(f"tests.benchmarks.{name}")
+
+
+def read_conditions(name: str) -> str:
+    """Under which the figures were measured, where they need saying."""
+    return str(getattr(import_measurement(name), "CONDITIONS", ""))
 
 
 def prepare(root: Path) -> lifecycle.Status:

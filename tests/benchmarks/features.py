@@ -19,6 +19,7 @@ from tests.benchmarks.frameworks import (
     build_own_environ,
     measure_warm,
 )
+from tests.benchmarks.peers import tls
 from tests.benchmarks.peers.function import Installed, Variant
 from tests.benchmarks.peers.packages import OURS, install_ours, install_runtime
 from tests.benchmarks.peers.report import Warm
@@ -35,8 +36,11 @@ def measure(status: Status, plan: Plan = FULL) -> list[Figure]:
         root = Path(scratch)
         ours = install_ours(root, install_runtime())
         shutil.copy(SETTINGS, ours.task)
-        with serving(Issuer.load(root / "issuer.pem", port=0)) as issuer:
-            variants = list(build_variants(status, ours, issuer))
+        with (
+            serving(Issuer.load(root / "issuer.pem", port=0)) as issuer,
+            tls.serving(status) as direct,
+        ):
+            variants = list(build_variants(direct, ours, issuer))
             taken = measure_warm(variants, "", plan, ("POST",))
     features, middleware = variants[1:4], variants[4:]
     return [

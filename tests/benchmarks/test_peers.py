@@ -1,6 +1,8 @@
 """The peers that need no further package do the same as the API, before any is measured."""
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from ops.local.sandbox.lifecycle import Status
 from ops.paths import PROJECT
 from ops.sample_users import sample_lines
 from tests.benchmarks import frameworks
-from tests.benchmarks.peers import packages
+from tests.benchmarks.peers import packages, tls
 from tests.benchmarks.peers.events import CELLS, Event, build_event, build_events
 from tests.benchmarks.peers.function import (
     Function,
@@ -62,6 +64,16 @@ def test_does_the_same_in_one_round_trip_for_each_request(
 ) -> None:
     trips = frameworks.check(loaded, build_variant(loaded, name))
     assert trips == {cell: int(cell != "health") for cell in CELLS}
+
+
+@pytest.mark.e2e
+def test_postgresql_itself_is_reached_over_tls_only(sandbox: Status) -> None:
+    with tls.serving(sandbox) as direct:
+        login = f"host={direct.regions[0].endpoint} port={direct.port} dbname=postgres"
+        with psycopg.connect(f"{login} user=admin sslmode=verify-full") as connected:
+            connected.execute("LISTEN anything")  # the sandbox refuses it, as DSQL does
+        with pytest.raises(psycopg.OperationalError, match="closed the connection"):
+            psycopg.connect(f"{login} user=admin sslmode=disable")
 
 
 @pytest.mark.e2e
@@ -132,3 +144,24 @@ def test_no_two_creations_share_an_address_or_a_key() -> None:
 def test_another_peer_begins_each_round() -> None:
     assert frameworks.rotate([1, 2, 3], 0) == [1, 2, 3]
     assert frameworks.rotate([1, 2, 3], 4) == [2, 3, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_every_peer_does_the_same_and_is_measured(tmp_path: Path) -> None:
+    image, clean = tmp_path / "image.svg", {"PATH", "HOME", "LANG"}
+    measured = subprocess.run(
+        [
+            *("make", "bench"),
+            f"BENCH=frameworks features --quick --plot {image}",
+        ],
+        cwd=PROJECT,
+        env={name: value for name, value in os.environ.items() if name in clean},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert measured.returncode == 0, measured.stderr
+    for name in (*HANDLERS, packages.OURS):
+        assert f"PATCH: {name}" in measured.stdout
+        assert name in image.read_text()
