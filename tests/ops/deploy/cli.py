@@ -1,5 +1,6 @@
 """Zappa's command line, as far as the callbacks read it."""
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,8 @@ class Cli:
     def __init__(self, command: str, stage: str = "primary") -> None:
         self.command, self.api_stage = command, stage
         self.load_credentials = command != "package"
+        self.runtime = "python{}.{}".format(*sys.version_info)
+        self.architecture = "x86_64"
         self.vargs = {"settings_file": None}
         self.stage_config: dict[str, Any] = {}
         self.zappa = SimpleNamespace()
