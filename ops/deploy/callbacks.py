@@ -16,11 +16,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from django.core.exceptions import ImproperlyConfigured
 
+from ops import aws
 from ops.aws import AwsError, make_session
 from ops.deploy import function, limits, preflight, sources
 from ops.deploy import settings as zappa_settings
 from ops.deploy.function import Function
 from ops.deploy.gateway import Gateway, StageOptions
+from ops.deploy.invocation import permit_schedule
 from ops.deploy.options import NONE, Options, unfit_settings
 from ops.deploy.package import build
 from ops.deploy.runtime import Target, require_interpreter
@@ -197,6 +199,10 @@ def post(cli: Any) -> None:
         role = cli.api_stage
         outputs = RuntimeStack(topology, role).outputs() or {}
         Function(topology, role).keep_variables(cli.own_variables)
+        with aws.explained():
+            permit_schedule(
+                cli.aws_region, cli.lambda_name, outputs["MaintenanceRuleArn"]
+            )
         gateway = Gateway.find(topology, role)
         if gateway is None:
             raise NotReady(f"{cli.aws_region}: {cli.lambda_name} has no API.")

@@ -16,6 +16,7 @@ from ops import aws
 from ops.arn import parse_arn
 
 STATEMENT = "api-gateway"  # our statement in the policy of the function
+SCHEDULE_STATEMENT = "maintenance"
 INVOKED = re.compile(
     r"/functions/(?P<arn>arn:[^/]*:function:(?P<name>[\w-]+)(?::(?P<qualifier>[\w$-]+))?)"
     r"/invocations$"
@@ -101,21 +102,33 @@ def permit(region: str, invoked: Integration, api: str, stage: str) -> None:
 
     The policy is deleted with the function, or with the alias that it belongs to.
     """
-    client = aws.client("lambda", region)
-    source = source_arn(invoked.arn, api, stage)
     named = {"FunctionName": _unqualified(invoked)}
     if invoked.qualifier:
         named["Qualifier"] = invoked.qualifier
-    now = _statement(client, named)
+    source = source_arn(invoked.arn, api, stage)
+    _permit(region, named, STATEMENT, "apigateway.amazonaws.com", source)
+
+
+def permit_schedule(region: str, function: str, rule: str) -> None:
+    """Let that rule of EventBridge, and no other, invoke the function of that name."""
+    named = {"FunctionName": function}
+    _permit(region, named, SCHEDULE_STATEMENT, "events.amazonaws.com", rule)
+
+
+def _permit(
+    region: str, named: dict[str, str], sid: str, principal: str, source: str
+) -> None:
+    client = aws.client("lambda", region)
+    now = _statement(client, named, sid)
     if now is not None and _sources(now) == {source}:
         return
     if now is not None:
-        client.remove_permission(**named, StatementId=STATEMENT)
+        client.remove_permission(**named, StatementId=sid)
     client.add_permission(
         **named,
-        StatementId=STATEMENT,
+        StatementId=sid,
         Action="lambda:InvokeFunction",
-        Principal="apigateway.amazonaws.com",
+        Principal=principal,
         SourceArn=source,
     )
 
@@ -124,7 +137,7 @@ def _unqualified(invoked: Integration) -> str:
     return invoked.arn.removesuffix(f":{invoked.qualifier}")
 
 
-def _statement(client: Any, named: dict[str, str]) -> dict[str, Any] | None:
+def _statement(client: Any, named: dict[str, str], sid: str) -> dict[str, Any] | None:
     try:
         policy = json.loads(client.get_policy(**named)["Policy"])
     except ClientError as error:
@@ -132,7 +145,7 @@ def _statement(client: Any, named: dict[str, str]) -> dict[str, Any] | None:
             return None
         raise
     found: list[dict[str, Any]] = policy["Statement"]
-    return next((each for each in found if each.get("Sid") == STATEMENT), None)
+    return next((each for each in found if each.get("Sid") == sid), None)
 
 
 def _sources(statement: dict[str, Any]) -> set[str]:

@@ -46,6 +46,11 @@ def build(topology: Topology, options: Options, role: str) -> dict[str, Any]:
             f"{region}: no complete runtime stack exists. Run `manage.py stack deploy "
             f"--role {role}`."
         )
+    if "MaintenanceRuleArn" not in outputs:
+        raise NotReady(
+            f"{region}: the runtime stack is of an earlier version and has no schedule for "
+            f"maintenance. Run `manage.py stack deploy --role {role}`."
+        )
     arns = {outputs.get("ClusterArn"), outputs.get("PeerClusterArn")}
     if arns != {cluster.arn for cluster in clusters.values()}:
         raise NotReady(

@@ -31,7 +31,8 @@ NOTES = {
         "no role can exceed it. But the holder is the administrator of the application: connects "
         "to the database as admin, runs any code as the functions with all that they may do, "
         "reads and replaces Django's key, and decides who may take the functions' roles and which "
-        "API of API Gateway, of any account, may invoke the functions. Beyond "
+        "API of API Gateway and which rule of EventBridge, of any account, may invoke the "
+        "functions. Beyond "
         "the application, may read every log group of the account by API Gateway's logging role, "
         "and may tag any REST API of the two Regions as ours, then change it."
     ),

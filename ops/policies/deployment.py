@@ -12,6 +12,7 @@ from ops.policies.clusters import find_clusters
 from ops.policies.document import (
     EVERYTHING,
     GATEWAY,
+    SCHEDULER,
     Document,
     Scope,
     Statement,
@@ -27,9 +28,9 @@ def deploy(scope: Scope) -> Document:
         *stacks.statements(scope),
         _functions(scope),
         allow(
-            "AllowApiGatewayToInvoke", scope.named("lambda", "function:{}", "function:{}:*"),
+            "AllowApiAndScheduleToInvoke", scope.named("lambda", "function:{}", "function:{}:*"),
             "lambda:AddPermission", "lambda:RemovePermission",
-            condition={"StringEquals": {"lambda:Principal": GATEWAY}},
+            condition={"StringEquals": {"lambda:Principal": [GATEWAY, SCHEDULER]}},
         ),
         *_apis(scope),
         allow(

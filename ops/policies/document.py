@@ -13,6 +13,7 @@ Document = dict[str, Any]
 # For actions without resource types: the service authorization reference.
 EVERYTHING = ["*"]
 GATEWAY = "apigateway.amazonaws.com"
+SCHEDULER = "events.amazonaws.com"
 # A stack's id, and what Secrets Manager appends to a name.
 UUID, SUFFIX = "-".join("?" * length for length in (8, 4, 4, 4, 12)), "?" * 6
 

@@ -64,6 +64,12 @@ def _resources(scope: Scope) -> Iterator[Statement]:
         "cloudformation:TagResource", "cloudformation:UpdateStack",
     )  # fmt: skip
     yield allow(
+        "ManageSchedules", scope.named("events", "rule/{}-maintenance"),
+        "events:DeleteRule", "events:DescribeRule", "events:ListTargetsByRule",
+        "events:PutRule", "events:PutTargets", "events:RemoveTargets", "events:TagResource",
+        "events:UntagResource",
+    )  # fmt: skip
+    yield allow(
         "ManageBuckets", scope.buckets(),
         "s3:CreateBucket", "s3:DeleteBucket", "s3:DeleteBucketPolicy",
         "s3:GetBucketLocation", "s3:GetBucketPolicy", "s3:GetBucketTagging", "s3:ListBucket",

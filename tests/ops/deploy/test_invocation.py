@@ -82,3 +82,36 @@ def test_where_the_api_invokes_an_alias_the_alias_is_permitted(
     invocation.permit(EAST, alias, "abc", "prod")
     (statement,) = policy(deployed, Qualifier="live")
     assert statement["Resource"].endswith(":live")
+
+
+def test_the_schedule_of_the_stack_and_no_other_rule_may_invoke_the_function(
+    deployed: Account,
+) -> None:
+    rule = f"arn:aws:events:{EAST}:{ACCOUNT}:rule/{NAME}-maintenance"
+    permit()
+    for wrong in (rule.replace(NAME, "other"), rule):
+        invocation.permit_schedule(EAST, NAME, wrong)
+    before = deployed.photograph()
+    invocation.permit_schedule(EAST, NAME, rule)
+    assert deployed.photograph() == before
+    api, schedule = policy(deployed)
+    assert api["Sid"] == "api-gateway"
+    assert schedule["Principal"] == {"Service": "events.amazonaws.com"}
+    assert schedule["Condition"]["ArnLike"]["AWS:SourceArn"] == rule
+
+
+def test_a_deployment_lets_its_own_schedule_invoke_the_function(
+    account: Account,
+) -> None:
+    account.make_stacks()
+    account.zappa("deploy primary")
+    (schedule,) = [s for s in policy(account) if s["Sid"] == "maintenance"]
+    (rule,) = account.client("events").list_rules(NamePrefix=NAME)["Rules"]
+    assert schedule["Condition"]["ArnLike"]["AWS:SourceArn"] == rule["Arn"]
+    (target,) = account.client("events").list_targets_by_rule(Rule=rule["Name"])[
+        "Targets"
+    ]
+    assert target["Arn"] == FUNCTION
+    assert json.loads(target["Input"]) == {"maintenance": "delete_expired_responses"}
+    account.zappa("update primary")
+    assert account.client("events").list_rules(NamePrefix=NAME)["Rules"] == [rule]

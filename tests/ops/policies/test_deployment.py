@@ -161,12 +161,12 @@ def test_the_bucket_is_named_exactly() -> None:
         assert not allows(POLICY, "s3:PutObject", f"{other}/package.zip")
 
 
-def test_a_function_is_opened_to_api_gateway_and_to_nobody_else_by_it() -> None:
+def test_a_function_is_opened_to_api_gateway_and_its_schedule_and_nobody_else() -> None:
     function = arn("lambda", "function:shop-primary")
     for action in ("AddPermission", "RemovePermission"):
         for principal, allowed in (
-            ("apigateway.amazonaws.com", True), ("events.amazonaws.com", False),
-            ("*", False), ("arn:aws:iam::999999999999:root", False),
+            ("apigateway.amazonaws.com", True), ("events.amazonaws.com", True),
+            ("s3.amazonaws.com", False), ("*", False), ("arn:aws:iam::999999999999:root", False),
         ):  # fmt: skip
             context = {"lambda_Principal": principal}
             found = allows(POLICY, f"lambda:{action}", function, **context)
@@ -174,6 +174,14 @@ def test_a_function_is_opened_to_api_gateway_and_to_nobody_else_by_it() -> None:
         assert not allows(POLICY, f"lambda:{action}", function)
     for action in ("CreateFunctionUrlConfig", "UpdateFunctionUrlConfig"):
         assert not allows(POLICY, f"lambda:{action}", function)
+
+
+def test_the_schedule_of_each_function_is_managed_and_no_other_rule() -> None:
+    for action in ("PutRule", "PutTargets", "RemoveTargets", "DeleteRule"):
+        own = arn("events", "rule/shop-primary-maintenance")
+        assert allows(POLICY, f"events:{action}", own)
+        for name in ("shop-primary", "other-primary-maintenance", "shop-maintenance"):
+            assert not allows(POLICY, f"events:{action}", arn("events", f"rule/{name}"))
 
 
 def test_what_tail_and_status_show_is_allowed() -> None:
