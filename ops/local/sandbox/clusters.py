@@ -89,10 +89,10 @@ class Fleet:
     def link(self, now: float) -> None:
         """Note since when each multi-Region cluster is connected to all its peers."""
         for cluster in self:
-            whole = bool(cluster.peers) and (
+            complete = bool(cluster.peers) and (
                 len(self.partners(cluster)) == len(cluster.peers)
             )
-            if not whole:
+            if not complete:
                 cluster.peered = None
             elif cluster.peered is None:
                 cluster.peered = now

@@ -234,7 +234,7 @@ class Contention(Transactions):
         except Refused as error:
             yield from self._fail_commit(isolation.encode_refusal(error.refusal))
         except UpstreamError as error:
-            yield from self._fail_commit(self._translate_error(error.whole))
+            yield from self._fail_commit(self._translate_error(error.frame))
 
     def _check_faults(self) -> None:
         if self._txn.wrote and self.faults.conflict():

@@ -11,11 +11,11 @@ from ops.local.sandbox.clusters import Cluster
 
 def load(path: Path) -> dict[str, Any]:
     """What ``Control`` kept: clusters, client tokens, and who holds the data."""
-    kept = json.loads(path.read_text()) if path.exists() else {}
+    stored = json.loads(path.read_text()) if path.exists() else {}
     return {
-        "clusters": [Cluster(**entry) for entry in kept.get("clusters", [])],
-        "tokens": kept.get("tokens", {}),
-        "holders": kept.get("holders", []),
+        "clusters": [Cluster(**entry) for entry in stored.get("clusters", [])],
+        "tokens": stored.get("tokens", {}),
+        "holders": stored.get("holders", []),
     }
 
 

@@ -52,20 +52,20 @@ class Copying(Contention):
             yield Exchange(messages.message(b"f", b"\0"))
             raise Refused(self._rows_refusal)
 
-    def _receive_row(self, kind: int, whole: bytes) -> bool:
+    def _receive_row(self, kind: int, frame: bytes) -> bool:
         """Take in a message; whether it was the last one."""
         if kind == DATA:
-            self._rows_size += len(whole)
+            self._rows_size += len(frame)
             if self._rows_size > MAX_ROWS_TEXT:
                 self._rows_refusal = TOO_LARGE
                 self._rows.clear()
             else:
-                self._rows.append(whole)
+                self._rows.append(frame)
             return False
         if kind in b"HS":  # clients send them before they know of the COPY
             return False
         if kind in (DONE, FAIL):
-            self._rows.append(whole)
+            self._rows.append(frame)
             return True
         text = f"unexpected message type 0x{kind:02X} during COPY from stdin"
         self._rows_refusal = Refusal("08P01", text)
@@ -73,4 +73,4 @@ class Copying(Contention):
 
 
 def _strip_copy_messages(response: list[bytes]) -> list[bytes]:
-    return [whole for whole in response if whole[0] not in (COPY_IN, READY)]
+    return [frame for frame in response if frame[0] not in (COPY_IN, READY)]

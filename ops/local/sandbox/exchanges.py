@@ -47,14 +47,14 @@ COPY_ROWS = Exchange(b"", count=0)
 class UpstreamError(Exception):
     """PostgreSQL refused a statement of the session's own, not its client's."""
 
-    def __init__(self, whole: bytes) -> None:
-        self.whole = whole
-        self.sqlstate = messages.sqlstate(whole)
-        super().__init__(messages.error_fields(whole)["M"])
+    def __init__(self, frame: bytes) -> None:
+        self.frame = frame
+        self.sqlstate = messages.sqlstate(frame)
+        super().__init__(messages.error_fields(frame)["M"])
 
 
 def find_error(response: Sequence[bytes]) -> bytes | None:
-    return next((whole for whole in response if whole[0] == ERROR), None)
+    return next((frame for frame in response if frame[0] == ERROR), None)
 
 
 def run_sql(sql: str, data: Sequence[bytes] | None = None) -> Steps[list[bytes]]:
@@ -68,4 +68,4 @@ def run_sql(sql: str, data: Sequence[bytes] | None = None) -> Steps[list[bytes]]
 
 def parse_rows(response: Sequence[bytes]) -> list[list[str]]:
     """The rows of a response in text; NULL is an empty text."""
-    return [messages.row_values(whole) for whole in response if whole[0] == ROW]
+    return [messages.row_values(frame) for frame in response if frame[0] == ROW]

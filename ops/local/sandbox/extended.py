@@ -101,11 +101,11 @@ class Extended(Execution):
 
     def _fail(self) -> Task:
         """As below; what has no name is prepared again, which an aborted block refuses."""
-        kept = self._names.statements.get("")
-        again = b"" if kept is None else _parse_unnamed(kept)
+        unnamed = self._names.statements.get("")
+        again = b"" if unnamed is None else _parse_unnamed(unnamed)
         yield Exchange(ANEW + again + FAILURE, count=2)
         parsed = self._acknowledged_count > len(("ROLLBACK", "BEGIN"))
-        self._names.unnamed = kept if parsed else None
+        self._names.unnamed = unnamed if parsed else None
         self._names.invalidate_portals()
         self._fail_portals()
 
@@ -119,48 +119,48 @@ class Extended(Execution):
         if self._txn.opened or self._in_shadows or not self._is_unhindered():
             return False
         self._unnamed = self._names.unnamed
-        plain = all(self._is_plain(whole) for whole in batch)
+        plain = all(self._is_plain(frame) for frame in batch)
         if not plain:
             self._names.revert()
         return plain
 
-    def _is_plain(self, whole: bytes) -> bool:
-        kind, names = whole[0], self._names
-        kept: Prepared | Portal | None
+    def _is_plain(self, frame: bytes) -> bool:
+        kind, names = frame[0], self._names
+        named: Prepared | Portal | None
         if kind == PARSE:
-            name, sql, rest = self._parse_names(whole)
+            name, sql, rest = self._parse_names(frame)
             statement = self._judge_parse(sql)
             if not statement.plain or statement.sql != sql:
                 return False
-            prepared = Prepared(statement, whole[rest:])
+            prepared = Prepared(statement, frame[rest:])
             names.parse(name, prepared)
             self._unnamed = self._unnamed if name else prepared
         elif kind == BIND:
-            portal, name, rest = self._parse_names(whole)
-            names.bind(portal, name, whole[rest:])
+            portal, name, rest = self._parse_names(frame)
+            names.bind(portal, name, frame[rest:])
             return bool(name) or names.statements.get("") is self._unnamed
         elif kind == EXECUTE:
             names.enter_nothing()
-            found = names.portals.get(messages.cstring(whole, 5)[0])
+            found = names.portals.get(messages.cstring(frame, 5)[0])
             if found is not None:
                 statement = found.prepared.statement
                 known = self.peers.are_readers(statement.calls)
                 return found.alive and statement.plain and known
         else:
-            kept = self._find_named(whole)
-            if isinstance(kept, Portal):
-                return kept.alive
-            return kept is None or self._is_current(kept, whole)
+            named = self._find_named(frame)
+            if isinstance(named, Portal):
+                return named.alive
+            return named is None or self._is_current(named, frame)
         return True
 
-    def _find_named(self, whole: bytes) -> Prepared | Portal | None:
+    def _find_named(self, frame: bytes) -> Prepared | Portal | None:
         """What a Describe shows or a Close ends, which is entered."""
-        name, names = messages.cstring(whole, 6)[0], self._names
-        if whole[0] == CLOSE:
-            names.close(whole[5], name)
+        name, names = messages.cstring(frame, 6)[0], self._names
+        if frame[0] == CLOSE:
+            names.close(frame[5], name)
             return None
         names.enter_nothing()
-        if whole[5] == STATEMENT_KIND:
+        if frame[5] == STATEMENT_KIND:
             return names.statements.get(name)
         return names.portals.get(name)
 
@@ -190,16 +190,16 @@ class Extended(Execution):
     def _in_groups(self, batch: list[bytes]) -> Task:
         """Each Execute is one exchange, with the messages before it that prepare it."""
         group: list[Unit] = []
-        for whole in batch:
+        for frame in batch:
             try:
-                if whole[0] == EXECUTE:
-                    yield from self._classify_portal(whole)
-                unit = self._unit(whole)
+                if frame[0] == EXECUTE:
+                    yield from self._classify_portal(frame)
+                unit = self._unit(frame)
             except (Refused, MalformedMessageError):
                 yield from self._send_pending(group)
                 raise
             group.append(unit)
-            if whole[0] == EXECUTE:
+            if frame[0] == EXECUTE:
                 yield from self._execute(group)
                 group = []
         yield from self._send_pending(group)
@@ -211,31 +211,31 @@ class Extended(Execution):
             prepared = found.prepared
             prepared.statement = yield from self._classify(prepared.statement)
 
-    def _unit(self, whole: bytes) -> Unit:
-        kind, names = whole[0], self._names
+    def _unit(self, frame: bytes) -> Unit:
+        kind, names = frame[0], self._names
         if kind == PARSE:
-            return self._parse(whole)
+            return self._parse(frame)
         if kind == BIND:
-            portal, name, rest = self._parse_names(whole)
+            portal, name, rest = self._parse_names(frame)
             source = names.statements.get(name)
             self._raise_abort_reason(source.statement if source else BARE_READ)
-            return Unit(whole, portal=names.bind(portal, name, whole[rest:]))
+            return Unit(frame, portal=names.bind(portal, name, frame[rest:]))
         if kind == EXECUTE:
-            found = names.portals.get(messages.cstring(whole, 5)[0])
+            found = names.portals.get(messages.cstring(frame, 5)[0])
             if found is not None:
                 self._check_portal(found)
             names.enter_nothing()
-            return Unit(whole, portal=found)
-        kept = self._find_named(whole)
-        if isinstance(kept, Portal):
-            return Unit(whole, portal=kept)
-        return Unit(whole, kept)
+            return Unit(frame, portal=found)
+        named = self._find_named(frame)
+        if isinstance(named, Portal):
+            return Unit(frame, portal=named)
+        return Unit(frame, named)
 
     @staticmethod
-    def _parse_names(whole: bytes) -> tuple[str, str, int]:
+    def _parse_names(frame: bytes) -> tuple[str, str, int]:
         """The two texts that a Parse or a Bind begins with, and where its rest begins."""
-        first, at = messages.cstring(whole, 5)
-        second, rest = messages.cstring(whole, at)
+        first, at = messages.cstring(frame, 5)
+        second, rest = messages.cstring(frame, at)
         return first, second, rest
 
     def _sql_for(self, prepared: Prepared) -> str:
@@ -247,12 +247,12 @@ class Extended(Execution):
         # PostgreSQL itself words its refusal of several statements in one Parse.
         return found[0] if len(found) == 1 else Statement(sql, Kind.READ)
 
-    def _parse(self, whole: bytes) -> Unit:
-        name, sql, rest = self._parse_names(whole)
+    def _parse(self, frame: bytes) -> Unit:
+        name, sql, rest = self._parse_names(frame)
         statement = self._judge_parse(sql)
         self._raise_abort_reason(statement)
         self._raise_refusal(statement)
-        prepared = Prepared(statement, whole[rest:])
+        prepared = Prepared(statement, frame[rest:])
         self._names.parse(name, prepared)
         text = messages.cstrings(name, statement.sql) + prepared.types
         return Unit(messages.message(b"P", text), prepared=prepared)
@@ -268,7 +268,7 @@ class Extended(Execution):
     def _send_pending(self, group: list[Unit]) -> Task:
         if not group:
             return
-        described = next((u for u in group if u.whole[0] == DESCRIBE), None)
+        described = next((u for u in group if u.frame[0] == DESCRIBE), None)
         response = yield from self._send_group(
             group, EVERYTHING - {ERROR}, self._replacements(described)
         )
@@ -309,7 +309,7 @@ class Extended(Execution):
             portal.started = True
             yield from self._handle_response(statement, response, describe=False)
             return
-        self._partial = group[-1].whole[-4:] != ALL_ROWS
+        self._partial = group[-1].frame[-4:] != ALL_ROWS
         self._is_large = len(portal.values) + len(statement.sql) > LARGE
         if contends and self._contends(statement):
             response = yield from self._contend(
@@ -317,13 +317,13 @@ class Extended(Execution):
             )
             self._relay(group[-1], response)
         else:
-            kept = frozenset({ROW} if statement.estimates else ())
+            collected = frozenset({ROW} if statement.estimates else ())
             response = yield from self._send_group(
                 group,
-                EVERYTHING - FINAL_RESPONSES - kept,
+                EVERYTHING - FINAL_RESPONSES - collected,
                 self._replacements(group[-1]),
             )
-            self._to_client += [whole for whole in response if whole[0] in kept]
+            self._to_client += [frame for frame in response if frame[0] in collected]
         portal.started = True
         if not fresh:
             self._measured = 0  # its rows are counted already
@@ -339,9 +339,9 @@ class Extended(Execution):
 
     def _relay(self, unit: Unit, response: Sequence[bytes]) -> None:
         replace = self._replacements(unit)
-        for whole in response:
-            if whole[0] not in FINAL_RESPONSES:
-                self._to_client.append(replace.get(whole[0], whole))
+        for frame in response:
+            if frame[0] not in FINAL_RESPONSES:
+                self._to_client.append(replace.get(frame[0], frame))
 
     def _send_group(
         self,

@@ -156,9 +156,9 @@ class Faults:
 
     def clear(self, number: int | None = None) -> int:
         """Lift one fault or all; how many there were."""
-        kept = [a for a in self._active if number is not None and a.number != number]
-        lifted = len(self._active) - len(kept)
-        self._active = kept
+        left = [a for a in self._active if number is not None and a.number != number]
+        lifted = len(self._active) - len(left)
+        self._active = left
         return lifted
 
     def strike(

@@ -263,7 +263,7 @@ def _copy(name: str, columns: str, own: str) -> Steps[list[bytes]]:
     """The rows of a table that this transaction wrote, or the others."""
     query = f"SELECT {columns} FROM {name} WHERE {own} sandbox.is_own(xmin)"  # noqa: S608 - quoted by PostgreSQL
     response = yield from run_sql(f"COPY ({query}) TO STDOUT")
-    return [whole for whole in response if whole[0] == COPY_DATA]
+    return [frame for frame in response if frame[0] == COPY_DATA]
 
 
 def _fill(name: str, columns: str) -> str:

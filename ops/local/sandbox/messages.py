@@ -92,17 +92,17 @@ def fatal(text: str, *, sqlstate: str = CONNECTION_FAILURE, hint: str = "") -> b
     return error(sqlstate, text, severity="FATAL", hint=hint)
 
 
-def error_fields(whole: bytes) -> dict[str, str]:
+def error_fields(frame: bytes) -> dict[str, str]:
     fields, at = {}, 5
-    while whole[at]:
-        text, following = cstring(whole, at + 1)
-        fields[chr(whole[at])] = text
+    while frame[at]:
+        text, following = cstring(frame, at + 1)
+        fields[chr(frame[at])] = text
         at = following
     return fields
 
 
-def sqlstate(whole: bytes) -> str:
-    return error_fields(whole)["C"]
+def sqlstate(frame: bytes) -> str:
+    return error_fields(frame)["C"]
 
 
 def ready(status: str) -> bytes:
@@ -123,12 +123,12 @@ def text_row(value: str) -> bytes:
     return message(b"D", struct.pack("!hi", 1, len(encoded)) + encoded)
 
 
-def row_values(whole: bytes) -> list[str]:
+def row_values(frame: bytes) -> list[str]:
     """The texts of a DataRow; NULL is an empty text."""
     values, at = [], 7
-    for _ in range(int.from_bytes(whole[5:7], "big")):
-        length = int.from_bytes(whole[at : at + 4], "big", signed=True)
+    for _ in range(int.from_bytes(frame[5:7], "big")):
+        length = int.from_bytes(frame[at : at + 4], "big", signed=True)
         at += 4
-        values.append(whole[at : at + max(length, 0)].decode(errors=KEEP))
+        values.append(frame[at : at + max(length, 0)].decode(errors=KEEP))
         at += max(length, 0)
     return values

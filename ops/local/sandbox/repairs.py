@@ -17,14 +17,14 @@ PARSE, BIND, DESCRIBE = b"PBD"
 class Unit:
     """A message for PostgreSQL, with what it prepares, describes, binds or runs."""
 
-    whole: bytes
+    frame: bytes
     prepared: Prepared | None = None
     portal: Portal | None = None
 
     @property
     def name(self) -> str:
         """The first name in it."""
-        return messages.cstring(self.whole, 6 if self.whole[0] == DESCRIBE else 5)[0]
+        return messages.cstring(self.frame, 6 if self.frame[0] == DESCRIBE else 5)[0]
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Repairs:
         if self.again:
             self.known = None
         for unit in group:
-            kind = unit.whole[0]
+            kind = unit.frame[0]
             if kind == PARSE:
                 self._parse(unit)
             elif unit.portal is None:
@@ -64,7 +64,7 @@ class Repairs:
         if not unit.name:
             self.known = unit.prepared
             self._replace()
-        self.parts.append(unit.whole)
+        self.parts.append(unit.frame)
 
     def _describe(self, unit: Unit) -> None:
         prepared = unit.prepared
@@ -72,15 +72,15 @@ class Repairs:
             self._replace()
             self._hide(b"P", self._parsed("", prepared, prepared.statement.sql))
             self.known = prepared
-        self.parts.append(unit.whole)
+        self.parts.append(unit.frame)
 
     def _bind(self, unit: Unit, portal: Portal) -> None:
-        prepared, whole = portal.prepared, unit.whole
+        prepared, frame = portal.prepared, unit.frame
         self._bound.add(portal)
         if self._moved(prepared) or (not portal.source and prepared is not self.known):
             self._prepare(prepared)
-            whole = self._bind_message(unit.name, portal)
-        self.parts.append(whole)
+            frame = self._bind_message(unit.name, portal)
+        self.parts.append(frame)
 
     def _run(self, unit: Unit, portal: Portal) -> None:
         lost = self.again or not portal.alive or self._moved(portal.prepared)
@@ -90,7 +90,7 @@ class Repairs:
             self._prepare(portal.prepared)
             self.hidden.add(len(self.parts))
             self.parts.append(self._bind_message(unit.name, portal))
-        self.parts.append(unit.whole)
+        self.parts.append(unit.frame)
 
     def _prepare(self, prepared: Prepared) -> None:
         text = self.text(prepared)

@@ -70,8 +70,8 @@ class Session(Simple):
         self._pump()
 
     def receive_from_server(self, data: bytes) -> None:
-        for kind, whole in self._server.feed(data):
-            self._from_server(kind, whole)
+        for kind, frame in self._server.feed(data):
+            self._from_server(kind, frame)
         self._pump()
 
     def data_for_client(self) -> bytes:
@@ -120,13 +120,13 @@ class Session(Simple):
             else:
                 break
 
-    def _handle_copy_message(self, kind: int, whole: bytes) -> None:
+    def _handle_copy_message(self, kind: int, frame: bytes) -> None:
         if kind == b"X"[0]:
             self.closed = True
-        elif self._receive_row(kind, whole):
+        elif self._receive_row(kind, frame):
             self._step([])
 
-    def _handle_message(self, kind: int, whole: bytes) -> None:
+    def _handle_message(self, kind: int, frame: bytes) -> None:
         if kind == b"S"[0]:
             self._send_batch(synced=True)
         elif kind == b"X"[0]:
@@ -134,15 +134,15 @@ class Session(Simple):
         elif self._skipping or kind in b"dcf":
             pass  # as PostgreSQL does: the rows of a COPY that has failed
         elif kind in b"PBDEC":
-            self._batch.append(whole)
+            self._batch.append(frame)
         elif kind == b"H"[0]:
             self._send_batch(synced=False)
         elif self._batch:
             # What comes before a Query is done before it.
-            self._inbox.appendleft((kind, whole))
+            self._inbox.appendleft((kind, frame))
             self._send_batch(synced=False)
         elif kind == b"Q"[0]:
-            self._execute_unless_cut(self._run_query(whole))
+            self._execute_unless_cut(self._run_query(frame))
         elif kind == b"F"[0]:
             self._to_client.append(isolation.encode_refusal(FUNCTION_CALL))
             self._to_client.append(messages.ready(self._client_status()))
@@ -163,7 +163,7 @@ class Session(Simple):
     def _has_execute(batch: list[bytes]) -> bool:
         # A driver's batch ends with its Execute.
         return bool(batch) and (
-            batch[-1][0] == EXECUTE or any(whole[0] == EXECUTE for whole in batch)
+            batch[-1][0] == EXECUTE or any(frame[0] == EXECUTE for frame in batch)
         )
 
     def _execute_unless_cut(self, task: Task) -> None:
@@ -222,21 +222,21 @@ class Session(Simple):
             self._names.end_unnamed()
         self._to_server.append(exchange.send)
 
-    def _from_server(self, kind: int, whole: bytes) -> None:
+    def _from_server(self, kind: int, frame: bytes) -> None:
         exchange = self._exchange
         if kind == READY:
-            self._status = chr(whole[5])
+            self._status = chr(frame[5])
         if exchange is None:
-            self._to_client.append(whole)  # a notice, or FATAL when PostgreSQL stops
+            self._to_client.append(frame)  # a notice, or FATAL when PostgreSQL stops
             return
         if kind not in ACKNOWLEDGEMENTS:
-            self._forward(exchange, kind, whole)
+            self._forward(exchange, kind, frame)
         elif self._seen in exchange.hidden:  # of a message that the client did not send
             self._seen += 1
         else:
             self._seen += 1
             self._acknowledged_count += 1
-            self._forward(exchange, kind, whole)
+            self._forward(exchange, kind, frame)
         if kind in exchange.until:
             self._awaited -= 1
             if self._awaited == 0 and exchange.count:
@@ -246,25 +246,25 @@ class Session(Simple):
             self._out_of_sync = True
             self._step(self._collected)
 
-    def _forward(self, exchange: Exchange, kind: int, whole: bytes) -> None:
+    def _forward(self, exchange: Exchange, kind: int, frame: bytes) -> None:
         if kind == ERROR:
             self._failed = True
         if exchange.replace and kind in exchange.replace:
             self._to_client.append(exchange.replace[kind])
         elif kind in exchange.relay:
             self._to_client.append(
-                self._translate_error(whole) if kind == ERROR else whole
+                self._translate_error(frame) if kind == ERROR else frame
             )
         else:
-            self._collected.append(whole)
+            self._collected.append(frame)
 
     def _log_in(self, startup: bytes) -> Task:
         greeting = yield Exchange(startup, until=frozenset({READY, ERROR}))
-        for whole in greeting:
-            if whole[0] == PARAMETER and whole[5:].startswith(b"server_version\0"):
-                whole = messages.message(
+        for frame in greeting:
+            if frame[0] == PARAMETER and frame[5:].startswith(b"server_version\0"):
+                frame = messages.message(
                     b"S", messages.cstrings("server_version", "16.15")
                 )
-            self._to_client.append(whole)
+            self._to_client.append(frame)
         if greeting[-1][0] == ERROR or self.faults.cuts_after_login():
             self.closed = True

@@ -36,9 +36,9 @@ UNTIL_COMPLETE = EVERYTHING - {COMPLETE, ERROR}
 
 @dataclass(slots=True, eq=False)
 class Simple(Extended):
-    def _run_query(self, whole: bytes) -> Task:
+    def _run_query(self, frame: bytes) -> Task:
         try:
-            sql = messages.cstring(whole, 5)[0]
+            sql = messages.cstring(frame, 5)[0]
         except MalformedMessageError:
             yield from self._refuse(MALFORMED)
         else:
@@ -47,7 +47,7 @@ class Simple(Extended):
             self._names.end_unnamed_of_client()
             if self._passes(statements, sql):
                 self._catalog = self.peers.catalog
-                yield Exchange(whole, EVERYTHING)
+                yield Exchange(frame, EVERYTHING)
             elif statements or self._fault_refusal is not None:
                 yield from self._run_all(statements)
             else:
@@ -107,13 +107,13 @@ class Simple(Extended):
                 statement, lambda _: self._send_text(statement)
             )
             known = FINAL_RESPONSES | hidden | {READY}
-            self._to_client += [whole for whole in response if whole[0] not in known]
+            self._to_client += [frame for frame in response if frame[0] not in known]
         else:
             yield from self._begin_upstream()
-            kept = frozenset({ROW} if statement.estimates else ())
-            relay = UNTIL_COMPLETE - hidden - kept
+            collected = frozenset({ROW} if statement.estimates else ())
+            relay = UNTIL_COMPLETE - hidden - collected
             response = yield Exchange(messages.query(statement.sql), relay)
-            self._to_client += [whole for whole in response if whole[0] in kept]
+            self._to_client += [frame for frame in response if frame[0] in collected]
         yield from self._handle_response(statement, response, describe=True)
         if statement.deallocates is not None:
             self._names.deallocate(statement.deallocates)

@@ -45,15 +45,15 @@ class State:
         if not path.exists():
             return None
         try:
-            kept = json.loads(path.read_text())
+            fields = json.loads(path.read_text())
             operator, first, second = (
                 Key(**entry | {"actions": tuple(entry["actions"])})
-                for entry in kept["keys"]
+                for entry in fields["keys"]
             )
-            port, timing = int(kept["port"]), Timing(**kept["timing"])
-            delay = float(kept["job_delay"])
-            durable = bool(kept.get("durable", True))
-            assume = tuple(kept.get("assume", ()))
+            port, timing = int(fields["port"]), Timing(**fields["timing"])
+            delay = float(fields["job_delay"])
+            durable = bool(fields.get("durable", True))
+            assume = tuple(fields.get("assume", ()))
         except (ValueError, KeyError, TypeError) as error:
             raise unreadable(path, error) from error
         return cls((operator, first, second), port, timing, delay, durable, assume)

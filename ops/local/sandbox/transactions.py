@@ -212,7 +212,7 @@ class Transactions(Peer):
     def _handle_response(
         self, statement: Statement, response: list[bytes], *, describe: bool
     ) -> Task:
-        last = next(whole for whole in response if whole[0] in FINAL_RESPONSES)
+        last = next(frame for frame in response if frame[0] in FINAL_RESPONSES)
         if last[0] == ERROR:
             self._relay_error(last)
             raise ErrorRelayed
@@ -282,25 +282,25 @@ class Transactions(Peer):
         if error.sqlstate in CONFLICT_SQLSTATES | CONFLICTS_AT_ONCE:
             return OC000
         if error.sqlstate.startswith(CHECKED):
-            detail = messages.error_fields(error.whole).get("D", "")
+            detail = messages.error_fields(error.frame).get("D", "")
             return Refusal(error.sqlstate, str(error), detail)
         mismatch = error.sqlstate.startswith(CATALOG_MISMATCH)
         if mismatch and self.peers.is_catalog_newer(self._catalog, self):
             return OC001
         return Refusal("XX000", f"sandbox: {error}")
 
-    def _relay_error(self, whole: bytes) -> None:
-        self._to_client.append(self._translate_error(whole))
+    def _relay_error(self, frame: bytes) -> None:
+        self._to_client.append(self._translate_error(frame))
 
     @staticmethod
-    def _translate_error(whole: bytes) -> bytes:
-        fields = messages.error_fields(whole)
+    def _translate_error(frame: bytes) -> bytes:
+        fields = messages.error_fields(frame)
         refusal = TRANSLATED.get(fields["C"])
         if fields["M"].startswith("index row "):
             refusal = KEY_TOO_LARGE
         elif fields["M"].startswith("tuple concurrently "):
             refusal = OC001  # two changes of one catalog row
-        return isolation.encode_refusal(refusal) if refusal else whole
+        return isolation.encode_refusal(refusal) if refusal else frame
 
     def _client_status(self) -> str:
         return "T" if self._txn.explicit and self._txn.abort_reason else self._status
