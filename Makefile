@@ -76,7 +76,7 @@ bench: $(BENCH_VENV)/.installed ## Run the measurements of tests/benchmarks, or 
 	@$(BENCH_VENV)/bin/python -m tests.benchmarks $(BENCH)
 
 $(BENCH_VENV)/.installed: requirements/bench.txt
-	@"$(PYTHON)" -m venv $(BENCH_VENV)
+	@"$(PYTHON)" -m venv --clear $(BENCH_VENV)
 	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@
 
