@@ -5,11 +5,13 @@ from typing import Any
 from django.db import IntegrityError, OperationalError
 from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.backends.postgresql import operations
-from django.db.models import AutoField
+from django.db.models import AutoField, ForeignKey
 
 from .conflicts import sqlstates
 
 FOREIGN_KEY_VIOLATION = "23503"
+# What Django makes a column that refers to an AutoField or a SmallAutoField.
+KEY_TYPES = {"integer", "smallint"}
 
 
 class DatabaseOperations(operations.DatabaseOperations):
@@ -34,13 +36,15 @@ class DatabaseOperations(operations.DatabaseOperations):
         Django gives a foreign key to an AutoField the type integer, but identity columns
         are bigint, and DSQL requires both sides of a foreign key to have the same type.
         """
-        target = field
-        while target.is_relation and getattr(target, "foreign_related_fields", None):
-            target = target.target_field
         own: str | None = field.db_type(self.connection)
-        if own is not None and target.get_internal_type() in self.cast_data_types:
-            return "bigint"
-        return own
+        # Nothing else is read: what has no column need not have a target.
+        if own not in KEY_TYPES:
+            return own
+        target = field
+        while isinstance(target, ForeignKey):
+            target = target.target_field
+        is_identity = target.get_internal_type() in self.cast_data_types
+        return "bigint" if is_identity else own
 
     def set_time_zone_sql(self) -> str:
         return "SET TIME ZONE %s"

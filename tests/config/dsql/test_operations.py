@@ -1,13 +1,19 @@
 from itertools import pairwise, permutations
+from typing import Any, cast
 
 import pytest
 from django.core.management.color import no_style
 from django.db import IntegrityError, models
+from django.db.models.fields.related import ManyToManyRel, RelatedField
 from django.test.utils import isolate_apps
 from django_stubs_ext.db.models import TypedModelMeta
 
 from config.dsql.base import DatabaseWrapper
+from config.dsql.operations import DatabaseOperations
+from config.dsql.schema import DatabaseSchemaEditor
 from tests.config.dsql.conftest import run
+from tests.config.dsql.items import create, item, names
+from tests.database import default_connection
 
 CHAIN = ("grandparents", "parents", "children")
 
@@ -143,3 +149,64 @@ def test_the_time_zone_is_set_by_a_statement_dsql_takes(
     with scratch.cursor() as cursor:
         cursor.execute(scratch.ops.set_time_zone_sql(), ["Europe/Berlin"])
     assert run(scratch, "SHOW TimeZone") == [("Europe/Berlin",)]
+
+
+class Tags(RelatedField):  # type: ignore[type-arg]  # not generic when it runs
+    """A relation without a column, whose other side a historical model cannot resolve."""
+
+    def __init__(self, *, help_text: str = "") -> None:
+        own, to = cast("Any", (self, "users.Tag"))
+        super().__init__(
+            rel=ManyToManyRel(own, to, related_name="+"), help_text=help_text
+        )
+
+    def db_type(self, connection: Any) -> None:
+        return None
+
+    @property
+    def foreign_related_fields(self) -> Any:
+        raise LookupError("asked for the other side")
+
+    target_field = foreign_related_fields
+    path_infos = foreign_related_fields
+
+
+@isolate_apps("users")
+def test_nothing_is_asked_of_a_field_without_a_column(scratch: DatabaseWrapper) -> None:
+    model = item()
+    create(scratch, model)
+    before, after = fields = cast("Any", (Tags(), Tags(help_text="changed")))
+    for field in fields:
+        field.set_attributes_from_name("tags")
+        field.model, field.column, field.concrete = model, None, False
+    with cast("DatabaseSchemaEditor", scratch.schema_editor()) as editor:
+        editor.runner.journal = cast("Any", Unrecorded())
+        editor.add_field(model, before)
+        editor.alter_field(model, before, after)
+        editor.remove_field(model, after)
+    assert names(scratch) == {"id", "size"}
+    assert scratch.validation.check_field(after) == []
+
+
+class Unrecorded:
+    """A journal, for which each step is described."""
+
+    def is_done(self, *args: Any, **kwargs: Any) -> bool:
+        return False
+
+    def record(self) -> None: ...
+
+
+@isolate_apps("users")
+def test_only_a_foreign_key_has_the_type_of_what_it_refers_to() -> None:
+    parent = item(id=models.SmallAutoField(primary_key=True))
+    child = item(id=models.OneToOneField(parent, models.CASCADE, primary_key=True))
+    grandchild = item(
+        child=models.ForeignKey(child, models.CASCADE),
+        number=models.SmallIntegerField(),
+    )
+    ops = cast("DatabaseOperations", default_connection().ops)
+    types = {
+        field.name: ops.storage_type(field) for field in grandchild._meta.local_fields
+    }
+    assert (types["child"], types["number"]) == ("bigint", "smallint")
