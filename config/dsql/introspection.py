@@ -25,6 +25,7 @@ from .ddl.catalog import (
     Catalog,
 )
 from .ddl.catalog import Index as CatalogIndex
+from .ddl.sql import cut_name
 
 ACCESS_METHODS = ("btree_index", "btree")
 TABLES = f"""
@@ -51,6 +52,10 @@ CONSTRAINTS = f"""
 
 
 class DatabaseIntrospection(introspection.DatabaseIntrospection):
+    def identifier_converter(self, name: str) -> str:
+        """The name as the catalog has it, to compare with it."""
+        return cut_name(name)
+
     def get_table_list(self, cursor: Any) -> Any:
         return [
             TableInfo(name, {"v": "v"}.get(kind, "t"), comment)

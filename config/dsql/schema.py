@@ -16,6 +16,7 @@ from typing import Any, Self, cast
 from django.db import NotSupportedError
 from django.db.backends.ddl_references import Columns as ColumnNames
 from django.db.backends.postgresql import schema
+from django.db.backends.utils import names_digest
 
 from .ddl import sql
 from .ddl.alterations import Alterations
@@ -259,6 +260,8 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
 
         It wants one: where an interrupted run has dropped it, the name it must have had.
         """
+        if exclude := which.get("exclude"):  # names of the model's, not the catalog's
+            which["exclude"] = {sql.cut_name(name) for name in exclude}
         names: list[str] = super()._constraint_names(  # type: ignore[misc]  # not in the stubs
             model, column_names, **which
         )
@@ -277,6 +280,19 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
             return originals
         table = model._meta.db_table
         return [self.writer._create_index_name(table, column_names, "_idx")]
+
+    def _create_index_name(
+        self, table_name: str, column_names: Sequence[str], suffix: str = ""
+    ) -> str:
+        """Django's own, which counts characters, unless PostgreSQL would cut it."""
+        name: str = super()._create_index_name(  # type: ignore[misc]  # not in the stubs
+            table_name, column_names, suffix
+        )
+        if sql.cut_name(name) == name:
+            return name
+        digest = names_digest(table_name, *column_names, length=8)
+        mark = sql.cut_name(f"_{digest}{suffix}", sql.NAME_LENGTH // 2)
+        return sql.mark_name("_".join([table_name, *column_names]), mark)
 
     def _create_index_sql(
         self,

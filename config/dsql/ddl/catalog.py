@@ -14,7 +14,7 @@ from django.db import ProgrammingError
 from django.db.backends.utils import split_identifier
 
 from ..conflicts import sqlstates
-from .sql import is_same_text
+from .sql import cut_name, is_same_text
 
 CANNOT_COERCE, UNDEFINED_FUNCTION = "42846", "42883"
 
@@ -54,6 +54,20 @@ class Column:
     not_null: bool  # the column's own mark, not a CHECK
     identity: str
     generated: str
+
+
+class TableColumns(dict[str, Column]):
+    """A table's columns by name; ProgrammingError for one that does not exist."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__()
+        self._table = table
+
+    def __missing__(self, name: str) -> Column:
+        raise ProgrammingError(
+            f"Table {self._table} has no column {name}, which the migrations before say it "
+            f"has. Add it as they do, or record them with --fake if it is as intended."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +142,7 @@ class Catalog:
     def _named(self, table: str, name: str, schema: str) -> tuple[str, list[str]]:
         """``name`` and ``schema`` are the columns that the names are compared with."""
         parts = split_identifier(self._quoted(table))
-        in_schema, bare = (part.replace('""', '"') for part in parts)
+        in_schema, bare = (cut_name(part.replace('""', '"')) for part in parts)
         if in_schema:
             return f"{name} = %s AND {schema} = %s", [bare, in_schema]
         return f"{name} = %s AND {schema} = current_schema()", [bare]
@@ -141,6 +155,7 @@ class Catalog:
         return bool(self.rows(f"SELECT 1 FROM {self._quoted(table)} LIMIT 1"))
 
     def columns(self, table: str) -> dict[str, Column]:
+        """By name; see TableColumns."""
         where, params = self.relation(table)
         rows = self.rows(
             "SELECT a.attname, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod), "
@@ -148,10 +163,10 @@ class Catalog:
             f"WHERE {where} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
             params,
         )
-        return {
-            name: Column(name, (oid, modifier), *rest)
-            for name, oid, modifier, *rest in rows
-        }
+        columns = TableColumns(table)
+        for name, oid, modifier, *rest in rows:
+            columns[name] = Column(name, (oid, modifier), *rest)
+        return columns
 
     def defaults(self, table: str) -> dict[str, str]:
         """Each column's default, of a generated column what generates it, as SQL."""

@@ -1,6 +1,7 @@
 """Constraints of tables that exist: added, validated, dropped; NOT NULL as a CHECK."""
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 from django.db import IntegrityError, ProgrammingError
@@ -160,7 +161,7 @@ class NotNull:
         """The name of a new CHECK; ``taken`` are the table's constraints."""
         # A column that was renamed keeps the name that its successor would choose.
         base = self._create_name(table, [column])
-        names = (sql.mark_name(f"{base}{n or ''}", NOT_NULL_SUFFIX) for n in range(100))
+        names = (sql.mark_name(f"{base}{n or ''}", NOT_NULL_SUFFIX) for n in count())
         return next(name for name in names if name not in taken)
 
     def drop(self, table: str, column: str) -> None:

@@ -142,9 +142,12 @@ class Replacements:
     def _give_name(self, replacement: Index, name: str) -> None:
         """Give it the original's name; an index cannot be renamed in DSQL."""
         deferral = next(
-            deferral
-            for suffix, deferral in INDEX_SUFFIXES.items()
-            if replacement.name.endswith(suffix)
+            (
+                deferral
+                for suffix, deferral in INDEX_SUFFIXES.items()
+                if replacement.name.endswith(suffix)
+            ),
+            None,
         )
         if deferral is not None:
             self._alter(

@@ -6,11 +6,12 @@ from typing import Any, Protocol
 
 from django.db.backends.ddl_references import Statement
 from django.db.backends.postgresql.schema import DatabaseSchemaEditor
-from django.db.backends.utils import split_identifier, truncate_name
+from django.db.backends.utils import names_digest, split_identifier
 
 UNDEFINED_TABLE, UNDEFINED_COLUMN, UNDEFINED_OBJECT = "42P01", "42703", "42704"
 DUPLICATE_TABLE, DUPLICATE_COLUMN, DUPLICATE_OBJECT = "42P07", "42701", "42710"
-NAME_LENGTH = 63
+NAME_LENGTH = 63  # bytes of a name; PostgreSQL cuts what is longer
+DIGEST_LENGTH = 4  # of a name that is cut, as Django's
 
 # Templates. A constraint is added to an existing table NOT VALID, then validated by a job.
 ADD_FOREIGN_KEY = DatabaseSchemaEditor.sql_create_fk + " NOT VALID"
@@ -112,9 +113,21 @@ def cast_type(db_type: str) -> str:
     return WITHOUT_LENGTH.get(name, db_type)
 
 
+def cut_name(name: str, length: int = NAME_LENGTH) -> str:
+    """The name as PostgreSQL cuts it: to a length in bytes, with whole characters."""
+    return name.encode()[:length].decode(errors="ignore")
+
+
 def mark_name(name: str, mark: str) -> str:
-    """The name with the mark at its end, cut to the length that PostgreSQL takes."""
-    return f"{truncate_name(name, NAME_LENGTH - len(mark))}{mark}"
+    """The name with the mark at its end, in the length that PostgreSQL takes.
+
+    A name that is cut for that has a digest of itself before the mark.
+    """
+    length = NAME_LENGTH - len(mark.encode())
+    if len(name.encode()) > length:
+        digest = names_digest(name, length=DIGEST_LENGTH)
+        name = f"{cut_name(name, length - DIGEST_LENGTH)}{digest}"
+    return f"{name}{mark}"
 
 
 def quote_raw_name(name: str) -> str:
@@ -125,7 +138,7 @@ def quote_raw_name(name: str) -> str:
 def unquote(name: object) -> str:
     """A name as it stands in the catalog; db_column and db_table may have quotes."""
     text = str(name)
-    return text[1:-1].replace('""', '"') if text.startswith('"') else text
+    return cut_name(text[1:-1].replace('""', '"') if text.startswith('"') else text)
 
 
 def relation_name(quoted: str) -> str:

@@ -106,15 +106,16 @@ class TypeChange:
             self._collect()
             return
         names, columns = self.names, self.catalog.columns(self.names.table)
+        current = columns[names.old if names.old in columns else names.column]
         try:
-            if names.column in columns and names.old not in columns:
+            if current.name == names.column:
                 desired = self.catalog.type(self.new_type)
-                if columns[names.column].type == desired:
+                if current.type == desired:
                     return
                 self._prepare(columns, desired)
-                self._cut_over(columns[names.column])
-            elif names.new in columns:
-                self._cut_over(columns[names.old])
+                self._cut_over(current)
+            elif names.column not in columns:
+                self._cut_over(current)
         except PERMANENT_ERRORS:
             self._give_up()
             raise
