@@ -18,7 +18,7 @@ from django.core.cache import close_caches
 from django.core.signals import request_finished, request_started
 from django.db import Error, close_old_connections, connection, reset_queries
 from django.http import HttpResponse
-from django.urls import get_resolver
+from django.urls import get_resolver, set_script_prefix
 
 from config.api import problems
 from config.api.guard import dress, respond_to_failure
@@ -89,6 +89,7 @@ def _refuse(event: Event, context: Any, found: Wiring) -> dict[str, Any]:
         dress(response)
         return response
 
+    set_script_prefix("/")  # not where the request before this one saw the API
     response = measure_outside(_minimal_environ(event, context), respond)
     return found.build_response(event, response)
 

@@ -100,3 +100,11 @@ def test_a_load_balancer_gets_the_status_in_words() -> None:
 
 def test_an_authorizers_question_is_answered_with_no_policy() -> None:
     assert "policyDocument" not in lambda_handler(AUTHORIZER, CONTEXT)
+
+
+def test_a_refusal_keeps_nothing_of_the_request_before() -> None:
+    lambda_handler(
+        event(API, "/prod/health/live", "/health/live", "health/live"), CONTEXT
+    )
+    body = json.loads(lambda_handler(BALANCER, CONTEXT)["body"])
+    assert body["type"] == "/problems#unsupported-wiring"
