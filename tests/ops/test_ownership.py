@@ -344,9 +344,10 @@ def test_permissions_and_urls_that_others_gave_our_function_survive_an_update(
     url = lambdas.get_function_url_config(FunctionName=NAME)["FunctionUrl"]
     deployed.zappa("update primary")
     deployed.zappa("deploy primary")
-    *others, ours = json.loads(deployed.photograph()[key])
+    *others, schedule, api = json.loads(deployed.photograph()[key])
     assert others == theirs
-    assert ours["Principal"] == {"Service": "apigateway.amazonaws.com"}
+    assert schedule["Principal"] == {"Service": "events.amazonaws.com"}
+    assert api["Principal"] == {"Service": "apigateway.amazonaws.com"}
     now = lambdas.get_function_url_config(FunctionName=NAME)["FunctionUrl"]
     assert now == url
 
