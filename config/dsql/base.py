@@ -40,7 +40,7 @@ from .options import DATABASE, SECONDS, Options, parse_schema
 from .retry import note_commit, repeat
 from .signals import connected
 from .split import Splitter
-from .statements import Cursor, ErrorWrapper
+from .statements import CURSORS, ErrorWrapper
 from .tokens import TOKENS, Endpoint, parse_region
 
 # DSQL ends a session after 60 minutes; jitter keeps processes from reconnecting at once.
@@ -80,6 +80,7 @@ class DatabaseWrapper(DeferredParts, base.DatabaseWrapper):
     )
 
     changed = False  # whether the open transaction holds more than reads
+    schema_changed = False  # whether these are changes of the schema
     # Why the open outermost block must be rolled back, when an inner one failed.
     undone: TransactionManagementError | None = None
     # The error that was being handled when the outermost block began: it is not its end.
@@ -110,8 +111,8 @@ class DatabaseWrapper(DeferredParts, base.DatabaseWrapper):
             path = f"-c search_path={schema}"
             params["options"] = f"{params.get('options', '')} {path}".strip()
         params["user"] = params.get("user") or "admin"
-        if params["cursor_factory"] is base.Cursor:
-            params["cursor_factory"] = Cursor
+        factory = params["cursor_factory"]
+        params["cursor_factory"] = CURSORS.get(factory, factory)
         params.update(
             {name: options.seconds(name) for name in SECONDS},
             region=options.region(),
@@ -311,6 +312,7 @@ class DatabaseWrapper(DeferredParts, base.DatabaseWrapper):
         before, began = self.handled, None if autocommit else sys.exc_info()[1]
         super().set_autocommit(autocommit, *args, **kwargs)
         undone, self.undone, self.changed = self.undone, None, False
+        self.schema_changed = False
         self.handled, self.rollback_exc = began, None
         # An outermost block has ended; Django swallows what rollback() raises.
         if undone is not None and sys.exc_info()[1] in (None, before):

@@ -12,9 +12,12 @@ from typing import Any
 from django.db import Error
 from django.db.backends import utils
 from django.db.backends.postgresql import base
+from psycopg.sql import Composable
 
+from .blocks import is_schema_change, note_statement
 from .deadlines import note_region, require_time
 from .retry import note_commit, repeat
+from .statements import is_synchronous_index
 
 READ = re.compile(r"[\s(]*(?:SELECT|SHOW)\b", re.IGNORECASE)
 
@@ -32,6 +35,10 @@ class CursorWrapper(utils.CursorWrapper):
 
     def _execute(self, sql: Any, params: Any, *ignored: Any) -> Any:
         execute = super()._execute  # type: ignore[misc]  # not in the stubs
+        if isinstance(sql, Composable):
+            sql = sql.as_string(self.cursor)
+        if is_schema_change(sql) and self._has_type(sql):
+            return None
         self._note_change(sql)
         if self.db.in_transaction() or self.db.needs_rollback:
             return self._execute_once(execute, sql, params)
@@ -55,9 +62,15 @@ class CursorWrapper(utils.CursorWrapper):
             lambda *given: call(*given, kparams), procname, params
         )
 
+    def _has_type(self, sql: str) -> bool:
+        from .ddl.same_type import has_type  # no request changes the schema
+
+        return has_type(self.db, sql)
+
     def _note_change(self, sql: Any) -> None:
-        if not (self.db.autocommit or self.db.changed):
-            self.db.changed = not is_read(sql)
+        # An index of raw SQL is built before the block's transaction or after it.
+        if not (self.db.autocommit or is_read(sql) or is_synchronous_index(sql)):
+            note_statement(self.db, sql)
 
     def _restart(self) -> None:
         if not self.db.autocommit:

@@ -28,6 +28,7 @@ from .ddl.index_keys import plain_keys, refuse_method, refuse_opclasses
 from .ddl.indexes import Indexes
 from .ddl.probe import Probe
 from .ddl.runner import Runner, step
+from .ddl.same_type import has_type
 from .ddl.tables import Tables
 
 
@@ -106,13 +107,17 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
         finally:
             self.connection.limits.suspended -= 1
 
-    @step
     def execute(self, sql: Any, params: Sequence[Any] | None = ()) -> None:
         """Run one statement in its own transaction; wait for the job it starts.
 
-        Raises IntegrityError when a unique index could not be built or a constraint does
-        not hold.
+        DML of a migration's is part of the atomic block that is open. Raises
+        IntegrityError when a unique index could not be built or a constraint does not hold.
         """
+        if self.collect_sql or not has_type(self.connection, sql):
+            self._execute(sql, params)
+
+    @step
+    def _execute(self, sql: Any, params: Sequence[Any] | None) -> None:
         self.dispatcher.execute(sql, params)
 
     # Tables

@@ -4,12 +4,15 @@ import re
 from typing import Any
 
 from django.db import transaction
-from django.db.backends.postgresql.base import Cursor as PostgresCursor
+from django.db.backends.postgresql import base
 from django.db.utils import DatabaseErrorWrapper
+
+from .blocks import outside_block
 
 # CREATE INDEX in the form of other databases: the index is built when it ends.
 SYNCHRONOUS_INDEX = re.compile(
-    r"\s*(CREATE (?:UNIQUE )?INDEX)(?: CONCURRENTLY)? (?!ASYNC\b)", re.IGNORECASE
+    r"\s*(CREATE\s+(?:UNIQUE\s+)?INDEX)(?:\s+CONCURRENTLY)?\s+(?!ASYNC\b)",
+    re.IGNORECASE,
 )
 # It ends when the job ends, which may take any time.
 WAIT_FOR_JOB = re.compile(r"\s*CALL\s+sys\.wait_for_job\b", re.IGNORECASE)
@@ -22,11 +25,15 @@ REMEDY = (
 )
 
 
-class Cursor(PostgresCursor):
+def is_synchronous_index(sql: object) -> bool:
+    return isinstance(sql, str) and SYNCHRONOUS_INDEX.match(sql) is not None
+
+
+class AdaptedStatements:
     """Builds the indexes of raw SQL in the background, as DSQL does, and awaits them.
 
-    Inside an atomic block the index is built after the commit, because DSQL takes one DDL
-    statement per transaction and none together with DML.
+    Inside an atomic block that has read or changed rows the index is built after the
+    commit, because DSQL takes one DDL statement per transaction and none together with DML.
     """
 
     database: Any = None
@@ -47,11 +54,30 @@ class Cursor(PostgresCursor):
             with self.database.schema_editor() as editor:
                 editor.execute(text, params)
 
-        if self.database.in_atomic_block:
+        if self._holds_rows():
             transaction.on_commit(build, using=self.database.alias)
         else:
-            build()
+            with outside_block(self.database, noted=False):
+                build()
         return self
+
+    def _holds_rows(self) -> bool:
+        """Whether an atomic block is open whose transaction has read or changed rows."""
+        database = self.database
+        is_open = database.in_atomic_block and database.in_transaction()
+        return is_open and not database.schema_changed
+
+
+class Cursor(AdaptedStatements, base.Cursor):
+    """Sends values inside the statement."""
+
+
+class ServerBindingCursor(AdaptedStatements, base.ServerBindingCursor):
+    """Sends values beside the statement: OPTIONS['server_side_binding']."""
+
+
+# By Django's cursor class.
+CURSORS = {base.Cursor: Cursor, base.ServerBindingCursor: ServerBindingCursor}
 
 
 class ErrorWrapper(DatabaseErrorWrapper):

@@ -10,6 +10,7 @@ from django.db import DatabaseError, IntegrityError, ProgrammingError
 from django.db.backends.ddl_references import Statement
 from django.db.backends.utils import split_identifier
 
+from ..blocks import outside_block
 from ..conflicts import sqlstates
 from . import sql
 from .catalog import Catalog, Index
@@ -43,8 +44,10 @@ class Indexes:
         self._builds = []
         yield
         builds, self._builds = self._builds, None
-        for job, statement, name, table in builds:
-            self._await_build(job, statement, name, table)
+        if builds:
+            with outside_block(self.runner.connection):
+                for job, statement, name, table in builds:
+                    self._await_build(job, statement, name, table)
 
     def build(
         self, text: str, name: str, table: str, statement: Statement | None = None

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -11,6 +11,7 @@ from django.db import DatabaseError, OperationalError
 from django.db.models import Field
 from django.db.transaction import TransactionManagementError
 
+from ..blocks import MIXTURE, is_schema_change, outside_block
 from ..conflicts import sqlstates
 from .journal import Journal
 
@@ -37,9 +38,10 @@ def step(method: Method) -> Method:
     @wraps(method)
     def perform(editor: Any, *args: Any, **kwargs: Any) -> Any:
         runner: Runner = editor.runner
-        if runner.journal is None or runner.in_step:
+        if runner.in_step:
             return method(editor, *args, **kwargs)
-        with runner.step(method.__name__, args):
+        name = method.__name__.removeprefix("_")
+        with runner.outside_block(args), runner.step(name, args):
             return method(editor, *args, **kwargs)
 
     return cast("Method", perform)
@@ -62,10 +64,19 @@ class Runner:
         """Whether nothing is executed."""
         return self._collected is not None
 
+    def outside_block(self, args: Sequence[Any]) -> AbstractContextManager[None]:
+        """For a step with these arguments; DML of raw SQL belongs into the block."""
+        is_dml = args and isinstance(args[0], str) and not is_schema_change(args[0])
+        if self.is_collecting or is_dml:
+            return nullcontext()
+        return outside_block(self.connection)
+
     @contextmanager
     def step(self, method: str, args: Sequence[Any]) -> Iterator[None]:
         """Run one step, unless an earlier run has completed it: then replay it."""
-        assert self.journal is not None  # noqa: S101 - the caller's condition
+        if self.journal is None:
+            yield
+            return
         self.in_step = True
         try:
             name = f"{method} {' '.join(map(self.describe, args))}"
@@ -129,7 +140,8 @@ class Runner:
         if self._collected is not None:
             self.collect(text)
             return
-        self.require_autocommit()
+        if is_schema_change(text):
+            self.require_autocommit()
         job = self.submit(text)
         if job is not None:
             status, details = self.await_job(job, text)
@@ -149,10 +161,7 @@ class Runner:
 
     def require_autocommit(self) -> None:
         if self.connection.in_atomic_block:
-            raise TransactionManagementError(
-                "DSQL takes one DDL statement per transaction and none beside DML: "
-                "change the schema outside of atomic blocks (atomic = False)."
-            )
+            raise TransactionManagementError(MIXTURE)
 
     def collect(self, text: str) -> None:
         if self._collected is not None:
