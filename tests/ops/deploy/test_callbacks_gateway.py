@@ -90,16 +90,19 @@ def test_a_deploy_takes_out_the_role_that_zappa_names(
     assert {each["credentials"] for each in integrations(account)} == {None}
 
 
-def test_the_public_stage_alone_may_invoke_the_function(account: Account) -> None:
+def test_the_public_stage_and_the_schedule_alone_may_invoke_the_function(
+    account: Account,
+) -> None:
     account.make_stacks()
     account.zappa("deploy primary")
     api = account.api_of(EAST, NAME)
     for public in ("prod", "v2"):
         account.monkeypatch.setenv("API_GATEWAY_STAGE", public)
         account.zappa("update primary")
-        (statement,) = (
+        schedule, statement = (
             lambda_backends[ACCOUNT][EAST].get_function(NAME).policy.statements
         )
+        assert schedule["Principal"] == {"Service": "events.amazonaws.com"}
         assert statement["Condition"] == {
             "ArnLike": {
                 "AWS:SourceArn": f"arn:aws:execute-api:{EAST}:{ACCOUNT}:{api}/{public}/*"
