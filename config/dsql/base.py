@@ -109,7 +109,7 @@ class DatabaseWrapper(DeferredParts, base.DatabaseWrapper):
         params = {**super().get_connection_params(), "dbname": DATABASE}
         if schema is not None:
             path = f"-c search_path={schema}"
-            params["options"] = f"{params.get('options', '')} {path}".strip()
+            params["options"] = f"{params.get('options') or ''} {path}".strip()
         params["user"] = params.get("user") or "admin"
         factory = params["cursor_factory"]
         params["cursor_factory"] = CURSORS.get(factory, factory)
@@ -222,6 +222,19 @@ class DatabaseWrapper(DeferredParts, base.DatabaseWrapper):
         # Wall clock: the monotonic clock stands still while Lambda is frozen.
         self._used_at = time.time()
         self._ends_at = self._used_at + random.uniform(*MAX_AGE_SECONDS)  # noqa: S311 - jitter
+
+    @property
+    def pool(self) -> None:
+        """None, or ImproperlyConfigured where OPTIONS want one."""
+        Options(self.alias, self.settings_dict).refuse()
+
+    def ensure_timezone(self) -> bool:
+        """Set the session's zone; without it moments would be read wrongly."""
+        try:
+            return bool(super().ensure_timezone())
+        except BaseException:
+            self.close()
+            raise
 
     def close_if_unusable_or_obsolete(self) -> None:
         """Django calls this between requests. Nothing is sent to the server here.

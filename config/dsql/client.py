@@ -6,8 +6,13 @@ from typing import Any
 from django.db.backends.postgresql import client
 from psycopg.conninfo import make_conninfo
 
-from .options import SECURITY
+from .options import LIBPQ_OPTIONS, SECURITY
 from .tokens import TOKENS, Endpoint
+
+# Those that every version of psql knows, and that no argument or variable carries.
+HANDED_ON = LIBPQ_OPTIONS - {
+    "client_encoding", "load_balance_hosts", "options", "port", "sslnegotiation", "sslrootcert",
+}  # fmt: skip
 
 
 class DatabaseClient(client.DatabaseClient):
@@ -23,8 +28,9 @@ class DatabaseClient(client.DatabaseClient):
     @staticmethod
     def _conninfo(params: dict[str, Any]) -> str:
         """The database, and what the environment or a service file must not change."""
+        handed_on = {name: params[name] for name in HANDED_ON if params.get(name)}
         secure = {name: params[name] for name in SECURITY}
-        return make_conninfo(dbname=params["dbname"], **secure)
+        return make_conninfo(dbname=params["dbname"], **{**handed_on, **secure})
 
     def runshell(self, parameters: Iterable[str]) -> None:
         params = self.connection.get_connection_params()

@@ -7,10 +7,12 @@ names: always over TLS, with the certificate and its host name verified.
 import math
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from psycopg import IsolationLevel
 
 from .tokens import parse_region
 
@@ -36,8 +38,26 @@ SECONDS: dict[str, float] = {
     "login_seconds": 3.0,  # until a new connection has logged in
     "request_seconds": 25.0,  # for one request, attempts at the peer included
 }
-BACKEND_OPTIONS = {"region", "peer_host", "pool", *SECONDS}
-# Not assume_role: DSQL refuses SET ROLE.
+BACKEND_OPTIONS = {"region", "peer_host", *SECONDS}
+# Django's own that may only be empty here, and what to do instead.
+REFUSED_OPTIONS = {
+    "assume_role": "DSQL refuses SET ROLE: set USER to the database role",
+    "pool": "a pool opens connections in threads of its own, outside of the time limits "
+    "and the failover of the request that needs them: keep connections with CONN_MAX_AGE",
+}
+# Of PostgreSQL's settings those that DSQL lets a session change, also when it starts.
+SESSION_SETTINGS = {
+    "application_name", "bytea_output", "client_encoding", "datestyle",
+    "dsql.enable_batched_nestloop", "extra_float_digits", "intervalstyle", "search_path",
+    "standard_conforming_strings", "timezone",
+}  # fmt: skip
+# What to use in the place of others.
+INSTEAD = {
+    "lock_timeout": "nothing ever waits for a lock",
+    "role": "set USER to the database role",
+    "statement_timeout": "OPTIONS['statement_seconds'] limits a statement",
+    "transaction_timeout": "OPTIONS['request_seconds'] limits a request",
+}
 DJANGO_OPTIONS = {
     "cursor_factory",
     "isolation_level",
@@ -52,6 +72,8 @@ LIBPQ_OPTIONS = {
     *SECURITY,
 }  # fmt: skip
 KNOWN = BACKEND_OPTIONS | DJANGO_OPTIONS | LIBPQ_OPTIONS
+# The words of libpq's ``options``; a backslash takes the next character as it is.
+WORD = re.compile(r"(?:\\.|\S)+", re.DOTALL)
 # One name: a path or "@" would be a Unix socket, where libpq uses no TLS.
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 DATABASE = "postgres"  # the only one of a cluster
@@ -74,6 +96,16 @@ def parse_schema(name: str | None) -> str | None:
     )
 
 
+def _parse_session_settings(options: str) -> Iterator[str]:
+    """The names in libpq's ``options``; of another word than a setting, the word."""
+    words = iter([re.sub(r"\\(.)", r"\1", word) for word in WORD.findall(options)])
+    for word in words:
+        setting = next(words, word) if word == "-c" else word
+        name, equals, _ = re.sub(r"^(?:-c|--)", "", setting).partition("=")
+        is_setting = setting is not word or word.startswith(("-c", "--"))
+        yield name.replace("-", "_").lower() if is_setting and equals else word
+
+
 class MissingEndpoint(ImproperlyConfigured):
     """HOST is empty: a project that has its own way to an endpoint can name it."""
 
@@ -94,20 +126,55 @@ class Options:
                 f"<id>.dsql.<region>.on.aws."
             )
         self._require_host(f"{self._name}['HOST']", self._host)
-        if self._options.get("pool"):
-            raise ImproperlyConfigured(
-                f"{self._option('pool')} is set, but a pool cannot "
-                f"renew the token that is a connection's password; remove it and keep "
-                f"connections with CONN_MAX_AGE."
-            )
-        if unknown := sorted(set(self._options) - KNOWN):
+        self.refuse()
+        if unknown := sorted(set(self._options) - KNOWN - set(REFUSED_OPTIONS)):
             raise ImproperlyConfigured(
                 f"{self._option(unknown[0])} is unknown; remove it. The known options are "
-                f"{', '.join(sorted(KNOWN - {'pool'}))}."
+                f"{', '.join(sorted(KNOWN))}."
             )
+        self._require_isolation()
+        self._require_session_settings()
         for name in SECONDS:
             self.seconds(name)
         self._require_security()
+
+    def refuse(self) -> None:
+        """Raise for what Django's backend for PostgreSQL takes and this one does not."""
+        for name, reason in REFUSED_OPTIONS.items():
+            if self._options.get(name):
+                raise ImproperlyConfigured(
+                    f"{self._option(name)} is set, but {reason}. Remove the option."
+                )
+
+    def _require_isolation(self) -> None:
+        name = "isolation_level"
+        level = self._options.get(name, IsolationLevel.REPEATABLE_READ)
+        if level != IsolationLevel.REPEATABLE_READ:
+            raise ImproperlyConfigured(
+                f"{self._option(name)} is {level!r}, but every transaction of DSQL is "
+                f"REPEATABLE READ. Remove the option; SELECT … FOR UPDATE guards what a "
+                f"transaction relies on."
+            )
+
+    def _require_session_settings(self) -> None:
+        """Only those that DSQL takes when a session starts."""
+        setting, text = self._option("options"), self._options.get("options")
+        if text is None:
+            setting, text = (
+                "The environment variable PGOPTIONS",
+                os.environ.get("PGOPTIONS"),
+            )
+        if not isinstance(text or "", str):
+            raise ImproperlyConfigured(
+                f"{setting} is {text!r}; set it to a text such as '-c search_path=a'."
+            )
+        for name in _parse_session_settings(text or ""):
+            if name not in SESSION_SETTINGS:
+                raise ImproperlyConfigured(
+                    f"{setting} has {name}, which DSQL refuses; remove it"
+                    f"{f': {INSTEAD[name]}' if name in INSTEAD else ''}. A session may set "
+                    f"{', '.join(sorted(SESSION_SETTINGS))}."
+                )
 
     def seconds(self, name: str) -> float:
         """The value of one of SECONDS; infinite for None."""

@@ -6,13 +6,18 @@ from typing import Any
 from django.db import transaction
 from django.db.backends.postgresql import base
 from django.db.utils import DatabaseErrorWrapper
+from psycopg import ClientCursor
 
-from .blocks import outside_block
+from .blocks import SCHEMA_CHANGE, outside_block
 
 # CREATE INDEX in the form of other databases: the index is built when it ends.
 SYNCHRONOUS_INDEX = re.compile(
     r"\s*(CREATE\s+(?:UNIQUE\s+)?INDEX)(?:\s+CONCURRENTLY)?\s+(?!ASYNC\b)",
     re.IGNORECASE,
+)
+# What PostgreSQL does not plan takes no parameters.
+WITHOUT_PARAMETERS = re.compile(
+    rf"{SCHEMA_CHANGE.pattern}|\s*SET\b", SCHEMA_CHANGE.flags
 )
 # It ends when the job ends, which may take any time.
 WAIT_FOR_JOB = re.compile(r"\s*CALL\s+sys\.wait_for_job\b", re.IGNORECASE)
@@ -73,7 +78,15 @@ class Cursor(AdaptedStatements, base.Cursor):
 
 
 class ServerBindingCursor(AdaptedStatements, base.ServerBindingCursor):
-    """Sends values beside the statement: OPTIONS['server_side_binding']."""
+    """Sends values beside the statement, where it takes any: OPTIONS['server_side_binding']."""
+
+    connection: Any
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        if params and isinstance(query, str) and WITHOUT_PARAMETERS.match(query):
+            query = ClientCursor(self.connection).mogrify(query, params)
+            params = None
+        return super().execute(query, params, **options)
 
 
 # By Django's cursor class.

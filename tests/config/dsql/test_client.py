@@ -17,6 +17,24 @@ with open(os.environ["RECORD"], "w") as out:
 """
 
 
+def test_dbshell_hands_psql_the_options_of_the_connection(
+    other: DatabaseWrapper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "psql").write_text(PSQL)
+    (tmp_path / "psql").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("RECORD", str(tmp_path / "record.json"))
+    options = {"hostaddr": "192.0.2.7", "connect_timeout": 3, "application_name": "a b"}
+    monkeypatch.setitem(other.settings_dict, "OPTIONS", options)
+    call_command("dbshell", "--database=other")
+    database = json.loads((tmp_path / "record.json").read_text())["argv"][-1]
+    found = conninfo_to_dict(database)
+    assert found["hostaddr"] == "192.0.2.7"
+    assert str(found["connect_timeout"]) == "3"
+    assert found["application_name"] == "a b"
+    assert found["sslmode"] == "verify-full"
+
+
 def test_dbshell_hands_psql_a_token_that_no_process_list_shows(
     other: DatabaseWrapper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import OperationalError
+from psycopg import IsolationLevel
 
 from config.dsql import options
 from config.dsql.base import DatabaseWrapper
@@ -201,3 +202,61 @@ def test_a_token_for_another_cluster_never_reaches_the_sandbox(
         run(other, "SELECT 1")
     other.settings_dict["HOST"] = own
     assert run(other, "SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("-c statement_timeout=5000", "statement_timeout"),
+        ("-cLock_Timeout=1", "lock_timeout"),
+        ("--default-transaction-isolation=serializable", "default_transaction_isolation"),
+        ("-c search_path=a,public -c role=app", "role"),
+        (r"-c search_path=a\ -c\ b --jit=off", "jit"),
+        ("-c", "-c"),
+        ("-c search_path", "-c"),
+        ("-e", "-e"),
+        ("search_path=a", "search_path=a"),
+        (7, "7"),
+    ],
+)  # fmt: skip
+def test_a_session_setting_that_dsql_refuses_is_named_before_it_connects(
+    text: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = wrapper(HOST=HOST, OPTIONS={"options": text})
+    with pytest.raises(ImproperlyConfigured, match=rf"\['options'\] .*{name}"):
+        refused.get_connection_params()
+    if isinstance(text, str):
+        monkeypatch.setenv("PGOPTIONS", text)
+        with pytest.raises(ImproperlyConfigured, match=f"PGOPTIONS has {name}"):
+            wrapper(HOST=HOST).get_connection_params()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-c search_path=public,pg_catalog", "--search-path=a", "-cTimeZone=Europe/Berlin",
+        r"-c search_path=a,\ b -c DateStyle=ISO", "", None,
+    ],
+)  # fmt: skip
+def test_session_settings_that_dsql_takes_are_handed_on(text: str | None) -> None:
+    settings = {"HOST": HOST, "NAME": "postgres.a", "OPTIONS": {"options": text}}
+    params = wrapper(**settings).get_connection_params()
+    assert params["options"] == f"{text or ''} -c search_path=a".strip()
+
+
+@pytest.mark.parametrize("level", [1, IsolationLevel.READ_COMMITTED, 4, "3", None])
+def test_a_level_of_isolation_that_dsql_lacks_is_refused(level: Any) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"'isolation_level'.*REPEATABLE"):
+        wrapper(HOST=HOST, OPTIONS={"isolation_level": level}).get_connection_params()
+
+
+@pytest.mark.parametrize("name", ["pool", "assume_role"])
+def test_what_takes_the_place_of_a_pool_or_a_role_is_said_where_django_looks_first(
+    name: str,
+) -> None:
+    refused = wrapper(HOST=HOST, OPTIONS={name: True})
+    for use in (refused.get_connection_params, lambda: refused.pool):
+        with pytest.raises(ImproperlyConfigured, match=rf"'{name}'.*(CONN_MAX|USER)"):
+            use()
+    empty = wrapper(HOST=HOST, OPTIONS={name: None})
+    assert name not in empty.get_connection_params()

@@ -1,6 +1,7 @@
 """Connections that break between their login and their first use."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from django.db import (
 )
 from django.db.backends.signals import connection_created
 from django.test import Client
+from psycopg import errors
 
 from config.dsql.base import DatabaseWrapper
 from config.dsql.conflicts import ConnectionLost
@@ -116,3 +118,38 @@ def test_a_connection_that_is_cut_while_it_is_set_up_is_opened_again(
     faults.clear()
     assert client.get("/users").status_code == 200
     connection.close()
+
+
+@pytest.mark.parametrize("binding", [True, False])
+def test_the_zone_of_the_database_is_set_however_values_are_bound(
+    scratch: DatabaseWrapper, settings: Any, binding: bool
+) -> None:
+    scratch.close()
+    scratch.settings_dict["OPTIONS"]["server_side_binding"] = binding
+    scratch.settings_dict["TIME_ZONE"] = "Europe/Berlin"
+    for name in ("timezone", "timezone_name"):
+        scratch.__dict__.pop(name, None)
+    assert run(scratch, "SHOW TimeZone") == [("Europe/Berlin",)]
+    moment = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    with scratch.cursor() as cursor:
+        cursor.execute("CREATE TABLE moments (at timestamptz, note text)")
+        cursor.execute("COMMENT ON COLUMN moments.note IS %s", ["100 %, it's"])
+        cursor.execute("CREATE INDEX notes ON moments (at)")
+        cursor.execute("INSERT INTO moments (at) VALUES (%s)", [moment])
+        cursor.execute("SELECT at FROM moments")
+        assert cursor.fetchone() == (moment,)
+
+
+def test_a_connection_whose_zone_cannot_be_set_is_closed(
+    scratch: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch.ensure_connection()
+    monkeypatch.setattr(scratch.ops, "set_time_zone_sql", lambda: "SET %s")
+    scratch.settings_dict["TIME_ZONE"] = "Europe/Berlin"
+    for name in ("timezone", "timezone_name"):
+        scratch.__dict__.pop(name, None)
+    with pytest.raises(errors.SyntaxError):
+        scratch.ensure_timezone()
+    assert scratch.connection is None
+    monkeypatch.undo()
+    assert run(scratch, "SHOW TimeZone") == [("Europe/Berlin",)]
