@@ -19,6 +19,8 @@ SCHEMA_CHANGE = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:ALTER|COMMENT|CREATE|DROP|GRANT|REVOKE)\b",
     re.IGNORECASE | re.DOTALL,
 )
+# Of the session, or when constraints are checked; LOCAL would end with the transaction.
+SETTING = re.compile(r"\s*(?:RESET|SET(?!\s+LOCAL\b))\b", re.IGNORECASE)
 MIXTURE = (
     "DSQL takes one DDL statement per transaction and none beside DML: change the schema "
     "outside of atomic blocks (atomic = False), in a migration inside "
@@ -41,6 +43,8 @@ def note_statement(connection: Any, sql: str) -> None:
     Raises TransactionManagementError when the block would change the schema and rows.
     """
     changes_schema = is_schema_change(sql)
+    if connection.in_atomic_block and SETTING.match(sql):
+        return
     if connection.in_atomic_block and connection.changed:
         if changes_schema != connection.schema_changed:
             raise TransactionManagementError(MIXTURE)
@@ -75,7 +79,7 @@ def outside_block(connection: Any, *, noted: bool = True) -> Iterator[None]:
 
 
 def _end_transaction(connection: Any) -> None:
-    """Commit what a cursor has changed in the schema; else only reads are given up."""
+    """Commit: what a cursor has changed in the schema, or set for the session, stays."""
     driver = connection.connection
     is_open = not driver.closed
     if is_open and driver.info.transaction_status == pq.TransactionStatus.INERROR:
@@ -83,10 +87,8 @@ def _end_transaction(connection: Any) -> None:
             "A statement of this atomic block has failed. End the block before you change "
             "the schema."
         )
-    if connection.schema_changed:
+    if is_open or connection.schema_changed:
         connection.commit_open()
-    elif is_open:
-        driver.rollback()
 
 
 def _leave(connection: Any) -> None:

@@ -38,10 +38,10 @@ def step(method: Method) -> Method:
     @wraps(method)
     def perform(editor: Any, *args: Any, **kwargs: Any) -> Any:
         runner: Runner = editor.runner
-        if runner.in_step:
+        if runner.in_step or runner.is_of_block(args):
             return method(editor, *args, **kwargs)
         name = method.__name__.removeprefix("_")
-        with runner.outside_block(args), runner.step(name, args):
+        with runner.outside_block(), runner.step(name, args):
             return method(editor, *args, **kwargs)
 
     return cast("Method", perform)
@@ -64,10 +64,14 @@ class Runner:
         """Whether nothing is executed."""
         return self._collected is not None
 
-    def outside_block(self, args: Sequence[Any]) -> AbstractContextManager[None]:
-        """For a step with these arguments; DML of raw SQL belongs into the block."""
-        is_dml = args and isinstance(args[0], str) and not is_schema_change(args[0])
-        if self.is_collecting or is_dml:
+    def is_of_block(self, args: Sequence[Any]) -> bool:
+        """Whether a call is of raw SQL that belongs into the open block: it is no step."""
+        is_raw = bool(args) and isinstance(args[0], str)
+        in_block = self.connection.in_atomic_block and not self.is_collecting
+        return in_block and is_raw and not is_schema_change(args[0])
+
+    def outside_block(self) -> AbstractContextManager[None]:
+        if self.is_collecting:
             return nullcontext()
         return outside_block(self.connection)
 

@@ -54,6 +54,11 @@ def read(connection: DatabaseWrapper) -> None:
     run(connection, "SELECT * FROM users_item")
 
 
+def set_constraints(connection: DatabaseWrapper) -> None:
+    execute(connection, "SET CONSTRAINTS ALL IMMEDIATE")
+    run(connection, "SET CONSTRAINTS ALL DEFERRED")
+
+
 def insert(connection: DatabaseWrapper) -> None:
     run(connection, "INSERT INTO users_item (id) VALUES (8)")
 
@@ -71,7 +76,8 @@ def table(scratch: DatabaseWrapper) -> Iterator[DatabaseWrapper]:
     [
         (add_v,), (add_w,), (add_x,), (add_y,), (index,), (use_index,),
         (add_v, add_w, add_x, add_y), (add_y, add_x, add_w, add_v), (index, add_x, use_index),
-        (read, add_x, add_w), (read, add_v, read, add_x, read, add_y), (add_x, index, add_v),
+        (read, add_x, add_w), (read, add_v, read, add_x, read, add_y),
+        (set_constraints, add_w, set_constraints, add_x), (add_x, index, add_v),
     ],
 )  # fmt: skip
 def test_a_block_that_has_changed_no_rows_may_change_the_schema_again_and_again(
@@ -90,6 +96,30 @@ def test_a_block_that_has_changed_no_rows_may_change_the_schema_again_and_again(
     assert added & set("vwxy") == names(table) - {"id", "size"}
     indexes = run(table, "SELECT relname FROM pg_class WHERE relname IN ('sizes', 'u')")
     assert len(indexes) == (index in changes) + (use_index in changes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SET search_path = elsewhere",
+        "SELECT set_config('search_path', 'elsewhere', false)",
+    ],
+)
+def test_what_a_block_sets_for_its_session_holds_for_the_changes_after_it(
+    table: DatabaseWrapper, text: str
+) -> None:
+    run(table, "CREATE SCHEMA elsewhere")
+    try:
+        with transaction.atomic("other"):
+            run(table, text)
+            execute(table, "CREATE TABLE there (id bigint)")
+        assert run(table, "SELECT * FROM elsewhere.there") == []
+        with transaction.atomic("other"):
+            run(table, "SET search_path = scratch")
+            insert(table)
+        assert run(table, "SELECT count(*) FROM users_item") == [(2,)]
+    finally:
+        run(table, "DROP SCHEMA elsewhere CASCADE")
 
 
 @pytest.mark.parametrize("change", [add_v, add_w, add_x, add_y, use_index])
@@ -220,6 +250,7 @@ from django.db import migrations, models
 
 def change(apps, schema_editor):
     field = models.IntegerField(null=True)
+    schema_editor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     field.set_attributes_from_name("size")
     schema_editor.add_field(apps.get_model("users", "Entry"), field)
     with schema_editor.connection.cursor() as cursor:
@@ -231,6 +262,7 @@ def change(apps, schema_editor):
 def fill(apps, schema_editor):
     alias = schema_editor.connection.alias
     apps.get_model("users", "Entry").objects.using(alias).create(text="once")
+    schema_editor.execute("UPDATE users_entry SET size = 4")
 
 class Migration(migrations.Migration):
     initial = True
@@ -264,5 +296,5 @@ def test_a_migration_changes_the_schema_in_run_python(
     with scratch.cursor() as cursor:
         table = scratch.introspection.get_table_description(cursor, "users_entry")
     assert [column.name for column in table] == ["id", "text", "size", "other"]
-    assert run(scratch, "SELECT count(*) FROM users_entry") == [(1,)]
+    assert run(scratch, "SELECT text, size FROM users_entry") == [("once", 4)]
     call_command("migrate", "users", "zero", database="other", verbosity=0)
