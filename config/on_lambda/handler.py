@@ -14,9 +14,7 @@ from typing import Any
 from config.wsgi import application  # sets Django up
 
 # isort: split
-from django.core.cache import close_caches
-from django.core.signals import request_finished, request_started
-from django.db import Error, close_old_connections, connection, reset_queries
+from django.db import Error, connection
 from django.http import HttpResponse
 from django.urls import get_resolver, set_script_prefix
 
@@ -33,16 +31,6 @@ logger = logging.getLogger(__name__)
 # which API Gateway gives 29 in all; a request may use 25 of them for the database.
 # Silence is noticed a step late, once for each endpoint: two seconds at the most.
 START_SECONDS = 2.0 - 2 * STEP
-
-
-# Nothing of this is read on Lambda: Python's "Logging HOWTO", section "Optimization".
-logging.logThreads = logging.logProcesses = False
-logging.logMultiprocessing = False
-# There are no caches, queries are kept under DEBUG only, and how old a connection is
-# matters when the next request begins.
-request_started.disconnect(reset_queries)
-request_finished.disconnect(close_caches)
-request_finished.disconnect(close_old_connections)
 
 
 def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
