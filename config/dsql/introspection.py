@@ -10,6 +10,7 @@ Django's own queries ask functions and casts that nobody has documented for DSQL
 
 from typing import Any
 
+from django.db import ProgrammingError
 from django.db.backends.postgresql import introspection
 from django.db.backends.postgresql.introspection import FieldInfo, TableInfo
 from django.db.models import Index
@@ -78,6 +79,11 @@ class DatabaseIntrospection(introspection.DatabaseIntrospection):
             fields[name] = not not_null, default, collation, identity != "", comment
         quoted = self.connection.ops.quote_name(table_name)
         cursor.execute(f"SELECT * FROM {quoted} LIMIT 1")
+        if not fields:
+            raise ProgrammingError(
+                f"Table {table_name} is not in the current schema, but in another of "
+                f'search_path. Name its schema too: \'"schema"."table"\'.'
+            )
         return [
             FieldInfo(
                 line.name,

@@ -82,7 +82,13 @@ class DatabaseOperations(operations.DatabaseOperations):
         ]
 
     def _advance_sequence(self, table: str, column: str) -> str:
-        names = ", ".join("'{}'".format(n.replace("'", "''")) for n in (table, column))
+        names = ", ".join(
+            "'{}'".format(name.replace("'", "''"))
+            for name in (
+                table,
+                self.connection.introspection.identifier_converter(column),
+            )
+        )
         sequence = f"pg_get_serial_sequence({names})"
         return (
             f"SELECT setval(name, highest) FROM (SELECT {sequence} AS name, "

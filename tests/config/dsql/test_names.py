@@ -126,6 +126,22 @@ def test_a_table_of_a_long_name_is_found(scratch: DatabaseWrapper) -> None:
     run(scratch, f'INSERT INTO "{LONG}" (id) VALUES (1)')
 
 
+def test_a_table_of_another_schema_is_described_with_its_schema(
+    scratch: DatabaseWrapper,
+) -> None:
+    run(scratch, "CREATE SCHEMA elsewhere")
+    try:
+        run(scratch, "CREATE TABLE elsewhere.there (id bigint NOT NULL)")
+        run(scratch, "SET search_path = scratch, elsewhere")
+        describe = scratch.introspection.get_table_description
+        with scratch.cursor() as cursor:
+            assert [c.name for c in describe(cursor, '"elsewhere"."there"')] == ["id"]
+            with pytest.raises(ProgrammingError, match="Name its schema too"):
+                describe(cursor, "there")
+    finally:
+        run(scratch, "DROP SCHEMA elsewhere CASCADE")
+
+
 def test_a_column_that_does_not_exist_is_named(scratch: DatabaseWrapper) -> None:
     before = item(v=models.IntegerField())
     create(scratch, item())
