@@ -15,12 +15,16 @@ from typing import Any
 from django.db.transaction import TransactionManagementError
 from psycopg import pq
 
+# Spaces and comments; possessive, so that many of them take no longer than they are.
+LEADING = r"(?>\s|--[^\n]*\n|/\*.*?\*/)*+"
 SCHEMA_CHANGE = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:ALTER|COMMENT|CREATE|DROP|GRANT|REVOKE)\b",
+    rf"{LEADING}(?:ALTER|COMMENT|CREATE|DROP|GRANT|REVOKE)\b",
     re.IGNORECASE | re.DOTALL,
 )
 # Of the session, or when constraints are checked; LOCAL would end with the transaction.
-SETTING = re.compile(r"\s*(?:RESET|SET(?!\s+LOCAL\b))\b", re.IGNORECASE)
+SETTING = re.compile(
+    rf"{LEADING}(?:RESET|SET(?!\s+LOCAL\b))\b", re.IGNORECASE | re.DOTALL
+)
 MIXTURE = (
     "DSQL takes one DDL statement per transaction and none beside DML: change the schema "
     "outside of atomic blocks (atomic = False), in a migration inside "

@@ -8,16 +8,16 @@ from django.db.backends.postgresql import base
 from django.db.utils import DatabaseErrorWrapper
 from psycopg import ClientCursor
 
-from .blocks import SCHEMA_CHANGE, outside_block
+from .blocks import LEADING, SCHEMA_CHANGE, outside_block
 
 # CREATE INDEX in the form of other databases: the index is built when it ends.
 SYNCHRONOUS_INDEX = re.compile(
-    r"\s*(CREATE\s+(?:UNIQUE\s+)?INDEX)(?:\s+CONCURRENTLY)?\s+(?!ASYNC\b)",
-    re.IGNORECASE,
+    rf"{LEADING}(CREATE\s+(?:UNIQUE\s+)?INDEX)(?:\s+CONCURRENTLY)?\s++(?!ASYNC\b)",
+    re.IGNORECASE | re.DOTALL,
 )
 # What PostgreSQL does not plan takes no parameters.
 WITHOUT_PARAMETERS = re.compile(
-    rf"{SCHEMA_CHANGE.pattern}|\s*SET\b", SCHEMA_CHANGE.flags
+    rf"{SCHEMA_CHANGE.pattern}|{LEADING}SET\b", SCHEMA_CHANGE.flags
 )
 # It ends when the job ends, which may take any time.
 WAIT_FOR_JOB = re.compile(r"\s*CALL\s+sys\.wait_for_job\b", re.IGNORECASE)

@@ -36,8 +36,8 @@ DROP_COLUMN = "ALTER TABLE %(table)s DROP COLUMN IF EXISTS %(column)s CASCADE"
 # Patterns of raw SQL.
 NAME = r'(?:"(?:[^"]|"")+"|\w+)'
 INDEX_STATEMENT = re.compile(
-    rf"\s*CREATE (?:UNIQUE )?INDEX ASYNC (?:IF NOT EXISTS )?"
-    rf"(?P<name>{NAME}) ON (?P<table>(?:{NAME}\.)?{NAME})",
+    rf"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+ASYNC\s+(?:IF\s+NOT\s+EXISTS\s+)?"
+    rf"(?P<name>{NAME})\s+ON\s+(?P<table>(?:{NAME}\.)?{NAME})",
     re.IGNORECASE,
 )
 VALIDATION = re.compile(

@@ -12,6 +12,8 @@ from django.test.utils import isolate_apps
 from psycopg import sql
 
 from config.dsql.base import DatabaseWrapper
+from config.dsql.blocks import is_schema_change
+from config.dsql.statements import is_synchronous_index
 from tests.config.dsql.conftest import run
 from tests.config.dsql.items import add, create, item, names
 
@@ -42,7 +44,7 @@ def add_y(connection: DatabaseWrapper) -> None:
 
 
 def index(connection: DatabaseWrapper) -> None:
-    run(connection, "CREATE  INDEX sizes\nON users_item (size)")
+    run(connection, "/* raw */ CREATE  INDEX sizes\nON users_item (size)")
 
 
 def use_index(connection: DatabaseWrapper) -> None:
@@ -298,3 +300,18 @@ def test_a_migration_changes_the_schema_in_run_python(
     assert [column.name for column in table] == ["id", "text", "size", "other"]
     assert run(scratch, "SELECT text, size FROM users_entry") == [("once", 4)]
     call_command("migrate", "users", "zero", database="other", verbosity=0)
+
+
+@pytest.mark.parametrize(
+    "lead", ["/**/" * 40, "-- a\n" * 40, " " * 10_000, "/* a" * 2_000]
+)
+def test_what_a_statement_does_is_seen_in_time_whatever_stands_before_it(
+    lead: str,
+) -> None:
+    for text in ("SELECT 1", "/", "*/SET", ""):
+        assert not is_schema_change(lead + text)
+        assert not is_synchronous_index(lead + text)
+    if "a" * 1 not in lead.replace("-- a\n", ""):
+        assert is_schema_change(f"{lead}Create table t (a int)")
+        assert is_synchronous_index(f"{lead}Create  Unique\nIndex i ON t (a)")
+        assert not is_synchronous_index(f"{lead}CREATE INDEX   ASYNC i ON t (a)")
