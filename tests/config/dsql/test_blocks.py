@@ -311,7 +311,7 @@ def test_what_a_statement_does_is_seen_in_time_whatever_stands_before_it(
     for text in ("SELECT 1", "/", "*/SET", ""):
         assert not is_schema_change(lead + text)
         assert not is_synchronous_index(lead + text)
-    if "a" * 1 not in lead.replace("-- a\n", ""):
+    if not lead.startswith("/* a"):  # which never ends
         assert is_schema_change(f"{lead}Create table t (a int)")
         assert is_synchronous_index(f"{lead}Create  Unique\nIndex i ON t (a)")
         assert not is_synchronous_index(f"{lead}CREATE INDEX   ASYNC i ON t (a)")
