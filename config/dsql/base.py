@@ -37,7 +37,7 @@ from .endpoints import Endpoints, endpoints
 from .features import DatabaseFeatures
 from .operations import DatabaseOperations
 from .options import DATABASE, SECONDS, Options, parse_schema
-from .retry import note_commit, repeat
+from .retry import CommitHooks, note_commit, repeat
 from .signals import connected
 from .split import Splitter
 from .statements import CURSORS, ErrorWrapper
@@ -58,7 +58,7 @@ UNDONE = (
 )
 
 
-class DatabaseWrapper(DeferredParts, base.DatabaseWrapper):
+class DatabaseWrapper(DeferredParts, CommitHooks, base.DatabaseWrapper):
     Database = driver
     display_name = "Aurora DSQL"
     features_class = DatabaseFeatures

@@ -41,13 +41,14 @@ def is_schema_change(sql: object) -> bool:
     return isinstance(sql, str) and SCHEMA_CHANGE.match(sql) is not None
 
 
-def note_statement(connection: Any, sql: str) -> None:
+def note_statement(connection: Any, sql: object) -> None:
     """A statement that is not a read is about to be sent in the open transaction.
 
     Raises TransactionManagementError when the block would change the schema and rows.
     """
     changes_schema = is_schema_change(sql)
-    if connection.in_atomic_block and SETTING.match(sql):
+    is_setting = isinstance(sql, str) and SETTING.match(sql)
+    if connection.in_atomic_block and is_setting:
         return
     if connection.in_atomic_block and connection.changed:
         if changes_schema != connection.schema_changed:

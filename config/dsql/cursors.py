@@ -58,9 +58,29 @@ class CursorWrapper(utils.CursorWrapper):
 
     def callproc(self, procname: Any, params: Any = None, kparams: Any = None) -> Any:
         call: Any = super().callproc
+        statement = f"CALL {procname}"  # what it does is not known
+        self._note_change(statement)
         return self._execute_once(
-            lambda *given: call(*given, kparams), procname, params
+            lambda _, given: call(procname, given, kparams), statement, params
         )
+
+    def stream(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+        """psycopg's ``stream()``."""
+        self._note_unseen(query)
+        return self.cursor.stream(query, *args, **kwargs)
+
+    def copy(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
+        """psycopg's ``copy()``."""
+        self._note_unseen(statement)
+        return self.cursor.copy(statement, *args, **kwargs)
+
+    def _note_unseen(self, sql: Any) -> None:
+        """A statement begins whose end psycopg alone will see."""
+        if isinstance(sql, Composable):
+            sql = sql.as_string(self.cursor)
+        self._note_change(sql)
+        if self.db.autocommit and not is_read(sql):
+            note_commit()  # perhaps, when it fails
 
     def _has_type(self, sql: str) -> bool:
         from .ddl.same_type import has_type  # no request changes the schema
@@ -95,4 +115,6 @@ class CursorWrapper(utils.CursorWrapper):
 
 
 class CursorDebugWrapper(CursorWrapper, base.CursorDebugWrapper):
-    pass
+    def copy(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
+        with self.debug_sql(statement):
+            return super().copy(statement, *args, **kwargs)

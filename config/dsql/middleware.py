@@ -36,9 +36,11 @@ class RetryConflicts:
     An attempt leaves nothing behind: its transaction was rolled back, its response with
     its cookies and messages is dropped, its session is not saved, and the next attempt
     begins with the request as it came, body included. There is no other attempt after
-    anything was committed or its outcome is unknown, after the response was returned (a
-    stream has not begun by then), when the policy's budget or the time of the request is
-    spent, and when a runner inside has spent it. Then the error is handled as any other.
+    anything was committed or its outcome is unknown, after a hook of
+    ``transaction.on_commit()`` has run, be it after a block that only read, after the
+    response was returned (a stream has not begun by then), when the policy's budget or
+    the time of the request is spent, and when a runner inside has spent it. Then the error
+    is handled as any other.
 
     The body is kept in memory up to DSQL_RETRY_MAX_BODY_BYTES (1 MiB); a request with a
     larger one runs once. What an attempt does outside of DSQL it does again; give that to

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import Error, OperationalError, transaction
 
@@ -44,11 +44,11 @@ class ConflictRetriesExhausted(OperationalError):
 class Effects:
     """What a request under way has done that a repeat would do a second time."""
 
-    committed: bool = False  # or perhaps: its outcome is unknown
+    committed: bool = False  # or perhaps: its outcome is unknown; or a hook has run
 
 
 def note_commit() -> None:
-    """Remember that a change was committed, or that its outcome is unknown."""
+    """Remember that a change was committed, or its outcome is unknown, or a hook runs."""
     effects = _effects.get()
     if effects is not None:
         effects.committed = True
@@ -63,6 +63,35 @@ def watch_effects() -> Iterator[Effects]:
         yield effects
     finally:
         _effects.reset(mark)
+
+
+class CommitHooks:
+    """The hooks of ``transaction.on_commit()``: what follows one is never repeated.
+
+    Stands before Django's class of a connection.
+    """
+
+    run_on_commit: list[Any]
+
+    def on_commit(self, func: Callable[[], object], robust: bool = False) -> None:
+        connection: Any = self
+        if not connection.in_atomic_block and connection.get_autocommit():
+            note_commit()  # it runs now
+        super().on_commit(func, robust)  # type: ignore[misc]  # Django's class has it
+
+    def run_and_clear_commit_hooks(self) -> None:
+        if self.run_on_commit:
+            note_commit()
+        try:
+            super().run_and_clear_commit_hooks()  # type: ignore[misc]  # as above
+        except Error as error:
+            error.after_commit = True  # type: ignore[attr-defined]  # is_after_commit()
+            raise
+
+
+def is_after_commit(error: BaseException) -> bool:
+    """Whether a hook ended with this error: its transaction was committed before."""
+    return any(getattr(link, "after_commit", False) for link in causes(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +151,8 @@ def run_transaction(
     The conflict may surface at COMMIT, so the block is inside the repeat. Work must be
     safe to run again: no effect outside the database. Raises RuntimeError inside an
     open atomic block, ConflictRetriesExhausted when the budget is spent, OutcomeUnknown
-    when the connection was lost at COMMIT.
+    when the connection was lost at COMMIT. Hooks of ``transaction.on_commit()`` run once;
+    the error of one is raised as it is, for the block was committed.
     """
 
     def attempt() -> Result:
@@ -168,7 +198,7 @@ def _repeat(
         except Error as error:
             number, delay = attempts.number, attempts.delay_after(error)
             if delay is None:
-                if is_conflict(error):
+                if is_conflict(error) and not is_after_commit(error):
                     raise ConflictRetriesExhausted(
                         f"Still conflicting with other transactions after {number} "
                         f"attempts."
@@ -210,7 +240,7 @@ class _Pauses:
 
     def after(self, error: Error) -> float | None:
         """Seconds until the next attempt; None when there is to be none."""
-        if isinstance(error, OutcomeUnknown):
+        if isinstance(error, OutcomeUnknown) or is_after_commit(error):
             return None
         if isinstance(error, ConnectionLost) and not self._lost:
             self._lost = True

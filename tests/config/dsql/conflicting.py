@@ -120,6 +120,21 @@ class SavingMiddleware:
         return response
 
 
+class RespondingMiddleware:
+    """Makes a response of any error of a view."""
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(
+        self, request: HttpRequest, error: Exception
+    ) -> HttpResponse | None:
+        return HttpResponse(status=409)
+
+
 class OutsideMiddleware:
     """Reads the body and holds the request before and after all attempts."""
 

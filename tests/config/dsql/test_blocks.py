@@ -315,3 +315,10 @@ def test_what_a_statement_does_is_seen_in_time_whatever_stands_before_it(
         assert is_schema_change(f"{lead}Create table t (a int)")
         assert is_synchronous_index(f"{lead}Create  Unique\nIndex i ON t (a)")
         assert not is_synchronous_index(f"{lead}CREATE INDEX   ASYNC i ON t (a)")
+
+
+def test_a_block_takes_sql_in_bytes(other: DatabaseWrapper) -> None:
+    with transaction.atomic(using="other"), other.cursor() as cursor:
+        sent: Any = b"SELECT 1"  # psycopg takes it, the stubs do not
+        cursor.execute(sent)
+        assert cursor.fetchall() == [(1,)]

@@ -4,7 +4,7 @@ import pytest
 from django.db import OperationalError, transaction
 
 from config.dsql.base import DatabaseWrapper
-from config.dsql.conflicts import OutcomeUnknown, sqlstates
+from config.dsql.conflicts import ConnectionLost, OutcomeUnknown, sqlstates
 from config.dsql.retry import (
     ConflictRetriesExhausted,
     Policy,
@@ -165,3 +165,25 @@ def test_a_procedures_outcome_is_judged_as_a_statements_is(
             cursor.callproc("version")
         cursor.callproc("version")
         assert cursor.fetchone()[0].startswith("PostgreSQL 16")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("error", [Conflict, ConnectionLost])
+def test_a_block_that_was_committed_is_not_repeated_for_its_hook(
+    error: type[Exception],
+) -> None:
+    ran: list[str] = []
+
+    def hook() -> None:
+        ran.append("hook")
+        if error is ConnectionLost:
+            raise ConnectionLost("lost")
+        raise OperationalError("lost") from error()
+
+    def work() -> None:
+        ran.append("work")
+        transaction.on_commit(hook)
+
+    with pytest.raises(OperationalError, match="lost"):
+        run_transaction(work)
+    assert ran == ["work", "hook"]
