@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import FieldError
@@ -14,9 +15,11 @@ from django.db import Error as DatabaseError
 from django.db import models, router
 from django.db.backends.base.validation import BaseDatabaseValidation
 from django.db.models.sql import Query
+from django.utils.module_loading import import_string
 
 from .ddl.catalog import Catalog
 from .ddl.index_keys import HARMLESS_OPCLASSES
+from .middleware import RetryConflicts
 
 # AWS user guide, "Supported data types": what it leaves out.
 REFUSED_TYPES = {
@@ -26,6 +29,11 @@ REFUSED_TYPES = {
 }  # fmt: skip
 # "Cluster quotas and database limits".
 MAX_KEY_COLUMNS, MAX_COLUMNS, MAX_INDEXES = 8, 255, 24
+# Middleware that keeps something of an attempt; also what derives from it.
+ATTEMPT_MODULES = {
+    "django.contrib.auth.middleware", "django.contrib.messages.middleware",
+    "django.contrib.sessions.middleware", "django.middleware.csrf",
+}  # fmt: skip
 
 
 class DatabaseValidation(BaseDatabaseValidation):
@@ -53,6 +61,7 @@ class DatabaseValidation(BaseDatabaseValidation):
         for model in apps.get_models():
             if router.allow_migrate_model(self.connection.alias, model):
                 messages += self._check_model(model)
+        messages += check_middleware()
         return [*messages, *self._check_migrations(), *self._check_invalid_indexes()]
 
     def _check_model(self, model: Any) -> Iterator[CheckMessage]:
@@ -211,3 +220,30 @@ class DatabaseValidation(BaseDatabaseValidation):
                 hint="If no job in sys.jobs builds it: DROP INDEX, then migrate again.",
                 id="dsql.W003",
             )
+
+
+def check_middleware() -> Iterator[CheckMessage]:
+    """Middleware above RetryConflicts whose work belongs to an attempt."""
+    above: list[str] = []
+    for path in settings.MIDDLEWARE:
+        modules = {path.rpartition(".")[0]}
+        if not modules & ATTEMPT_MODULES:
+            try:
+                classes = getattr(import_string(path), "__mro__", ())
+            except Exception:  # noqa: BLE001, S112 - Django raises it when it serves
+                continue
+            if RetryConflicts in classes:
+                break
+            modules = {cls.__module__ for cls in classes}
+        if modules & ATTEMPT_MODULES:
+            above.append(path)
+    else:
+        return
+    if above:
+        yield CheckWarning(
+            f"RetryConflicts stands below {', '.join(above)} in MIDDLEWARE: what an "
+            "attempt changes there is not undone before the next.",
+            hint="Move RetryConflicts above them, and above any other middleware that "
+            "stores something.",
+            id="dsql.W004",
+        )

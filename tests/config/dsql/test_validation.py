@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.db import connection, models
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Lower
 from django.test.utils import isolate_apps
+
+from config.dsql.middleware import RetryConflicts
 
 pytestmark = pytest.mark.django_db
 
@@ -132,3 +135,48 @@ def test_a_key_that_is_added_late_matters_where_its_table_is(
 
 def test_the_product_has_nothing_to_find() -> None:
     assert connection.validation.check() == []
+
+
+RETRY, DEADLINE = (
+    "config.dsql.middleware.RetryConflicts",
+    "config.dsql.deadlines.RequestDeadline",
+)
+SESSION, CSRF, AUTH, MESSAGES = (
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+)
+
+
+class OwnSessions(SessionMiddleware):
+    pass
+
+
+class OwnRetry(RetryConflicts):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("middleware", "above"),
+    [
+        ([DEADLINE, RETRY, SESSION, CSRF, AUTH, MESSAGES], None),
+        ([SESSION, CSRF, AUTH, MESSAGES], None),
+        ([SESSION, RETRY, AUTH], SESSION),
+        ([SESSION, AUTH, RETRY, MESSAGES], f"{SESSION}, {AUTH}"),
+        ([CSRF, RETRY], CSRF),
+        ([MESSAGES, f"{__name__}.OwnRetry"], MESSAGES),
+        ([f"{__name__}.OwnSessions", RETRY], f"{__name__}.OwnSessions"),
+        (["no.such.Middleware", RETRY, SESSION], None),
+        ([], None),
+    ],
+)
+def test_middleware_that_stores_something_stands_below_the_repeats(
+    middleware: list[str], above: str | None, settings: Any
+) -> None:
+    settings.MIDDLEWARE = middleware
+    found = [m for m in validation().check() if m.id == "dsql.W004"]
+    assert len(found) == (above is not None)
+    for message in found:
+        assert f"below {above} in MIDDLEWARE" in message.msg
+        assert message.hint
