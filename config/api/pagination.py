@@ -19,6 +19,7 @@ from config.api.parameters import Parser, bad_parameter
 from config.api.region import serving_region
 from config.api.responses import encode, json_response
 from config.dsql.prepared import Query
+from config.dsql.slots import as_value
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 100
 MAX_CURSOR = 1000  # characters: beside its id it holds a name at most
@@ -169,7 +170,9 @@ def _build_page(
     if first is not None:
         compare = TupleLessThan if descending else TupleGreaterThan
         # The row form walks the index; the OR form filters it (100 ms at a million rows).
-        rows = rows.filter(compare(Tuple(*order.key), (first, beside)))
+        rows = rows.filter(
+            compare(Tuple(*order.key), (as_value(first), as_value(beside)))
+        )
     return rows[:limit]
 
 

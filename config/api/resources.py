@@ -161,6 +161,9 @@ class NextVersion(Expression):
         params: list[Any] = []
         for name, value in self.values.items():
             field: Any = model.get_field(name)
+            if value is None:
+                same.append(f"{quote(field.column)} IS NULL")
+                continue
             text, values = compiler.compile(as_value(value, field))
             same.append(f"{quote(field.column)} = {text}")
             params += values

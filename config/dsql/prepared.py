@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from django.core.exceptions import EmptyResultSet, FullResultSet
+from django.core.exceptions import EmptyResultSet
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.operations import BaseDatabaseOperations
@@ -37,6 +37,7 @@ from django.db.models.query import (
     ValuesListIterable,
 )
 from django.db.models.sql.compiler import SQLCompiler
+from django.utils.timezone import get_current_timezone
 
 from .slots import (
     DoesNotFit,
@@ -50,6 +51,8 @@ from .slots import (
 
 Row = TypeVar("Row")
 Values = Mapping[str, Any]
+DATABASE = DEFAULT_DB_ALIAS  # whose statements are prepared
+UNKNOWN: Any = object()
 MAX_SHAPES = 128  # per statement; all are dropped when there is one more
 COLLECTIONS = (list, tuple, set, frozenset)
 
@@ -170,35 +173,37 @@ class _Prepared:
         self,
         build: Callable[..., Any],
         constants: Iterable[str] = (),
-        using: str = DEFAULT_DB_ALIAS,
     ) -> None:
-        self.build, self.using = build, using
+        self.build = build
         self._constants = frozenset(constants)
         self._templates: dict[tuple[Any, ...], _Template | None] = {}
 
     def bind(self, **values: Any) -> Bound:
         """The statement with these values. Raises EmptyResultSet when no row can match."""
-        connection = connections[self.using]
+        connection = connections[DATABASE]
         bound = self._bound(values, connection)
         return bound or self._compose(self.build(**values), connection)
 
     def _bound(self, values: Values, connection: BaseDatabaseWrapper) -> Bound | None:
         """None where the statement is to be composed."""
-        shape = tuple(
-            (name, value if name in self._constants else _shape(value))
-            for name, value in values.items()
+        # Dates and hours of moments are those of the active time zone.
+        shape: tuple[Any, ...] = (
+            get_current_timezone(),
+            *(
+                (name, value if name in self._constants else _shape(value))
+                for name, value in values.items()
+            ),
         )
         try:
-            if shape not in self._templates:
+            template = self._templates.get(shape, UNKNOWN)
+            if template is UNKNOWN:
                 template = self._prepare(values, connection)
                 if len(self._templates) >= MAX_SHAPES:
                     self._templates.clear()
                 self._templates[shape] = template
-            else:
-                template = self._templates[shape]
             return None if template is None else template.bind(values, connection)
-        except (DoesNotFit, ValueRefused, EmptyResultSet, FullResultSet):
-            return None  # this value is a case of its own
+        except Exception:  # noqa: BLE001 - the ORM composes it, and words what is wrong
+            return None
 
     def _prepare(
         self, values: Values, connection: BaseDatabaseWrapper
@@ -206,18 +211,20 @@ class _Prepared:
         """None for a shape that does not fit; raises when only these values do not."""
         slots = {
             name: value
-            if name in self._constants or value is None or isinstance(value, bool)
+            if name in self._constants or _is_part_of_shape(value)
             else Slot(name, value)
             for name, value in values.items()
         }
+        plain = self._compose(self.build(**values), connection)
         try:
-            plain = self._compose(self.build(**values), connection)
             recorded = self._compose(self.build(**slots), connection, record=True)
             template = _Template(
                 recorded.sql, parse_parameters(recorded.params), recorded.read
             )
             again = template.bind(values, connection)
-        except DoesNotFit:
+        except ValueRefused:
+            raise
+        except Exception:  # noqa: BLE001 - the function does more than place the value
             return None
         used = {part.name for part in template.parts if not isinstance(part, tuple)}
         # A value that is not a parameter is a part of the SQL, or of another parameter.
@@ -231,9 +238,13 @@ class _Prepared:
         raise NotImplementedError
 
 
+def _is_part_of_shape(value: Any) -> bool:
+    return value is None or value is True or value is False or value == ""
+
+
 def _shape(value: Any) -> Any:
     """What of a value the statement may depend on."""
-    if value is None or isinstance(value, bool):
+    if _is_part_of_shape(value):
         return value
     if isinstance(value, COLLECTIONS):
         return type(value), len(value)
@@ -249,7 +260,7 @@ class Query(_Prepared, Generic[Row]):
 
     def rows(self, **values: Any) -> list[Row]:
         """What the queryset yields."""
-        connection = connections[self.using]
+        connection = connections[DATABASE]
         bound = self._bound(values, connection)
         if bound is None:
             return list(self.build(**values))
@@ -266,7 +277,10 @@ class Query(_Prepared, Generic[Row]):
     ) -> Bound:
         query = built.query.clone()
         if record:
-            if query.select_for_update or built._prefetch_related_lookups:
+            related = built._prefetch_related_lookups or built._known_related_objects
+            if query.select_for_update or query.combinator or related:
+                raise DoesNotFit
+            if built.db != DATABASE:
                 raise DoesNotFit
             record_places(query.where)
         compiler = query.get_compiler(connection=connection)
@@ -277,23 +291,36 @@ class Query(_Prepared, Generic[Row]):
         return Bound(statement, params, _Reader(converters, _maker(built, compiler)))
 
 
+def _require_whole(rows: QuerySet[Any, Any]) -> None:
+    """Raise TypeError for what an UPDATE or DELETE would leave out, and touch more rows."""
+    query = rows.query
+    if query.is_sliced or query.distinct or query.combinator or query.group_by:
+        raise TypeError(
+            "A prepared change takes a queryset without slice, distinct, union and groups."
+        )
+    if rows.db != DATABASE:
+        raise TypeError(f"A prepared change is made in the database {DATABASE!r}.")
+
+
 class Update(_Prepared):
     """An UPDATE, with RETURNING where fields are named; the function builds ``Changes``."""
 
     def rows(self, **values: Any) -> list[dict[str, Any]]:
         """The returned fields of each row that was updated."""
-        connection = connections[self.using]
+        connection = connections[DATABASE]
         try:
             bound = self.bind(**values)
         except EmptyResultSet:
             return []
         with connection.cursor() as cursor:
             cursor.execute(bound.sql, bound.params)
-            return bound.read(cursor.fetchall(), connection)
+            rows = cursor.fetchall() if cursor.description else []
+            return bound.read(rows, connection)
 
     def _compose(
         self, built: Any, connection: BaseDatabaseWrapper, *, record: bool = False
     ) -> Bound:
+        _require_whole(built.rows)
         meta = built.rows.model._meta
         query = built.rows.query.chain(klass=sql.UpdateQuery)
         query.add_update_values(
@@ -323,6 +350,7 @@ class Delete(_Prepared):
     def _compose(
         self, built: Any, connection: BaseDatabaseWrapper, *, record: bool = False
     ) -> Bound:
+        _require_whole(built)
         query = built.query.chain(klass=sql.DeleteQuery)
         if record:
             record_places(query.where)

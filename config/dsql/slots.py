@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Field, Value, lookups
+from django.db.models import Expression, Field, Value, lookups
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.where import WhereNode
 
@@ -32,7 +32,13 @@ class ValueRefused(Exception):
 
 
 class Slot(Value):
-    """The place of a value in a statement that is being composed."""
+    """The place of a value in a statement that is being composed.
+
+    It stands beside a lookup of the outermost WHERE, or in as_value(). A function that
+    looks at the value itself gets DoesNotFit: what it decides is a part of the SQL.
+    """
+
+    is_expression = False  # whether as_value() made it
 
     def __init__(
         self, name: str, value: Any, output_field: "Field[Any, Any] | None" = None
@@ -43,6 +49,8 @@ class Slot(Value):
     def as_sql(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
     ) -> tuple[str, Any]:
+        if not self.is_expression:  # a lookup that is not recorded prepares its value
+            raise DoesNotFit
         statement, params = super().as_sql(compiler, connection)
         field = self._output_field_or_none  # type: ignore[attr-defined]  # not in the stubs
         if statement != "%s" or hasattr(field, "get_placeholder"):
@@ -50,12 +58,29 @@ class Slot(Value):
         source = FieldSource(self.name, field, self.for_save)
         return statement, [Place(source, 0) for _ in params]
 
+    def __eq__(self, other: object) -> bool:
+        if other == "":
+            return False  # the ORM asks it for Oracle; an empty text is never a slot
+        if not isinstance(other, Expression):
+            raise DoesNotFit
+        return super().__eq__(other)
+
+    __hash__ = Value.__hash__
+
+    def _look(self, *_: Any) -> Any:
+        raise DoesNotFit
+
+    __bool__ = __lt__ = __le__ = __gt__ = __ge__ = _look
+    __len__ = __iter__ = __contains__ = __getitem__ = _look
+
 
 def as_value(value: Any, field: "Field[Any, Any] | None" = None) -> Value:
     """The value as an expression, whether it is one to send or a slot."""
-    if isinstance(value, Slot):
-        return Slot(value.name, value.value, field)
-    return Value(value, field)
+    if not isinstance(value, Slot):
+        return Value(value, field)
+    slot = Slot(value.name, value.value, field)
+    slot.is_expression = True
+    return slot
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,16 +16,19 @@ DATABASE = "default"
 
 
 def insert_rows(rows: Sequence[Model]) -> None:
-    """Insert all rows or none, whatever their models."""
+    """Insert all rows or none, whatever their models. Raises TypeError for expressions."""
     database = connections[DATABASE]  # the proxy looks it up at every attribute
     statements, params = [], []
     for row in rows:
         statement, fields = _insertion(type(row))
         statements.append(statement)
-        params += [
-            field.get_db_prep_save(getattr(row, field.attname), database)
-            for field in fields
-        ]
+        for field in fields:
+            value = field.pre_save(row, add=True)
+            if hasattr(value, "resolve_expression"):
+                raise TypeError(
+                    f"insert_rows() takes values, and {field} is {value!r}."
+                )
+            params.append(field.get_db_prep_save(value, database))
     with database.cursor() as cursor:
         cursor.execute("; ".join(statements), params)
 
@@ -38,6 +41,8 @@ def _insertion(model: type[Model]) -> "tuple[str, tuple[Field[Any, Any], ...]]":
     """
     query = sql.InsertQuery(model)
     fields = model._meta.concrete_fields
+    if any(field.has_db_default() for field in fields):
+        raise TypeError(f"insert_rows() makes no values in the database: {model}.")
     query.insert_values(fields, [model()])
     compiler = query.get_compiler(connection=connections[DATABASE])
     ((statement, _),) = compiler.as_sql()

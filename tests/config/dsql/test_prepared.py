@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db import connection
-from django.db.models import Exists, OuterRef, Q, QuerySet, Value, sql
+from django.db.models import (
+    Exists,
+    OuterRef,
+    Q,
+    QuerySet,
+    Value,
+    sql,
+)
 from django.db.models.fields.tuple_lookups import Tuple, TupleLessThan
 from django.db.models.functions import Concat, Lower
 from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThan
@@ -18,6 +25,7 @@ from django.test.utils import CaptureQueriesContext
 from config.api.models import StoredResponse
 from config.dsql import prepared
 from config.dsql.prepared import Changes, Delete, Query, Update
+from config.dsql.slots import as_value
 from users.models import User
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -73,9 +81,9 @@ def page(
     """Every filter of the user list, and a place in it."""
     rows: QuerySet[User, dict[str, Any]] = User.objects.values(*FIELDS)
     if email is not None:
-        rows = rows.filter(Exact(Lower("email"), Lower(_value(email))))
+        rows = rows.filter(Exact(Lower("email"), Lower(as_value(email))))
     if prefix is not None:
-        start = Lower(_value(prefix))
+        start = Lower(as_value(prefix))
         end = Concat(start, Value("\U0010ffff"))
         rows = rows.filter(
             GreaterThanOrEqual(Lower("name"), start), LessThan(Lower("name"), end)
@@ -83,13 +91,10 @@ def page(
     if since is not None:
         rows = rows.filter(created_at__gte=since)
     if key is not None:
-        rows = rows.filter(TupleLessThan(Tuple("created_at", "id"), (after, key)))
+        place = (as_value(after), as_value(key))
+        rows = rows.filter(TupleLessThan(Tuple("created_at", "id"), place))
     sign = "-" if descending else ""
     return rows.order_by(f"{sign}created_at", f"{sign}id")[:limit]
-
-
-def _value(given: Any) -> Any:
-    return given if hasattr(given, "as_sql") else Value(given)
 
 
 def lookups(*, status: Any, statuses: Any, path: Any, start: Any) -> QuerySet[Any, Any]:
