@@ -78,6 +78,7 @@ def test_no_event_runs_anything_but_maintenance(
         ("seed_users --count 3", "manage.py seed_users --target aws"),
         ("migrate", "manage.py dsql_database --target aws"),
         ("$(rm -rf /)", "manage.py COMMAND --target aws"),
+        ("secretword now", "manage.py COMMAND --target aws"),
         (["a"], "manage.py COMMAND --target aws"),
     ],
 )
@@ -88,6 +89,12 @@ def test_the_refusal_names_the_command_to_use_instead(
         lambda_handler({"manage": wanted}, CONTEXT)
     assert command in str(caught.value)
     assert "rm -rf" not in str(caught.value)
+    assert "secretword" not in str(caught.value)
+
+
+@pytest.mark.parametrize("known", sorted(invocations.COMMANDS))
+def test_a_refusal_names_only_commands_of_this_project(known: str) -> None:
+    assert known in management.get_commands()
 
 
 def test_stage_variables_are_no_environment_variables() -> None:
