@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
+from urllib.parse import quote
 
 CALLER = "apigateway.caller"  # in the WSGI environment
 # A role's session has the name that whoever assumes the role has chosen.
@@ -21,19 +22,23 @@ def identify_caller(request: Mapping[str, Any]) -> str:
     claims = as_mapping(authorizer.get("claims"))
     identity = as_mapping(request.get("identity"))
     certificate = as_mapping(identity.get("clientCert"))
-    if subject := _text(claims.get("sub")):
+    if subject := as_text(claims.get("sub")):
+        # Another issuer's subject of that name is another caller. No space is left in the
+        # issuer, so that no subject can pass for both.
+        if issuer := as_text(claims.get("iss")):
+            return f"issuer {quote(issuer, ':/', errors='surrogatepass')} {subject}"
         return f"token {subject}"
-    if principal := _text(authorizer.get("principalId")):
+    if principal := as_text(authorizer.get("principalId")):
         return f"principal {principal}"
     # Callers of an identity pool share one role.
-    if pooled := _text(identity.get("cognitoIdentityId")):
+    if pooled := as_text(identity.get("cognitoIdentityId")):
         return f"identity {pooled}"
-    if arn := _text(identity.get("userArn")):
+    if arn := as_text(identity.get("userArn")):
         return f"iam {_name_principal(arn)}"
-    if subject := _text(certificate.get("subjectDN")):
+    if subject := as_text(certificate.get("subjectDN")):
         # Not the serial number: a renewed certificate is the same caller's.
-        return f"certificate {_text(certificate.get('issuerDN'))}\n{subject}"
-    if key := _text(identity.get("apiKey")):
+        return f"certificate {as_text(certificate.get('issuerDN'))}\n{subject}"
+    if key := as_text(identity.get("apiKey")):
         # Its id differs between Regions, and the key itself is a secret.
         return f"key {sha256(key.encode()).hexdigest()}"
     return ""
@@ -53,5 +58,6 @@ def as_mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Empty for anything else."""
     return value if isinstance(value, str) else ""

@@ -21,6 +21,10 @@ def identify(**identity: Any) -> str:
     [
         ({}, ""),
         ({"authorizer": {"claims": {"sub": "ada"}}}, "token ada"),
+        ({"authorizer": {"claims": {"sub": "ada", "iss": "https://a.example.com/x y"}}},
+         "issuer https://a.example.com/x%20y ada"),
+        ({"authorizer": {"claims": {"sub": "ada", "iss": ["https://a"]}}}, "token ada"),
+        ({"authorizer": {"claims": {"iss": "https://a"}}}, ""),
         ({"authorizer": {"principalId": "ada"}}, "principal ada"),
         ({"identity": {"userArn": "arn:aws:iam::1:user/a/ada"}}, "iam 1 user/a/ada"),
         ({"identity": {"userArn": "arn:aws:iam::1:root"}}, "iam 1 root"),
@@ -70,10 +74,27 @@ def test_certificates_and_keys_are_told_apart_and_the_key_is_not_shown() -> None
     assert identify(apiKey="a secret", apiKeyId="2") == key
 
 
+def test_the_same_subject_of_two_issuers_is_two_callers() -> None:
+    pairs = [
+        ("a", "b"),
+        ("a2", "b"),
+        ("a", "b c"),
+        ("a b", "c"),
+        ("a\nb", "c"),
+        ("", "a b"),
+    ]
+    found = [
+        identify_caller({"authorizer": {"claims": {"iss": issuer, "sub": subject}}})
+        for issuer, subject in pairs
+    ]
+    assert len(set(found)) == len(pairs)
+
+
 def test_no_kind_of_caller_can_take_the_name_of_another() -> None:
     name = "ada"
     found = [
         identify_caller({"authorizer": {"claims": {"sub": name}}}),
+        identify_caller({"authorizer": {"claims": {"sub": name, "iss": name}}}),
         identify_caller({"authorizer": {"principalId": name}}),
         identify(cognitoIdentityId=name),
         identify(userArn=name),
