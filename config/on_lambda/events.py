@@ -14,11 +14,19 @@ from typing import Any
 from urllib.parse import unquote, urlencode
 
 from config.api.hosts import GATEWAY_NAME
-from config.on_lambda.identity import CALLER, as_mapping, identify_caller
+from config.on_lambda.identity import CALLER, as_mapping, as_text, identify_caller
 
 Event = Mapping[str, Any]
 # "{id}" stands for one segment of the path, "{proxy+}" for all that follows.
-PARAMETER = re.compile(r"\{([^{}]+?)\+?\}")
+PARAMETER = re.compile(r"\{([^{}+]+)(\+?)\}")
+# A slash inside a segment: decoded, it would divide the path into other segments than
+# those that API Gateway chose the resource and its authorizer by.
+ENCODED_SLASH = re.compile(r"%(?:2f|5c)", re.IGNORECASE)
+SLASHES = ("/", "\\")
+NO_ROUTE = "/%2F"  # a path that the API will never have
+# RFC 9110, section 5.6.2. Some other letters become ASCII in capitals, and a name
+# with an underscore would pass for one with a hyphen; servers drop both.
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^`|~-]+")
 DEFAULT = "$default"  # route and stage of an HTTP API
 
 
@@ -35,7 +43,7 @@ def build_environ(event: Event, context: Any) -> dict[str, Any]:
         "QUERY_STRING": _build_query(event),
         "CONTENT_LENGTH": str(len(body)),
         # X-Forwarded-For holds what the client sent too; only this address is API Gateway's.
-        "REMOTE_ADDR": identity.get("sourceIp") or "",
+        "REMOTE_ADDR": as_text(identity.get("sourceIp")),
         "SERVER_NAME": "lambda",
         "SERVER_PORT": "443",
         "SERVER_PROTOCOL": "HTTP/1.1",
@@ -78,22 +86,42 @@ def split_path(event: Event) -> tuple[str, str]:
     """Where the caller sees the API ("", "/prod" or a domain's base path), and the path in it.
 
     The path inside is the matched resource with its parameters, whose authorizer was asked;
-    requestContext.path is what the caller requested, with the mount in front.
+    requestContext.path is what the caller requested, with the mount in front. A path with
+    an encoded slash is none of this API's.
     """
     resource = event["resource"]
-    seen = unquote(event["requestContext"].get("path") or event["path"])
+    requested = event["requestContext"].get("path") or event["path"]
+    parameters = event.get("pathParameters") or {}
+    if _has_encoded_slash(resource, requested, parameters):
+        return "", NO_ROUTE
+    seen = unquote(requested)
     if not resource.startswith("/"):
         return _split_default_route(event, seen)
-    parameters = event.get("pathParameters") or {}
     inside = PARAMETER.sub(lambda name: unquote(parameters[name[1]]), resource)
     if inside == "/":
         return seen.rstrip("/"), "/"
-    # API Gateway drops a trailing slash from the parameter, not from the paths; its
+    # API Gateway drops trailing slashes from the parameter, not from the paths; its
     # console's sample events have a slash too many.
-    for path in (inside, inside + "/", inside.replace("//", "/", 1)):
-        if seen.endswith(path):
-            return seen[: -len(path)], path
+    trailing = seen[len(seen.rstrip("/")) :]
+    for path in (inside, inside.rstrip("/"), inside.replace("//", "/", 1).rstrip("/")):
+        dropped = "" if path.endswith("/") else trailing
+        if seen.endswith(path + dropped):
+            return seen.removesuffix(path + dropped), path + dropped
     return "", inside
+
+
+def _has_encoded_slash(
+    resource: str, requested: str, parameters: Mapping[str, str]
+) -> bool:
+    """Whether a segment of the path has a slash in it; "{proxy+}" has more than one."""
+    if any(map(ENCODED_SLASH.search, (requested, *parameters.values()))):
+        return True
+    return any(
+        slash in parameters[name]
+        for name, is_rest in PARAMETER.findall(resource)
+        if not is_rest
+        for slash in SLASHES
+    )
 
 
 def _split_default_route(event: Event, seen: str) -> tuple[str, str]:
@@ -109,8 +137,7 @@ def _split_default_route(event: Event, seen: str) -> tuple[str, str]:
 def _add_headers(environ: dict[str, Any], event: Event) -> None:
     """Repeated headers are joined as every server does (RFC 9110, section 5.3)."""
     for name, values in _iterate_headers(event):
-        # A name with an underscore would pass for another one; servers drop it.
-        if "_" in name:
+        if not HEADER_NAME.fullmatch(name):
             continue
         key = name.upper().replace("-", "_")
         if key == "CONTENT_LENGTH":

@@ -47,6 +47,7 @@ def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
 
 
 def _serve(event: Event, context: Any) -> dict[str, Any]:
+    set_script_prefix("/")  # until Django has read this request's own mount
     environ: dict[str, Any] = _minimal_environ(event, context)
     started: list[Any] = []
     try:
@@ -77,7 +78,7 @@ def _refuse(event: Event, context: Any, found: Wiring) -> dict[str, Any]:
         dress(response)
         return response
 
-    set_script_prefix("/")  # not where the request before this one saw the API
+    set_script_prefix("/")  # not the mount of the request before this one
     response = measure_outside(_minimal_environ(event, context), respond)
     return found.build_response(event, response)
 

@@ -170,7 +170,7 @@ def _parse_traceparent(text: str) -> str:
 
 
 def log_request(
-    method: str | None,
+    method: Any,
     route: str,
     status: int,
     measures: Measures,
@@ -178,7 +178,8 @@ def log_request(
     whole: bool = True,
 ) -> None:
     latency = (time.perf_counter() - measures.started) * 1000
-    named = method if method in METHODS else "other"
+    # An event that is refused has anything there.
+    named = method if isinstance(method, str) and method in METHODS else "other"
     fields: dict[str, Any] = {
         metrics.REGION: os.environ.get("AWS_REGION", ""),
         metrics.ROUTE: route,

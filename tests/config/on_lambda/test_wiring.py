@@ -44,7 +44,14 @@ AUTHORIZER = event(API, "/prod/", "/", None) | {
 }  # fmt: skip
 LATER = event(API, "/prod/", "/", None) | {"version": "3.0"}
 WITHOUT_CONTEXT = {"httpMethod": "GET", "path": "/users", "resource": "/{proxy+}"}
+ODD_METHOD = {"httpMethod": ["GET"], "requestContext": {}}
+UNKNOWN = "an unknown source of HTTP events"
+ODD: dict[str, Any] = {
+    "httpMethod": {"a": ["GET"]}, "requestContext": ["x"], "resource": ["/"],
+    "version": {"1.0": []}, "methodArn": [], "routeKey": {}, "rawPath": [[]],
+}  # fmt: skip
 REFUSED = {
+    "a list of methods": (ODD_METHOD, UNKNOWN),
     "a load balancer": (BALANCER, "an Application Load Balancer"),
     "a load balancer's lists": (MULTIPLE, "an Application Load Balancer"),
     "format 2.0": (V2, "an HTTP API with payload format 2.0"),
@@ -55,6 +62,7 @@ REFUSED = {
     "an authorizer": (AUTHORIZER, "an unknown source of HTTP events"),
     "a later format": (LATER, "an unknown source of HTTP events"),
     "no context": (WITHOUT_CONTEXT, "an unknown source of HTTP events"),
+    "all odd": (ODD, UNKNOWN),
 }
 
 
