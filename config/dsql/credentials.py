@@ -7,10 +7,11 @@ knows the ways, and is imported for them only: it costs 70 ms.
 
 import json
 import os
+import re
 import socket
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -30,13 +31,16 @@ MAX_BYTES = 64 * 1024
 CONTAINER_HOSTS = {
     "localhost", "127.0.0.1", "::1", "169.254.170.2", "169.254.170.23", "fd00:ec2::23",
 }  # fmt: skip
+# What keys and tokens are made of, and all that can be signed with.
+KEY = re.compile(r"[!-~]+")
+STATUS = re.compile(rb"HTTP/1\.[0-9] [0-9]{3}(?![^ \r])")
 ADDRESS = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 AUTHORIZATION = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
-# What botocore reads before a container's token or asks before the container, by variable
-# and by the default of a file.
+# What botocore reads before a container's address or token or asks before the container,
+# by variable (some even if empty) and by the default of a file.
 EARLIER = (
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_DEFAULT_PROFILE", "AWS_PROFILE",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_DEFAULT_PROFILE", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
 )  # fmt: skip
 FILES = {
     "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
@@ -53,8 +57,8 @@ class Credentials:
     """Named as botocore's; ``expires`` is in seconds since 1970."""
 
     access_key: str
-    secret_key: str
-    token: str | None = None
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
     expires: float = float("inf")
 
 
@@ -153,28 +157,67 @@ def fetch(address: SplitResult, authorization: str, seconds: float) -> bytes:
                 break
             received += part
     head, _, body = received.partition(b"\r\n\r\n")
-    status = head.partition(b"\r\n")[0].split(b" ")[1:2]
-    if status != [b"200"] or len(received) > MAX_BYTES:
-        raise ValueError(f"the container's endpoint answered {head[:40]!r}")
+    if len(received) > MAX_BYTES:
+        raise ValueError(
+            f"the container's endpoint answered with more than {MAX_BYTES} bytes"
+        )
+    status = STATUS.match(head)  # the rest of the head may hold anything
+    if status is None:
+        raise ValueError("the container's endpoint answered without an HTTP status")
+    if not status[0].endswith(b" 200"):
+        raise ValueError(f"the container's endpoint answered {status[0]!r}")
     return body
 
 
 def _parse(body: bytes) -> Credentials:
-    """AWS SDKs and tools reference guide, "Container credential provider"."""
-    found = json.loads(body)
+    """AWS SDKs and tools reference guide, "Container credential provider".
+
+    Raises ValueError, which holds nothing of the body: secrets may stand anywhere in it.
+    """
     try:
-        expires = datetime.fromisoformat(found["Expiration"]).timestamp()
-        keys = found["AccessKeyId"], found["SecretAccessKey"], found["Token"]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"the container's credentials lack {error}") from error
-    return Credentials(*keys, expires)
+        document = json.loads(body)
+    except RecursionError:
+        raise ValueError("the container's credentials are nested too deeply") from None
+    found = document if isinstance(document, dict) else {}
+    for name in ("Expiration", "AccessKeyId", "SecretAccessKey", "Token"):
+        if name not in found:
+            raise ValueError(f"the container's credentials lack {name!r}")
+    expires = _parse_moment(found["Expiration"])
+    if expires <= time():
+        raise ValueError("the container's credentials are expired")
+    key, secret, token = (found[n] for n in ("AccessKeyId", "SecretAccessKey", "Token"))
+    _check_keys(key, secret, token)
+    return Credentials(key, secret, token, expires)
+
+
+def _check_keys(*keys: object) -> None:
+    """Raises ValueError, without what was found."""
+    if not all(isinstance(key, str) and KEY.fullmatch(key) for key in keys):
+        raise ValueError(
+            "AccessKeyId, SecretAccessKey or the session token is no text of printable "
+            "ASCII characters"
+        )
+
+
+def _parse_moment(value: object) -> float:
+    """Seconds since 1970; without an offset from UTC it would depend on the machine."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError(
+            "Expiration of the container's credentials is no moment with an offset from "
+            "UTC (Invalid isoformat string)"
+        )
+    return moment.timestamp()
 
 
 def _find_container(environ: Mapping[str, str]) -> SplitResult | None:
     """The container's address, if botocore would ask nobody before it."""
     address = urlsplit(environ.get(ADDRESS, ""))
     is_simple = address.scheme == "http" and address.hostname in CONTAINER_HOSTS
-    if not is_simple or any(environ.get(name) for name in EARLIER):
+    if not is_simple or any(name in environ for name in EARLIER):
         return None
     files = (Path(environ.get(k) or v).expanduser() for k, v in FILES.items())
     return None if any(file.exists() for file in files) else address
@@ -199,4 +242,7 @@ def _ask_botocore() -> Credentials | None:
     frozen = found.get_frozen_credentials()
     if not (frozen.access_key and frozen.secret_key):
         return None
-    return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+    token = frozen.token or None
+    # A program's output may have anything there.
+    _check_keys(frozen.access_key, frozen.secret_key, *([token] if token else []))
+    return Credentials(frozen.access_key, frozen.secret_key, token)
