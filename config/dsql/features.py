@@ -133,7 +133,7 @@ GAPS: dict[str, dict[str, str]] = {
             test_m2m_create test_m2m_create_custom test_m2m_create_inherited
             test_m2m_create_through test_m2m_create_through_custom
             test_m2m_create_through_inherited test_m2m_custom
-            test_m2m_inherited""",
+            test_m2m_inherited test_remove_constraints_capital_letters""",
     },
     "the serial types do not exist": {
         "backends.postgresql.test_introspection.DatabaseSequenceTests": """
@@ -168,6 +168,12 @@ GAPS: dict[str, dict[str, str]] = {
     },
     "an index is built by a job, which is asked about": {
         "migrations.test_operations.OperationTests": "test_rename_index",
+    },
+    "a role, another isolation level or a pool in OPTIONS is refused": {
+        "backends.postgresql.tests.Tests": """
+            test_bypass_role_configuration test_connect_invalid_isolation_level
+            test_connect_isolation_level
+            test_pooling_not_support_persistent_connections""",
     },
     "DECLARE CURSOR is refused": {
         "backends.postgresql.test_server_side_cursors.ServerSideCursorsPostgres": """
