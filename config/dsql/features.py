@@ -167,6 +167,8 @@ GAPS: dict[str, dict[str, str]] = {
             test_indexed_charfield_to_textfield""",
     },
     "an index is built by a job, which is asked about": {
+        "cache.tests.CreateCacheTableForDBCacheTests": """
+            test_createcachetable_observes_database_router""",
         "migrations.test_operations.OperationTests": "test_rename_index",
     },
     "a role, another isolation level or a pool in OPTIONS is refused": {
