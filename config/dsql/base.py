@@ -223,7 +223,7 @@ class DatabaseWrapper(DeferredParts, CommitHooks, base.DatabaseWrapper):
         self._used_at = time.time()
         self._ends_at = self._used_at + random.uniform(*MAX_AGE_SECONDS)  # noqa: S311 - jitter
 
-    @property
+    @cached_property
     def pool(self) -> None:
         """None, or ImproperlyConfigured where OPTIONS want one."""
         Options(self.alias, self.settings_dict).refuse()

@@ -14,7 +14,7 @@ from django.db.backends import utils
 from django.db.backends.postgresql import base
 from psycopg.sql import Composable
 
-from .blocks import is_schema_change, note_statement
+from .blocks import SCHEMA_CHANGE, note_statement
 from .deadlines import note_region, require_time
 from .retry import note_commit, repeat
 from .statements import is_synchronous_index
@@ -37,7 +37,8 @@ class CursorWrapper(utils.CursorWrapper):
         execute = super()._execute  # type: ignore[misc]  # not in the stubs
         if isinstance(sql, Composable):
             sql = sql.as_string(self.cursor)
-        if is_schema_change(sql) and self._has_type(sql):
+        is_text = isinstance(sql, str)
+        if is_text and SCHEMA_CHANGE.match(sql) and self._has_type(sql):
             return None
         self._note_change(sql)
         if self.db.in_transaction() or self.db.needs_rollback:

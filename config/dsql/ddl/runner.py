@@ -11,7 +11,7 @@ from django.db import DatabaseError, OperationalError
 from django.db.models import Field
 from django.db.transaction import TransactionManagementError
 
-from ..blocks import MIXTURE, is_schema_change, outside_block
+from ..blocks import MIXTURE, SCHEMA_CHANGE, outside_block
 from ..conflicts import sqlstates
 from .journal import Journal
 
@@ -68,7 +68,7 @@ class Runner:
         """Whether a call is of raw SQL that belongs into the open block: it is no step."""
         is_raw = bool(args) and isinstance(args[0], str)
         in_block = self.connection.in_atomic_block and not self.is_collecting
-        return in_block and is_raw and not is_schema_change(args[0])
+        return in_block and is_raw and not SCHEMA_CHANGE.match(args[0])
 
     def outside_block(self) -> AbstractContextManager[None]:
         if self.is_collecting:
@@ -144,7 +144,7 @@ class Runner:
         if self._collected is not None:
             self.collect(text)
             return
-        if is_schema_change(text):
+        if SCHEMA_CHANGE.match(text):
             self.require_autocommit()
         job = self.submit(text)
         if job is not None:
