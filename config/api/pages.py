@@ -23,8 +23,8 @@ from config.api.region import peer_origin, serving_region
 from config.api.responses import json_response
 from config.api.views import safe
 
-FOLDER = Path(__file__).parent
-CONTRACT = FOLDER / "openapi.json"
+DIRECTORY = Path(__file__).parent
+CONTRACT = DIRECTORY / "openapi.json"
 CORE_LINKS = ("health", "live", "openapi", "problems")  # names of URLs
 RESOURCE_LINKS: dict[str, None] = {}  # in the order of the apps, which declare them
 MAX_ACCEPT = 1000
@@ -97,7 +97,7 @@ def _page(
     trusted: dict[str, str] | None = None,
     connect: str = "",
 ) -> HttpResponse:
-    text = _text(FOLDER / name)
+    text = _text(DIRECTORY / name)
     named = {**values, "title": settings.API_NAME.capitalize()}
     escaped = {key: escape(value) for key, value in named.items()}
     urls = {f"{link}_url": escape(reverse(link)) for link in CORE_LINKS}

@@ -159,13 +159,13 @@ def fetch(address: SplitResult, authorization: str, seconds: float) -> bytes:
     head, _, body = received.partition(b"\r\n\r\n")
     if len(received) > MAX_BYTES:
         raise ValueError(
-            f"the container's endpoint answered with more than {MAX_BYTES} bytes"
+            f"the container's endpoint responded with more than {MAX_BYTES} bytes"
         )
     status = STATUS.match(head)  # the rest of the head may hold anything
     if status is None:
-        raise ValueError("the container's endpoint answered without an HTTP status")
+        raise ValueError("the container's endpoint responded without an HTTP status")
     if not status[0].endswith(b" 200"):
-        raise ValueError(f"the container's endpoint answered {status[0]!r}")
+        raise ValueError(f"the container's endpoint responded {status[0]!r}")
     return body
 
 

@@ -33,19 +33,19 @@ class Wiring:
 
     def build_response(self, event: Event, response: HttpResponse) -> dict[str, Any]:
         """The response in the form that the sender takes."""
-        answered: dict[str, Any] = {
+        built: dict[str, Any] = {
             "statusCode": response.status_code,
             "body": response.content.decode(),
             "isBase64Encoded": False,
         }
         if self.name in {BALANCER, LATTICE}:
             phrase = HTTPStatus(response.status_code).phrase
-            answered["statusDescription"] = f"{response.status_code} {phrase}"
+            built["statusDescription"] = f"{response.status_code} {phrase}"
         if "multiValueHeaders" in event:
-            answered["multiValueHeaders"] = {k: [v] for k, v in response.items()}
+            built["multiValueHeaders"] = {k: [v] for k, v in response.items()}
         else:
-            answered["headers"] = dict(response.items())
-        return answered
+            built["headers"] = dict(response.items())
+        return built
 
 
 def is_served(event: Event) -> bool:

@@ -117,10 +117,10 @@ def dependencies(
     return site
 
 
-def _fingerprint(folder: Path) -> str:
-    """Changes with every name and every byte below the folder."""
+def _fingerprint(directory: Path) -> str:
+    """Changes with every name and every byte below the directory."""
     digest = hashlib.sha256()
-    for name, path in _files(folder):
+    for name, path in _files(directory):
         digest.update(
             f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
         )
@@ -244,7 +244,7 @@ def _describe(python: Path | None) -> str:
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
-    """Every file's path inside the folder, in a stable order."""
+    """Every file's path inside the directory, in a stable order."""
     for path in sorted(root.rglob("*")):
         if path.is_file():
             yield path.relative_to(root).as_posix(), path

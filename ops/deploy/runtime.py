@@ -101,8 +101,12 @@ def find_interpreter(target: Target) -> Path | None:
 
     One that is found need not run: a version manager's shim ends with an error.
     """
-    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    named = [Path(folder, f"python{target.version}") for folder in folders if folder]
+    directories = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    named = [
+        Path(directory, f"python{target.version}")
+        for directory in directories
+        if directory
+    ]
     for candidate in dict.fromkeys([Path(sys.executable), *named]):
         if _is_version(candidate, target.version):
             return candidate

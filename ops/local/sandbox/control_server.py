@@ -49,7 +49,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class ControlServer:
-    """Answers requests; ``serve`` takes a connection whose first byte is still unread."""
+    """Responds to requests; ``serve`` takes a connection whose first byte is still unread."""
 
     control: Control
     find_key: Callable[[str], Key | None]

@@ -172,7 +172,7 @@ async def _run(
 
 
 async def _run_jobs(server: Server, worker: Worker) -> None:
-    """Run the jobs; while PostgreSQL is away they wait."""
+    """Run the jobs; while PostgreSQL is down they wait."""
     while True:
         try:
             await server.run_jobs(worker)

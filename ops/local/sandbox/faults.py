@@ -50,7 +50,7 @@ KINDS: Mapping[str, str] = {
     "cut-before-statement": "cut at a statement (the --statement-th), not executed",
     "cut-after-statement": "cut when it was executed, before its response",
     "cut-after-commit": "cut when a change was committed, before the response",
-    "cut-after-login": "cut when a login was answered, before the first statement",
+    "cut-after-login": "cut after a login, before the first statement",
     "unavailable-at-statement": "XX000 for a statement (the --statement-th), undone",
     "unavailable-at-commit": "XX000 for COMMIT of a change, which is undone",
     "unavailable-after-commit": "XX000 for COMMIT of a change, which was made",

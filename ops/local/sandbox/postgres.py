@@ -223,7 +223,7 @@ class Postgres:
             self.owner.uid,
         ):
             raise PostgresError(
-                f"{directory} belongs to somebody else; remove it and try again."
+                f"{directory} belongs to another user; remove it and try again."
             )
         os.chown(directory, self.owner.uid, self.owner.gid)
         directory.chmod(0o700)

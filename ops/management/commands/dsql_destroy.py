@@ -81,12 +81,12 @@ class Command(ClusterCommand):
         elif dry_run:
             say("Dry run: nothing was changed.")
         if format == "json":
-            answer = {
+            summary = {
                 "dry_run": dry_run,
                 "clusters": [as_json(each) for each in chosen],
                 "left": [as_json(each) for each in left.owned],
             }
-            self.stdout.write(json.dumps(answer, indent=2))
+            self.stdout.write(json.dumps(summary, indent=2))
 
     def _show(self, found: Inventory, chosen: Sequence[Cluster], say: Say) -> None:
         say(target())

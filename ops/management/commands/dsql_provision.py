@@ -87,13 +87,13 @@ class Command(ClusterCommand):
             self._await_logins(members, say)
             say(f"Ready. Next: {manage('dsql_database')}")
         if format == "json":
-            answer = {
+            summary = {
                 "dry_run": dry_run,
                 "changed": changes and not dry_run,
                 "steps": [step.as_json() for step in desired.steps],
                 "members": {role: as_json(c) for role, c in members.items()},
             }
-            self.stdout.write(json.dumps(answer, indent=2))
+            self.stdout.write(json.dumps(summary, indent=2))
 
     def _apply(
         self, applier: Applier, desired: Plan, members: dict[str, Cluster], say: Say

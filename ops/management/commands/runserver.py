@@ -22,7 +22,7 @@ from ops.topology import Topology
 
 
 class DatabaseAway(CommandError):
-    """The target does not answer; no change of the code will bring it."""
+    """The target does not respond; no change of the code will bring it."""
 
 
 class Command(runserver.Command):

@@ -110,9 +110,9 @@ def drip(connection: socket.socket) -> None:
     [
         (drip, r"no whole response within 0\.2 s|timed out"),
         (lambda _: time.sleep(0.5), "timed out"),
-        (lambda _: None, "endpoint answered"),
-        (Endpoint.send({}, "403 Forbidden"), "endpoint answered b'HTTP/1.0 403"),
-        (Endpoint.send("x" * 70_000), "endpoint answered"),
+        (lambda _: None, "endpoint responded"),
+        (Endpoint.send({}, "403 Forbidden"), "endpoint responded b'HTTP/1.0 403"),
+        (Endpoint.send("x" * 70_000), "endpoint responded"),
         (Endpoint.send("no JSON"), "Expecting value"),
         (Endpoint.send([]), "lack"),
         (Endpoint.send({"AccessKeyId": "a"}), "lack 'Expiration'"),
