@@ -3,18 +3,21 @@
 import io
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.core.management import call_command
 from django.db import connection, models
 from django.test import Client
 
+from config.dsql.ddl.runner import Runner
 from ops.deploy import callbacks
 from ops.deploy.runtime import NO_BYTECODE
 from tests.crossings.counting import Scenario
@@ -25,6 +28,7 @@ from tests.ops.deploy.cli import Cli
 Work = Callable[[], object]
 NUMBERS = count()
 TABLE = "crossings_item"
+JOB_SECONDS = 1.0  # in which the sandbox ends a job
 
 
 def post(**headers: str) -> str:
@@ -79,8 +83,20 @@ def alter_int_to_text() -> Iterator[Work]:
     for size in range(3):
         before.objects.create(size=size)
 
+    def submit(runner: Runner, text: str) -> str | None:
+        """The job has ended when it is looked at: each look would count."""
+        job = send(runner, text)
+        if job is not None:
+            time.sleep(JOB_SECONDS)
+        return job
+
+    send = Runner.submit
+
     def alter() -> None:
-        with connection.schema_editor() as editor:
+        with (
+            mock.patch.object(Runner, "submit", submit),
+            connection.schema_editor() as editor,
+        ):
             editor.alter_field(
                 before, before._meta.get_field("size"), after._meta.get_field("size")
             )
