@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 
 from config.dsql.base import DatabaseWrapper
+from config.dsql.endpoints import endpoints
 from ops.local.sandbox import lifecycle
 
 
@@ -49,6 +50,20 @@ def peer(
     peer.settings_dict["HOST"] = sandbox.regions[1].endpoint
     yield peer
     peer.close()
+
+
+@pytest.fixture
+def own_connection(
+    transactional_db: None, sandbox: lifecycle.Status, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """A connection that knows the peer; the process forgets what the test taught it."""
+    endpoints.cache_clear()
+    peer = sandbox.regions[1].endpoint
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "peer_host", peer)
+    connection.close()
+    connection.ensure_connection()
+    yield
+    connection.close()
 
 
 def run(connection: DatabaseWrapper, sql: str) -> list[Any]:

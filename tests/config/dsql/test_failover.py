@@ -1,7 +1,5 @@
 """Lost endpoints and lost connections, met by the backend and seen through the API."""
 
-from collections.abc import Iterator
-
 import pytest
 from django.core.management import call_command
 from django.db import (
@@ -18,7 +16,6 @@ from config.dsql.conflicts import (
     ConnectionLost,
     is_conflict,
 )
-from config.dsql.endpoints import endpoints
 from config.dsql.retry import (
     ConflictRetriesExhausted,
     Policy,
@@ -31,22 +28,11 @@ from tests.config.dsql.new_users import count, create, new_user
 from tests.database import default_connection
 from tests.golden import replay
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("own_connection"),
+]
 PRIMARY, SECONDARY = "us-east-1", "us-east-2"
-
-
-@pytest.fixture(autouse=True)
-def own_connection(
-    transactional_db: None, sandbox: lifecycle.Status, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    """A connection that knows the peer; the process forgets what the test taught it."""
-    endpoints.cache_clear()
-    peer = sandbox.regions[1].endpoint
-    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "peer_host", peer)
-    connection.close()
-    connection.ensure_connection()
-    yield
-    connection.close()
 
 
 def test_the_peer_serves_while_the_local_endpoint_is_lost(

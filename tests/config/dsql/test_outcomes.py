@@ -1,7 +1,7 @@
 """What is known of a statement that failed: repeated, not done, or of unknown outcome."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -25,32 +25,19 @@ from config.dsql.conflicts import (
     is_unavailable,
 )
 from config.dsql.cursors import is_read
-from config.dsql.endpoints import endpoints
 from config.dsql.retry import (
     Policy,
     run_transaction,
 )
 from config.dsql.split import split_transactions
 from config.dsql.statements import Cursor
-from ops.local.sandbox import lifecycle
 from ops.local.sandbox.fault_control import FaultClient
 from tests.config.dsql.new_users import count, create, new_user
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def own_connection(
-    transactional_db: None, sandbox: lifecycle.Status, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    """A connection that knows the peer; the process forgets what the test taught it."""
-    endpoints.cache_clear()
-    peer = sandbox.regions[1].endpoint
-    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "peer_host", peer)
-    connection.close()
-    connection.ensure_connection()
-    yield
-    connection.close()
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("own_connection"),
+]
 
 
 @pytest.mark.parametrize(
